@@ -1,0 +1,122 @@
+//! Change events of one table and one schema version, as Arrow arrays: the only form in which rows
+//! move between parts.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use crate::{TableId, TableSchema};
+
+/// What happened to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Op {
+    /// Inserted.
+    Create,
+    /// Updated, with its key unchanged.
+    Update,
+    /// Deleted.
+    Delete,
+    /// Read by a snapshot or an extraction.
+    Read,
+    /// All earlier events of the table are void.
+    Truncate,
+}
+
+impl Op {
+    /// Its letter in `_op`.
+    pub const fn letter(self) -> &'static str {
+        match self {
+            Op::Create => "c",
+            Op::Update => "u",
+            Op::Delete => "d",
+            Op::Read => "r",
+            Op::Truncate => "t",
+        }
+    }
+}
+
+/// Where on the source a run of consecutive rows comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Commit time on the server we read, microseconds since 1970-01-01 UTC. It places the row in
+    /// its partition; order is `seq` alone.
+    pub commit_us: i64,
+    /// The transaction's GTID, where the server has them.
+    pub gtid: Option<Arc<str>>,
+    /// Binlog file of the event.
+    pub file: Arc<str>,
+    /// Offset of the event in `file` (inside a compressed transaction: of the whole payload's end).
+    pub offset: u64,
+}
+
+/// `rows` consecutive rows of a batch that share an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginRun {
+    /// How many rows; never 0.
+    pub rows: usize,
+    /// Where they come from.
+    pub origin: Origin,
+}
+
+/// What is known of each row beside its columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeMeta {
+    /// What happened, one per row.
+    pub op: Vec<Op>,
+    /// The sequence number, one per row, strictly ascending within a batch and over the batches of
+    /// a table.
+    pub seq: Vec<i64>,
+    /// Origins, run-length encoded; their rows add up to `op.len()`.
+    pub origins: Vec<OriginRun>,
+}
+
+/// Change events of one table and one schema version.
+#[derive(Clone, Debug)]
+pub struct ChangeBatch {
+    /// Table, version, columns, key.
+    pub schema: Arc<TableSchema>,
+    /// One column per table column: the image that stands after the change (for `d`: the last one).
+    pub rows: RecordBatch,
+    /// Previous images where asked for, same length; a row is all null where there is none.
+    pub before: Option<RecordBatch>,
+    /// Op, sequence, origin.
+    pub meta: ChangeMeta,
+}
+
+impl ChangeBatch {
+    /// Memory held by its arrays, in bytes.
+    pub fn bytes(&self) -> usize {
+        let arrays = |batch: &RecordBatch| batch.get_array_memory_size();
+        arrays(&self.rows) + self.before.as_ref().map_or(0, arrays) + self.meta.op.len() * 9
+    }
+}
+
+/// Why all earlier events of a table are void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkReason {
+    /// TRUNCATE TABLE in the log.
+    Truncate,
+    /// A whole re-read of the table ended.
+    Reread,
+}
+
+/// A `t` event: all earlier events of the table are void.
+#[derive(Clone, Debug)]
+pub struct TableMark {
+    /// The table's version when it was made.
+    pub schema: Arc<TableSchema>,
+    /// Its number.
+    pub seq: i64,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Why.
+    pub reason: MarkReason,
+}
+
+impl TableMark {
+    /// The table it voids.
+    pub fn table(&self) -> &TableId {
+        &self.schema.table
+    }
+}

@@ -1,0 +1,34 @@
+//! Types and contracts that every source and sink shares.
+//!
+//! Rows move between parts in one form only, the [`ChangeBatch`]; a source yields and a sink takes
+//! the same stream of [`Feed`]; a [`Checkpoint`] is stored only together with the data it covers.
+
+pub mod change_batch;
+pub mod checkpoint;
+pub mod clock;
+pub mod error;
+pub mod failpoint;
+pub mod gtid;
+pub mod position;
+pub mod preflight;
+pub mod schema;
+pub mod secret;
+pub mod sink;
+pub mod size;
+pub mod source;
+pub mod stats;
+pub mod table_filter;
+
+pub use change_batch::{ChangeBatch, ChangeMeta, MarkReason, Op, Origin, OriginRun, TableMark};
+pub use checkpoint::{Checkpoint, TableState, TableStatus};
+pub use clock::Clock;
+pub use error::{Error, ErrorKind, Result, Scope};
+pub use gtid::{Gtid, GtidSet};
+pub use position::{BinlogPosition, Position};
+pub use preflight::{Finding, Level};
+pub use schema::{Column, ColumnType, TableId, TableSchema, TypeOptions, ZeroDates};
+pub use secret::Secret;
+pub use sink::{LostFile, LostRange, Opened, Resume, Sink};
+pub use size::ByteSize;
+pub use source::{Feed, Source};
+pub use table_filter::TableFilter;

@@ -1,0 +1,82 @@
+//! What every sink takes, and how a run resumes from it.
+
+use std::sync::Arc;
+
+use crate::{ChangeBatch, Checkpoint, Result, TableMark, TableSchema};
+
+/// Where a run goes on, as the sink has it: the only home of a pipeline's position.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    /// The last checkpoint committed; `None` for a new pipeline.
+    pub checkpoint: Option<Checkpoint>,
+    /// The structure of each table version that the checkpoint names.
+    pub schemas: Vec<Arc<TableSchema>>,
+}
+
+/// A committed range whose data vanished before it became visible; to be read again.
+#[derive(Clone, Debug)]
+pub struct LostRange {
+    /// The number of the commit record.
+    pub record: u64,
+    /// Where the range begins.
+    pub from: Checkpoint,
+    /// Where it ends.
+    pub to: Checkpoint,
+    /// Table versions that `from` names.
+    pub schemas: Vec<Arc<TableSchema>>,
+    /// The files that are gone.
+    pub files: Vec<LostFile>,
+}
+
+/// One file of a [`LostRange`].
+#[derive(Clone, Debug)]
+pub struct LostFile {
+    /// Its key in the lake.
+    pub key: String,
+    /// Its table.
+    pub table: crate::TableId,
+    /// Lowest and highest `seq` in it; no other file of the table has rows between them.
+    pub seq: (i64, i64),
+}
+
+/// What a sink found when it opened.
+#[derive(Clone, Debug, Default)]
+pub struct Opened {
+    /// Where to go on.
+    pub resume: Resume,
+    /// What must be read again first, oldest first. Empty almost always.
+    pub lost: Vec<LostRange>,
+}
+
+/// Takes change events and makes them durable together with a checkpoint, exactly once.
+///
+/// Nothing that was written becomes visible before `commit` returns or a later `open` finishes it.
+pub trait Sink: Send {
+    /// Claims the sink for this process (fencing older ones), finishes what was decided, and tells
+    /// where to go on. Called once, first.
+    fn open(&mut self) -> impl Future<Output = Result<Opened>> + Send;
+
+    /// Takes a table version; called before the first batch of that version in this run.
+    fn schema(&mut self, schema: Arc<TableSchema>) -> impl Future<Output = Result<()>> + Send;
+
+    /// Takes change events; they may belong to an open transaction. Memory stays within the sink's
+    /// budget: this waits, or stages data, rather than hold more.
+    fn write(&mut self, batch: ChangeBatch) -> impl Future<Output = Result<()>> + Send;
+
+    /// Takes a mark.
+    fn mark(&mut self, mark: TableMark) -> impl Future<Output = Result<()>> + Send;
+
+    /// Makes everything written since the last commit durable, together with `checkpoint`.
+    ///
+    /// On `Ok` the data is decided and visible. On `Err` the outcome may be either: the sink must
+    /// be dropped, and the next `open` tells. Lost answers are settled inside.
+    fn commit(&mut self, checkpoint: Checkpoint) -> impl Future<Output = Result<()>> + Send;
+
+    /// Begins the repair of `lost`: what follows, up to `commit(lost.to)`, is its range read again;
+    /// the sink keeps the rows of its lost files only and drops the rest.
+    fn repair(&mut self, lost: LostRange) -> impl Future<Output = Result<()>> + Send;
+
+    /// Drops what is staged and undecided, waits for what is under way. Called last, once, on an
+    /// orderly end; never needed for correctness.
+    fn close(&mut self) -> impl Future<Output = Result<()>> + Send;
+}

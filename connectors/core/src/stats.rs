@@ -1,0 +1,130 @@
+//! Counters that connectors keep and the telemetry reads; names and labels live there.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::TableId;
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Its value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A value that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Its value.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts by a key, for bounded sets of keys.
+#[derive(Debug)]
+pub struct CounterBy<K>(Mutex<BTreeMap<K, u64>>);
+
+impl<K: Ord> Default for CounterBy<K> {
+    fn default() -> Self {
+        CounterBy(Mutex::new(BTreeMap::new()))
+    }
+}
+
+impl<K: Ord + Clone> CounterBy<K> {
+    /// Adds `n` to the count of `key`.
+    pub fn add(&self, key: &K, n: u64) {
+        let mut counts = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match counts.get_mut(key) {
+            Some(count) => *count += n,
+            None => {
+                counts.insert(key.clone(), n);
+            }
+        }
+    }
+
+    /// All counts.
+    pub fn get(&self) -> Vec<(K, u64)> {
+        let counts = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        counts.iter().map(|(key, count)| (key.clone(), *count)).collect()
+    }
+}
+
+/// What a MySQL source counts.
+#[derive(Debug, Default)]
+pub struct SourceStats {
+    /// 1 while the stream is connected.
+    pub connected: Gauge,
+    /// Reconnects after a broken link.
+    pub reconnects: Counter,
+    /// Binlog events received.
+    pub events: Counter,
+    /// Their bytes.
+    pub bytes: Counter,
+    /// Transactions completed.
+    pub transactions: Counter,
+    /// Change events by table and op letter.
+    pub rows: CounterBy<(TableId, &'static str)>,
+    /// Row changes of stopped tables, not taken, by table.
+    pub rows_of_stopped: CounterBy<TableId>,
+    /// Benign events passed over, by event name.
+    pub passed_over: CounterBy<&'static str>,
+    /// DDL statements, by what became of them (`followed`, `ignored`, `stopped`).
+    pub ddl: CounterBy<&'static str>,
+    /// Zero and partial dates mapped to null, by table and column.
+    pub zero_dates: CounterBy<(TableId, String)>,
+    /// Tables stopped.
+    pub tables_stopped: Gauge,
+    /// Commit time of the last transaction read, µs UTC; 0 before the first.
+    pub last_commit_us: Gauge,
+    /// When the source was last known to have nothing more for us (heartbeat or end), µs UTC.
+    pub caught_up_us: Gauge,
+    /// Seconds between the oldest binlog on the server and our position; -1 where unknown.
+    pub headroom_seconds: Gauge,
+}
+
+/// What a lake sink counts.
+#[derive(Debug, Default)]
+pub struct LakeStats {
+    /// Commits decided.
+    pub commits: Counter,
+    /// Microseconds spent in commits.
+    pub commit_us: Counter,
+    /// Files made visible.
+    pub files: Counter,
+    /// Their bytes.
+    pub file_bytes: Counter,
+    /// Rows made visible, by table.
+    pub rows: CounterBy<TableId>,
+    /// Requests to the store that were repeated.
+    pub retries: Counter,
+    /// Files open at the moment.
+    pub open_files: Gauge,
+    /// Memory held for open files and part buffers, bytes.
+    pub memory_bytes: Gauge,
+    /// The memory budget, bytes.
+    pub memory_budget_bytes: Gauge,
+    /// When the last commit was decided, µs UTC; 0 before the first.
+    pub last_commit_us: Gauge,
+    /// Source commit time that the lake is complete up to, µs UTC; 0 where unknown.
+    pub complete_to_us: Gauge,
+    /// The last record's number.
+    pub record: Gauge,
+}

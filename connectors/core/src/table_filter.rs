@@ -1,0 +1,150 @@
+//! Which tables a pipeline captures: patterns `database.table` with `*` and `?`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::TableId;
+
+/// Patterns of tables to capture and to leave out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TableFilter {
+    /// `database.table`, where `*` stands for any characters and `?` for one. A backtick-quoted
+    /// part is taken literally: `` `a.b`.* ``.
+    pub include: Vec<String>,
+    /// Patterns of tables to leave out of those included.
+    pub exclude: Vec<String>,
+}
+
+/// Databases of the server itself, which no pattern captures.
+const SYSTEM: &[&str] = &["mysql", "sys", "information_schema", "performance_schema"];
+
+impl TableFilter {
+    /// Whether `table` is captured.
+    pub fn captures(&self, table: &TableId) -> bool {
+        let matches = |patterns: &[String]| patterns.iter().any(|pattern| pattern_matches(pattern, table));
+        !SYSTEM.contains(&&*table.database) && matches(&self.include) && !matches(&self.exclude)
+    }
+
+    /// The first pattern that is not of the form `database.table`.
+    pub fn malformed(&self) -> Option<&str> {
+        self.include.iter().chain(&self.exclude).find(|pattern| split(pattern).is_none()).map(String::as_str)
+    }
+
+    /// Included names without a wildcard: tables the user expects to exist.
+    pub fn named(&self) -> impl Iterator<Item = TableId> {
+        self.include.iter().filter_map(|pattern| {
+            let (database, table) = split(pattern)?;
+            let literal = |part: Part<'_>| {
+                (part.quoted || !part.text.contains(['*', '?'])).then(|| part.text.to_owned())
+            };
+            Some(TableId::new(literal(database)?, literal(table)?))
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    text: &'a str,
+    quoted: bool,
+}
+
+/// Splits at the dot outside of backticks; `None` unless there is exactly one.
+fn split(pattern: &str) -> Option<(Part<'_>, Part<'_>)> {
+    let mut quoted = false;
+    let mut dots = pattern.char_indices().filter(|&(_, c)| {
+        quoted ^= c == '`';
+        c == '.' && !quoted
+    });
+    let (dot, _) = dots.next()?;
+    if dots.next().is_some() {
+        return None;
+    }
+    let part = |text: &'_ str| -> Option<(usize, usize, bool)> {
+        let inner = text.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
+        match inner {
+            Some(inner) => (!inner.is_empty()).then_some((1, text.len() - 1, true)),
+            None => (!text.is_empty()).then_some((0, text.len(), false)),
+        }
+    };
+    let (left, right) = (&pattern[..dot], &pattern[dot + 1..]);
+    let (a, b, left_quoted) = part(left)?;
+    let (c, d, right_quoted) = part(right)?;
+    Some((Part { text: &left[a..b], quoted: left_quoted }, Part { text: &right[c..d], quoted: right_quoted }))
+}
+
+fn pattern_matches(pattern: &str, table: &TableId) -> bool {
+    let matches = |part: Part<'_>, name: &str| match part.quoted {
+        true => part.text == name,
+        false => wildcard(part.text.as_bytes(), name.as_bytes()),
+    };
+    split(pattern)
+        .is_some_and(|(database, name)| matches(database, &table.database) && matches(name, &table.table))
+}
+
+/// `*` any bytes, `?` one character. Greedy with one point of return, so linear in practice.
+fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut back: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                back = Some((p, n));
+                p += 1;
+            }
+            Some(b'?') => {
+                p += 1;
+                n += 1;
+                while name.get(n).is_some_and(|byte| byte & 0xC0 == 0x80) {
+                    n += 1;
+                }
+            }
+            Some(byte) if *byte == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match back {
+                Some((star, from)) => {
+                    back = Some((star, from + 1));
+                    p = star + 1;
+                    n = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn captures(include: &[&str], exclude: &[&str], database: &str, table: &str) -> bool {
+        let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        TableFilter { include: owned(include), exclude: owned(exclude) }
+            .captures(&TableId::new(database, table))
+    }
+
+    #[test]
+    fn patterns_choose_tables() {
+        assert!(captures(&["shop.*"], &[], "shop", "orders"));
+        assert!(!captures(&["shop.*"], &["shop.tmp_*"], "shop", "tmp_1"));
+        assert!(captures(&["shop_?.o*s"], &[], "shop_é", "orders"));
+        assert!(captures(&["`a.b`.c"], &[], "a.b", "c"));
+        assert!(!captures(&["`*`.c"], &[], "x", "c"));
+        assert!(!captures(&["*.*"], &[], "mysql", "user"));
+        assert!(!captures(&[], &[], "shop", "orders"));
+    }
+
+    #[test]
+    fn malformed_patterns_are_found() {
+        for pattern in ["orders", "a.b.c", ".x", "x.", ""] {
+            let filter = TableFilter { include: vec![pattern.into()], exclude: vec![] };
+            assert_eq!(filter.malformed(), Some(pattern));
+        }
+        let filter =
+            TableFilter { include: vec!["a.b".into(), "c.*".into(), "`x*`.y".into()], exclude: vec![] };
+        assert_eq!(filter.named().collect::<Vec<_>>(), [TableId::new("a", "b"), TableId::new("x*", "y")]);
+    }
+}

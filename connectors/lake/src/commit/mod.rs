@@ -1,0 +1,3 @@
+//! The commit log: numbered records, the only decision there is.
+
+pub mod record;

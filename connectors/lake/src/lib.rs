@@ -1,0 +1,4 @@
+//! Lake sink: time-partitioned Parquet on S3 or in a local folder, committed exactly once.
+
+pub mod commit;
+pub mod objects;
