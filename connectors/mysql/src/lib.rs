@@ -1,1 +1,3 @@
-//! x
+//! MySQL source: binlog stream, row images to Arrow, schema versions, preflight.
+
+pub mod rows;
