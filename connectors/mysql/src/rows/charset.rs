@@ -212,12 +212,12 @@ fn multi_byte(
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let len = char_len(rest);
         let code = rest.get(..len)?.iter().fold(0u32, |code, byte| code << 8 | u32::from(*byte));
-        if len > 1 || code == 0x80 {
-            if let Some(character) = different(differences, code)? {
-                decode_agreed(encoding, bytes.get(agreed..at)?, out)?;
-                append_char(character, out);
-                agreed = at + len;
-            }
+        if (len > 1 || code == 0x80)
+            && let Some(character) = different(differences, code)?
+        {
+            decode_agreed(encoding, bytes.get(agreed..at)?, out)?;
+            append_char(character, out);
+            agreed = at + len;
         }
         at += len;
     }

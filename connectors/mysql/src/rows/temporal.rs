@@ -266,7 +266,7 @@ impl Span {
         let [a, b, c] = image.array()?;
         let number = i32::from_le_bytes([0, a, b, c]) >> 8;
         let size = u64::from(number.unsigned_abs());
-        let packed = (size / 10_000) << 12 | (size / 100 % 100) << 6 | size % 100;
+        let packed = (size / 10_000) << 12 | (size / 100 % 100) << 6 | (size % 100);
         if size / 100 % 100 >= 60 || size % 100 >= 60 {
             return Err(impossible("TIME"));
         }
