@@ -30,7 +30,7 @@ pub use lakeward::Lakeward;
 pub use lister::Lister;
 pub use measure::{Measured, measure};
 pub use pipeline::{Pipeline, Place};
-pub use python::python;
+pub use python::{python, python_program};
 pub use scratch::Scratch;
 pub use seed::{Random, seed};
 pub use wait::wait_until;

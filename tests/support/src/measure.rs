@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::install::installed;
+use crate::python_program;
 
 /// What a command cost.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Measured {
 
 /// Runs a command to its successful end, its standard output thrown away, its errors shown.
 pub fn measure(command: &Command) -> Measured {
-    let mut measured = Command::new(installed("venv/bin/python"));
+    let mut measured = Command::new(python_program());
     measured
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("python/measure.py"))
         .arg(command.get_program())

@@ -1,15 +1,20 @@
 //! Python with the independent readers of a lake (DuckDB, pyarrow).
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
 use crate::install::installed;
 
+/// The interpreter.
+pub fn python_program() -> PathBuf {
+    installed("venv/bin/python")
+}
+
 /// Runs a script with `input` on its standard input; what it printed. Fails if the script does.
 pub fn python(script: &Path, arguments: &[&str], input: &str) -> String {
-    let mut process = Command::new(installed("venv/bin/python"))
+    let mut process = Command::new(python_program())
         .arg(script)
         .args(arguments)
         .stdin(Stdio::piped())
