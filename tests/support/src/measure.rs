@@ -38,3 +38,29 @@ pub fn measure(command: &Command) -> Measured {
     let &[wall, cpu, peak_mib] = &*numbers else { panic!("measure.py printed {text}") };
     Measured { wall: Duration::from_secs_f64(wall), cpu: Duration::from_secs_f64(cpu), peak_mib }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Scratch;
+    use crate::mysql::{MySql, MySqlOptions};
+
+    #[test]
+    fn mysqlbinlog_copies_a_binlog_and_its_cost_is_told() {
+        let server = MySql::start(MySqlOptions::default());
+        server.sql(
+            "CREATE DATABASE a; CREATE TABLE a.t (v LONGTEXT); INSERT INTO a.t VALUES (REPEAT('x', 9000000))",
+        );
+        let target = Scratch::new("copy");
+        let mut command = server.mysqlbinlog();
+        command
+            .args(["--read-from-remote-server", "--raw", "binlog.000001"])
+            .arg(format!("--result-file={}/", target.path().display()));
+        let cost = measure(&command);
+        let name = "binlog.000001";
+        let size = |path: std::path::PathBuf| std::fs::metadata(path).unwrap().len();
+        assert_eq!(size(target.join(name)), size(server.data().join(name)));
+        assert!(cost.cpu > Duration::ZERO && cost.wall >= cost.cpu / 4, "{cost:?}");
+        assert!((1.0..500.0).contains(&cost.peak_mib), "{cost:?}");
+    }
+}
