@@ -13,7 +13,7 @@ from datetime import date
 import duckdb
 
 LATEST = """
-SELECT {columns} FROM read_parquet('{files}', union_by_name = true, hive_partitioning = false)
+SELECT {columns} FROM {source}
 QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY _seq DESC) = 1 AND _op <> 'd'
 """
 
@@ -54,10 +54,11 @@ def same(text, value):
 
 def compare(folder, entry):
     table, key, columns = entry["table"], entry["key"], entry["columns"]
-    described = duckdb.sql(f"DESCRIBE SELECT * FROM read_parquet('{files(folder, table)}', union_by_name = true)")
+    source = f"read_parquet('{files(folder, table)}', union_by_name = true, hive_partitioning = false)"
+    described = duckdb.sql(f"DESCRIBE SELECT * FROM {source}")
     kinds = {row[0]: row[1] for row in described.fetchall()}
     shown = [f"epoch_us({name})" if kinds[name].startswith("TIMESTAMP") else name for name in columns]
-    query = LATEST.format(columns=", ".join(shown), files=files(folder, table), key=", ".join(key))
+    query = LATEST.format(columns=", ".join(shown), source=source, key=", ".join(key))
     places = [columns.index(name) for name in key]
     lake = {tuple(str(row[place]) for place in places): row for row in duckdb.sql(query).fetchall()}
     wrong = []
