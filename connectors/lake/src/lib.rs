@@ -2,5 +2,6 @@
 
 pub mod commit;
 pub mod config;
+pub mod files;
 pub mod layout;
 pub mod objects;
