@@ -6,6 +6,7 @@ pub mod connection;
 pub mod ddl;
 pub mod grants;
 pub mod preflight;
+pub mod rows;
 pub mod server;
 pub mod session;
 
