@@ -45,7 +45,7 @@ impl FromStr for Period {
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
-        let fits = |unit: &&(&str, u64)| millis > 0 && millis % u128::from(unit.1) == 0;
+        let fits = |unit: &&(&str, u64)| millis > 0 && millis.is_multiple_of(u128::from(unit.1));
         match UNITS.iter().rev().find(fits) {
             Some((name, unit)) => write!(f, "{}{name}", millis / u128::from(*unit)),
             None => write!(f, "{millis}ms"),

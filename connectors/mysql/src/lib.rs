@@ -5,6 +5,7 @@ pub mod config;
 pub mod connection;
 pub mod grants;
 pub mod preflight;
+pub mod rows;
 pub mod server;
 pub mod session;
 
