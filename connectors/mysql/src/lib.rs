@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod config;
 pub mod connection;
+pub mod ddl;
 pub mod grants;
 pub mod preflight;
 pub mod rows;
