@@ -227,8 +227,13 @@ impl MySql {
 
     /// Runs one or more statements as root, on a connection of their own.
     pub fn sql(&self, statements: &str) {
-        let result = self.conn().query_drop(statements);
-        result.unwrap_or_else(|error| panic!("{error}\nin: {statements:.500}"));
+        let failed = |error| panic!("{error}\nin: {statements:.500}");
+        let mut conn = self.conn();
+        let mut results = conn.query_iter(statements).unwrap_or_else(failed);
+        // Dropping the results would pass over the errors of all statements but the first.
+        while let Some(result) = results.iter() {
+            result.for_each(|row| drop(row.unwrap_or_else(failed)));
+        }
     }
 
     /// The rows of a query, each value as the server prints it (`None`: NULL).

@@ -1,0 +1,15 @@
+//! End to end: the real `lakeward` binary between a real MySQL server and a lake on a folder or a real
+//! S3 server, read back by DuckDB and pyarrow. One binary, one module per promise.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod crash;
+mod equality;
+mod expected;
+mod lake;
+mod position;
+mod statements;
+mod stopped_tables;
+mod tls;
+mod traffic;
+mod types;
+mod world;
