@@ -60,6 +60,8 @@ kinds! {
     Config => StopPipeline, 2, "The config file or the command line needs a correction.";
     /// The source refused the login.
     SourceAuth => StopPipeline, 10, "The MySQL server refused the login.";
+    /// The encrypted link to the source cannot be had, or its certificate is not trusted.
+    SourceTls => StopPipeline, 10, "The MySQL server's TLS connection is missing or not trusted.";
     /// A privilege is missing on the source.
     SourceGrant => StopPipeline, 10, "The MySQL account lacks a privilege.";
     /// A server setting makes an exact copy impossible.

@@ -1,4 +1,7 @@
 //! Lake sink: time-partitioned Parquet on S3 or in a local folder, committed exactly once.
 
 pub mod commit;
+pub mod config;
+pub mod files;
+pub mod layout;
 pub mod objects;

@@ -1,1 +1,13 @@
-//! x
+//! The MySQL source: the binlog stream, row images to Arrow, schema versions, preflight.
+
+pub mod catalog;
+pub mod config;
+pub mod connection;
+pub mod grants;
+pub mod preflight;
+pub mod server;
+pub mod session;
+
+pub use config::{CommitTime, MysqlConfig, TlsConfig, TlsMode};
+pub use connection::{Purpose, connect};
+pub use server::{ServerFacts, Version};

@@ -5,9 +5,17 @@
 //! `LakeUnreachable` only when it gives up; a call may therefore have happened more than once, or
 //! have happened although it failed: each is idempotent, and the protocol above expects it.
 
+pub mod folder;
+pub mod lake_store;
+pub mod s3;
+
 use bytes::Bytes;
 use lakeward_core::Result;
 use serde::{Deserialize, Serialize};
+
+/// Bytes of every part but the last, in both stores. S3 asks for 5 MiB at least and takes 10,000
+/// parts (Amazon S3 User Guide, "Amazon S3 multipart upload limits").
+pub const PART_SIZE: usize = 8 << 20;
 
 /// What became of a conditional put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +60,7 @@ pub enum Shown {
 /// An open upload that a store knows of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenUpload {
-    /// Its key.
+    /// Its key, or as much of the key's end as the store keeps: at least the file name.
     pub key: String,
     /// Its id.
     pub upload_id: String,
@@ -86,9 +94,8 @@ pub trait Store: Send + Sync + 'static {
     fn show(&self, upload: &Upload, parts: &[Part]) -> impl Future<Output = Result<Shown>> + Send;
     /// Drops an invisible object; nothing if it is gone.
     fn abort(&self, upload: &OpenUpload) -> impl Future<Output = Result<()>> + Send;
-    /// Invisible objects whose key starts with `prefix`, with the epoch they were begun under
-    /// told by the caller from the key's name.
-    fn open_uploads(&self, prefix: &str) -> impl Future<Output = Result<Vec<OpenUpload>>> + Send;
+    /// Invisible objects of a pipeline; others may be among them, the caller tells by the name.
+    fn open_uploads(&self, pipeline: &str) -> impl Future<Output = Result<Vec<OpenUpload>>> + Send;
     /// Bytes of every part but the last.
     fn part_size(&self) -> usize;
 }
