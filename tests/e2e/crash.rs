@@ -31,7 +31,7 @@ fn killed_at_every_failpoint(store: Store) {
     restless(&mut pipeline);
     let lister = Lister::start(pipeline.lake());
     let traffic = Traffic::start(&server, seed(), Duration::from_millis(3));
-    let names = lakeward_mysql::FAILPOINTS.iter().chain(lakeward_lake::FAILPOINTS);
+    let names = [lakeward_lake::files::FAILPOINTS, lakeward_lake::commit::FAILPOINTS].into_iter().flatten();
     let mut tables = 0;
     for name in names.filter(|name| ELSEWHERE.iter().all(|(elsewhere, _)| elsewhere != *name)) {
         for nth in [1, 3] {

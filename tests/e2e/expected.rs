@@ -7,31 +7,31 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 
 /// A value in plain form; `None` is NULL.
-pub type Cell = Option<String>;
+pub(crate) type Cell = Option<String>;
 
 /// The mapping choices a pipeline was configured with.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Mapping {
+pub(crate) struct Mapping {
     /// `types.zero_dates: string`.
-    pub dates_as_string: bool,
+    pub(crate) dates_as_string: bool,
     /// `types.time_as_string: true`.
-    pub time_as_string: bool,
+    pub(crate) time_as_string: bool,
     /// `types.tinyint1_as_boolean: true`.
-    pub tinyint1_as_boolean: bool,
+    pub(crate) tinyint1_as_boolean: bool,
 }
 
 /// Rows of a table as the server has them.
 #[derive(Debug)]
-pub struct SourceTable {
+pub(crate) struct SourceTable {
     /// Every column, invisible ones included, in order.
-    pub columns: Vec<String>,
+    pub(crate) columns: Vec<String>,
     /// Its rows.
-    pub rows: Vec<Vec<Cell>>,
+    pub(crate) rows: Vec<Vec<Cell>>,
 }
 
 impl SourceTable {
     /// Its rows by the first column.
-    pub fn by_key(self) -> BTreeMap<String, Vec<Cell>> {
+    pub(crate) fn by_key(self) -> BTreeMap<String, Vec<Cell>> {
         self.rows.into_iter().map(|row| (row[0].clone().expect("a key is not NULL"), row)).collect()
     }
 }
@@ -61,7 +61,7 @@ struct Column {
 }
 
 /// Reads a whole table. The connection's session must be in UTC.
-pub fn rows(conn: &mut Conn, database: &str, table: &str, mapping: Mapping) -> SourceTable {
+pub(crate) fn rows(conn: &mut Conn, database: &str, table: &str, mapping: Mapping) -> SourceTable {
     let columns = columns(conn, database, table, mapping);
     let list: Vec<String> = columns
         .iter()
@@ -80,12 +80,13 @@ pub fn rows(conn: &mut Conn, database: &str, table: &str, mapping: Mapping) -> S
 }
 
 /// An identifier in backticks.
-pub fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
 fn columns(conn: &mut Conn, database: &str, table: &str, mapping: Mapping) -> Vec<Column> {
-    let described: Vec<(String, String, String, Option<u64>, Option<String>)> = conn
+    type Described = (String, String, String, Option<u64>, Option<String>);
+    let described: Vec<Described> = conn
         .exec(
             "SELECT column_name, data_type, column_type, numeric_precision, character_set_name \
              FROM information_schema.columns WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position",
@@ -207,7 +208,7 @@ fn floats(bytes: &[u8]) -> String {
 
 /// Days since 1970-01-01; `None` for a date that no calendar has (zero and partial dates).
 fn days(year: u16, month: u8, day: u8) -> Option<i64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let length = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use crate::expected::{Cell, SourceTable};
 
 /// Database and table.
-pub type Name = (String, String);
+pub(crate) type Name = (String, String);
 
 /// An independent reader of Parquet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reader {
+pub(crate) enum Reader {
     /// DuckDB.
     Duckdb,
     /// pyarrow.
@@ -25,45 +25,45 @@ pub enum Reader {
 
 /// The change events of one table, by `_seq`.
 #[derive(Clone, Debug, Default)]
-pub struct Events {
+pub(crate) struct Events {
     /// Names of the columns.
-    pub columns: Vec<String>,
+    pub(crate) columns: Vec<String>,
     /// A value per column.
-    pub rows: Vec<Vec<Cell>>,
+    pub(crate) rows: Vec<Vec<Cell>>,
 }
 
 impl Events {
     /// Place of a column.
-    pub fn column(&self, name: &str) -> usize {
+    pub(crate) fn column(&self, name: &str) -> usize {
         let place = self.columns.iter().position(|column| column == name);
         place.unwrap_or_else(|| panic!("no column {name} among {:?}", self.columns))
     }
 
     /// A column's values without the kind in front.
-    pub fn bare(&self, name: &str) -> Vec<Option<String>> {
+    pub(crate) fn bare(&self, name: &str) -> Vec<Option<String>> {
         let place = self.column(name);
         self.rows.iter().map(|row| row[place].as_deref().map(|cell| bare(cell).to_owned())).collect()
     }
 
     /// The letters of `_op`.
-    pub fn ops(&self) -> Vec<String> {
+    pub(crate) fn ops(&self) -> Vec<String> {
         self.bare("_op").into_iter().map(|op| op.expect("every event has an op")).collect()
     }
 
     /// The numbers.
-    pub fn seqs(&self) -> Vec<i64> {
+    pub(crate) fn seqs(&self) -> Vec<i64> {
         self.bare("_seq").into_iter().map(|seq| seq.expect("every event has a number").parse().unwrap()).collect()
     }
 
     /// `columns` of every row.
-    pub fn select(&self, columns: &[String]) -> Vec<Vec<Cell>> {
+    pub(crate) fn select(&self, columns: &[String]) -> Vec<Vec<Cell>> {
         let places: Vec<usize> = columns.iter().map(|name| self.column(name)).collect();
         self.rows.iter().map(|row| places.iter().map(|&place| row[place].clone()).collect()).collect()
     }
 
     /// The latest state: of each key the event with the greatest `_seq` since the last `t`, unless
     /// that is a `d`.
-    pub fn latest(&self, columns: &[String], key: &[&str]) -> BTreeMap<Vec<Cell>, Vec<Cell>> {
+    pub(crate) fn latest(&self, columns: &[String], key: &[&str]) -> BTreeMap<Vec<Cell>, Vec<Cell>> {
         let key: Vec<usize> = key.iter().map(|name| self.column(name)).collect();
         let mut state = BTreeMap::new();
         for ((row, image), op) in self.rows.iter().zip(self.select(columns)).zip(self.ops()) {
@@ -80,33 +80,33 @@ impl Events {
 }
 
 /// A cell without the kind in front.
-pub fn bare(cell: &str) -> &str {
+pub(crate) fn bare(cell: &str) -> &str {
     cell.get(2..).expect("a cell has its kind in front")
 }
 
 /// Why a table is stopped.
 #[derive(Clone, Debug)]
-pub struct Stopped {
+pub(crate) struct Stopped {
     /// The kind of error.
-    pub kind: String,
+    pub(crate) kind: String,
     /// What happened.
-    pub message: String,
+    pub(crate) message: String,
     /// How to mend it.
-    pub remedy: Option<String>,
+    pub(crate) remedy: Option<String>,
 }
 
 /// A pipeline's part of a lake.
 #[derive(Clone, Debug)]
-pub struct LakeView {
+pub(crate) struct LakeView {
     /// The folder that the lake's url stands for.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// The pipeline.
-    pub pipeline: String,
+    pub(crate) pipeline: String,
 }
 
 impl LakeView {
     /// The commit log, in order.
-    pub fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         let mut paths = files_below(&self.root.join("_lakeward").join(&self.pipeline).join("log"));
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
@@ -118,7 +118,7 @@ impl LakeView {
     }
 
     /// Visible data files by table: those that the log names; of a repaired record those still there.
-    pub fn files(&self) -> BTreeMap<Name, Vec<PathBuf>> {
+    pub(crate) fn files(&self) -> BTreeMap<Name, Vec<PathBuf>> {
         let records = self.records();
         let repaired: BTreeSet<u64> = records.iter().filter_map(|record| record["repairs"].as_u64()).collect();
         let mut files: BTreeMap<Name, Vec<PathBuf>> = BTreeMap::new();
@@ -140,13 +140,13 @@ impl LakeView {
     }
 
     /// The last checkpoint in the log.
-    pub fn checkpoint(&self) -> Option<Value> {
+    pub(crate) fn checkpoint(&self) -> Option<Value> {
         let checkpoint = |record: Value| [&record["to"], &record["checkpoint"]].into_iter().find(|c| c.is_object()).cloned();
         self.records().into_iter().rev().find_map(checkpoint)
     }
 
     /// Tables that are stopped, as of the last checkpoint.
-    pub fn stopped(&self) -> BTreeMap<Name, Stopped> {
+    pub(crate) fn stopped(&self) -> BTreeMap<Name, Stopped> {
         let checkpoint = self.checkpoint().unwrap_or_default();
         let tables = checkpoint["tables"].as_array().into_iter().flatten();
         let stopped = tables.filter(|table| table["status"]["state"] == "stopped");
@@ -161,13 +161,13 @@ impl LakeView {
     }
 
     /// Every file of the lake, the log included, and its size.
-    pub fn contents(&self) -> BTreeMap<PathBuf, u64> {
+    pub(crate) fn contents(&self) -> BTreeMap<PathBuf, u64> {
         let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
         files_below(&self.root).into_iter().map(|path| (path.clone(), size(&path))).collect()
     }
 
     /// Every object outside of `_lakeward`, and not of the S3 server's own.
-    pub fn objects(&self) -> BTreeSet<PathBuf> {
+    pub(crate) fn objects(&self) -> BTreeSet<PathBuf> {
         let own = |path: &Path| {
             let first = path.strip_prefix(&self.root).ok().and_then(|rest| rest.components().next());
             first.is_some_and(|first| first.as_os_str() == "_lakeward" || first.as_os_str() == ".sgwtmp")
@@ -176,14 +176,14 @@ impl LakeView {
     }
 
     /// Fails if an object is visible that the log does not name (this pipeline alone uses the lake).
-    pub fn assert_all_named(&self) {
+    pub(crate) fn assert_all_named(&self) {
         let named: BTreeSet<PathBuf> = self.files().into_values().flatten().collect();
         let unnamed: Vec<_> = self.objects().difference(&named).cloned().collect();
         assert!(unnamed.is_empty(), "no record names {unnamed:?}");
     }
 
     /// Change events of every table.
-    pub fn events(&self, reader: Reader) -> BTreeMap<Name, Events> {
+    pub(crate) fn events(&self, reader: Reader) -> BTreeMap<Name, Events> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/python/events.py");
         let files = self.files();
         let asked: Vec<Value> = files
@@ -204,7 +204,7 @@ impl LakeView {
 
     /// Fails unless all numbers of all tables together are unique and without a gap, and the last
     /// checkpoint goes on right behind them.
-    pub fn assert_dense(&self, events: &BTreeMap<Name, Events>) {
+    pub(crate) fn assert_dense(&self, events: &BTreeMap<Name, Events>) {
         let mut seqs: Vec<i64> = events.values().flat_map(Events::seqs).collect();
         seqs.sort_unstable();
         for pair in seqs.windows(2) {
@@ -218,7 +218,7 @@ impl LakeView {
 }
 
 /// Fails unless the latest state of a table with a key is what the source holds.
-pub fn assert_latest_is(name: &Name, events: &Events, key: &[&str], source: SourceTable) {
+pub(crate) fn assert_latest_is(name: &Name, events: &Events, key: &[&str], source: SourceTable) {
     let columns = source.columns.clone();
     let places: Vec<usize> =
         key.iter().map(|name| columns.iter().position(|column| column == name).expect("a key column")).collect();
@@ -248,7 +248,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Every file below a folder; a file that vanishes while we look was not there.
-pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         match entry.file_type() {

@@ -172,7 +172,7 @@ fn lost_partitions_stop_the_table() {
         let pipeline = folder(&server);
         pipeline.catch_up();
         server.sql(statement);
-        let ended = catches_up_with(&pipeline, CAUGHT_UP_WITH_STOPPED_TABLES);
+        catches_up_with(&pipeline, CAUGHT_UP_WITH_STOPPED_TABLES);
         let stopped = view(&pipeline).stopped();
         let table = &stopped[&("shop".to_owned(), "parts".to_owned())];
         assert_eq!(table.kind, "UnloggedChange", "{statement}: {table:?}");
@@ -196,7 +196,7 @@ fn cascades_that_are_not_logged_stop_the_child_table_and_logged_ones_arrive() {
     native.sql(tables);
     native.sql(change);
     let pipeline = folder(&native);
-    let ended = catches_up_with(&pipeline, CAUGHT_UP_WITH_STOPPED_TABLES);
+    catches_up_with(&pipeline, CAUGHT_UP_WITH_STOPPED_TABLES);
     assert_eq!(view(&pipeline).stopped()[&child].kind, "UnloggedChange");
     let logged = server(MySqlOptions::default());
     logged.sql(tables);

@@ -34,7 +34,7 @@ const TABLES: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Creates the writer's tables in the database `shop`.
-pub fn create_tables(server: &MySql) {
+pub(crate) fn create_tables(server: &MySql) {
     server.sql("CREATE DATABASE shop");
     for (table, _, columns) in TABLES {
         server.sql(&format!("CREATE TABLE shop.{table} ({columns})"));
@@ -80,7 +80,7 @@ fn transaction(random: &mut Random, key_range: u64) -> Vec<String> {
 }
 
 /// A writer in a thread of its own; it outlives restarts of the server.
-pub struct Traffic {
+pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
     transactions: Arc<AtomicU64>,
     thread: JoinHandle<()>,
@@ -89,7 +89,7 @@ pub struct Traffic {
 impl Traffic {
     /// Starts writing to `server`; the tables must be there. `pause` between two transactions keeps
     /// the server's share of the machine small.
-    pub fn start(server: &MySql, seed: u64, pause: Duration) -> Traffic {
+    pub(crate) fn start(server: &MySql, seed: u64, pause: Duration) -> Traffic {
         let (stop, transactions) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, counted, port) = (stop.clone(), transactions.clone(), server.port());
         let mut random = Random::new(seed);
@@ -114,12 +114,12 @@ impl Traffic {
     }
 
     /// Transactions written so far.
-    pub fn transactions(&self) -> u64 {
+    pub(crate) fn transactions(&self) -> u64 {
         self.transactions.load(Ordering::Relaxed)
     }
 
     /// Ends it; answers how many transactions it wrote.
-    pub fn finish(self) -> u64 {
+    pub(crate) fn finish(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the writer does not fail");
         self.transactions.load(Ordering::Relaxed)
@@ -136,7 +136,7 @@ fn connect(port: u16) -> Option<Conn> {
 }
 
 /// Writes `count` transactions at once, without a pause.
-pub fn burst(server: &MySql, random: &mut Random, count: usize) {
+pub(crate) fn burst(server: &MySql, random: &mut Random, count: usize) {
     let mut conn = server.conn();
     for _ in 0..count {
         for statement in transaction(random, 400) {
@@ -147,7 +147,7 @@ pub fn burst(server: &MySql, random: &mut Random, count: usize) {
 
 /// Fails unless the lake holds exactly what the writer did: every file is named and there, numbers are
 /// dense, every row's history has each of its changes once, the latest state is the source's.
-pub fn assert_lake_is_source(server: &MySql, view: &LakeView) {
+pub(crate) fn assert_lake_is_source(server: &MySql, view: &LakeView) {
     view.assert_all_named();
     let events = view.events(Reader::Duckdb);
     view.assert_dense(&events);

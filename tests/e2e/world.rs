@@ -13,14 +13,14 @@ use serde_json::Value;
 use crate::lake::LakeView;
 
 /// Exit code of a bounded run that caught up while some tables are stopped.
-pub const CAUGHT_UP_WITH_STOPPED_TABLES: i32 = 6;
+pub(crate) const CAUGHT_UP_WITH_STOPPED_TABLES: i32 = 6;
 
 /// The pipelines' name.
-pub const PIPELINE: &str = "shop";
+pub(crate) const PIPELINE: &str = "shop";
 
 /// Where a test puts its lake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Store {
+pub(crate) enum Store {
     /// A local folder.
     Folder,
     /// The S3 server.
@@ -29,50 +29,50 @@ pub enum Store {
 
 /// How a command ended, and what it printed.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Exit code, unless a signal ended it.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// The signal that ended it.
-    pub signal: Option<i32>,
+    pub(crate) signal: Option<i32>,
     /// Standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error: the log.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
     /// All it printed.
-    pub fn printed(&self) -> String {
+    pub(crate) fn printed(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 }
 
 /// A server with the least privileged user, and a time zone that is not UTC.
-pub fn server() -> MySql {
+pub(crate) fn server() -> MySql {
     server_with(MySqlOptions { time_zone: "+05:30".into(), ..MySqlOptions::default() })
 }
 
 /// A server with the least privileged user.
-pub fn server_with(options: MySqlOptions) -> MySql {
+pub(crate) fn server_with(options: MySqlOptions) -> MySql {
     let server = MySql::start(options);
     server.create_user();
     server
 }
 
 /// A session in UTC as root.
-pub fn utc(server: &MySql) -> Conn {
+pub(crate) fn utc(server: &MySql) -> Conn {
     let mut conn = server.conn();
     conn.query_drop("SET NAMES utf8mb4, time_zone = '+00:00'").expect("a session can be set up");
     conn
 }
 
 /// A pipeline of the database `shop` into a folder.
-pub fn folder(server: &MySql) -> Pipeline {
+pub(crate) fn folder(server: &MySql) -> Pipeline {
     Pipeline::new(PIPELINE, server, &["shop.*"], &Place::Folder)
 }
 
 /// The same into `store`; the S3 server, where that is meant, lives as long as the second value.
-pub fn stored(server: &MySql, store: Store) -> (Pipeline, Option<S3>) {
+pub(crate) fn stored(server: &MySql, store: Store) -> (Pipeline, Option<S3>) {
     match store {
         Store::Folder => (folder(server), None),
         Store::S3 => {
@@ -83,25 +83,25 @@ pub fn stored(server: &MySql, store: Store) -> (Pipeline, Option<S3>) {
 }
 
 /// The pipeline with a key of its config set, named as `lake/commit/interval`.
-pub fn with(mut pipeline: Pipeline, key: &str, value: impl Into<Value>) -> Pipeline {
+pub(crate) fn with(mut pipeline: Pipeline, key: &str, value: impl Into<Value>) -> Pipeline {
     set(&mut pipeline, key, value);
     pipeline
 }
 
 /// Sets a key of the config, named as `lake/commit/interval`.
-pub fn set(pipeline: &mut Pipeline, key: &str, value: impl Into<Value>) {
+pub(crate) fn set(pipeline: &mut Pipeline, key: &str, value: impl Into<Value>) {
     let place = key.split('/').fold(&mut pipeline.config, |place, name| &mut place[name]);
     *place = value.into();
 }
 
 /// The pipeline's lake as readers see it.
-pub fn view(pipeline: &Pipeline) -> LakeView {
+pub(crate) fn view(pipeline: &Pipeline) -> LakeView {
     let name = pipeline.config["name"].as_str().expect("a pipeline has a name");
     LakeView { root: pipeline.lake(), pipeline: name.to_owned() }
 }
 
 /// Waits for the end of a running command.
-pub fn ended(lakeward: &mut Lakeward, limit: Duration) -> Ended {
+pub(crate) fn ended(lakeward: &mut Lakeward, limit: Duration) -> Ended {
     let status = lakeward.wait(limit);
     Ended {
         code: status.code(),
@@ -112,19 +112,19 @@ pub fn ended(lakeward: &mut Lakeward, limit: Duration) -> Ended {
 }
 
 /// Runs a command to its end.
-pub fn finish(pipeline: &Pipeline, arguments: &[&str]) -> Ended {
+pub(crate) fn finish(pipeline: &Pipeline, arguments: &[&str]) -> Ended {
     ended(&mut pipeline.start(arguments), Duration::from_secs(60))
 }
 
 /// Runs to the position the server has now; it must end with this code.
-pub fn catches_up_with(pipeline: &Pipeline, code: i32) -> Ended {
+pub(crate) fn catches_up_with(pipeline: &Pipeline, code: i32) -> Ended {
     let ended = finish(pipeline, &["run", "--until-caught-up"]);
     assert_eq!(ended.code, Some(code), "{}", ended.printed());
     ended
 }
 
 /// `run` must refuse with this exit code and these words, and leave the lake as it is.
-pub fn refuses(pipeline: &Pipeline, code: u8, words: &[&str]) -> Ended {
+pub(crate) fn refuses(pipeline: &Pipeline, code: u8, words: &[&str]) -> Ended {
     let before = view(pipeline).contents();
     let ended = catches_up_with(pipeline, i32::from(code));
     for word in words {
@@ -136,7 +136,7 @@ pub fn refuses(pipeline: &Pipeline, code: u8, words: &[&str]) -> Ended {
 }
 
 /// Waits until a checkpoint of the running pipeline stands in its log.
-pub fn wait_for_checkpoint(pipeline: &Pipeline, run: &mut Lakeward) {
+pub(crate) fn wait_for_checkpoint(pipeline: &Pipeline, run: &mut Lakeward) {
     wait_until("a checkpoint", Duration::from_secs(30), || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
         view(pipeline).checkpoint().map(drop)
@@ -144,7 +144,7 @@ pub fn wait_for_checkpoint(pipeline: &Pipeline, run: &mut Lakeward) {
 }
 
 /// Waits until the running pipeline has committed everything that the server holds now.
-pub fn wait_until_complete(pipeline: &Pipeline, server: &MySql, run: &mut Lakeward) {
+pub(crate) fn wait_until_complete(pipeline: &Pipeline, server: &MySql, run: &mut Lakeward) {
     let executed = server.value("SELECT REPLACE(@@gtid_executed, '\n', '')");
     wait_until("the lake to hold all", Duration::from_secs(60), || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
@@ -155,7 +155,7 @@ pub fn wait_until_complete(pipeline: &Pipeline, server: &MySql, run: &mut Lakewa
 }
 
 /// SIGTERM; the run must commit and leave in order.
-pub fn stop(run: &mut Lakeward) -> Ended {
+pub(crate) fn stop(run: &mut Lakeward) -> Ended {
     run.signal(lakeward_test_support::Signal::Term);
     let ended = ended(run, Duration::from_secs(20));
     assert_eq!(ended.code, Some(0), "{}", ended.printed());
@@ -164,6 +164,6 @@ pub fn stop(run: &mut Lakeward) -> Ended {
 
 /// `LAKEWARD_LONG` in its place where that is set: how often `make test-long` repeats.
 #[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
-pub fn times(usual: u64) -> u64 {
+pub(crate) fn times(usual: u64) -> u64 {
     std::env::var("LAKEWARD_LONG").map_or(usual, |times| times.parse().expect("LAKEWARD_LONG is a number"))
 }

@@ -13,16 +13,16 @@ use mysql::prelude::Queryable;
 
 /// A column type and the values to put into it.
 #[derive(Clone, Debug)]
-pub struct TypeCase {
+pub(crate) struct TypeCase {
     /// Name of the table that holds it.
-    pub table: String,
+    pub(crate) table: String,
     /// Definition of the column `v`: type and attributes.
-    pub column: String,
+    pub(crate) column: String,
     /// SQL expressions, one row each. Evaluated in a session without strict mode, so that a value
     /// out of range is stored as MySQL clips it.
-    pub values: Vec<String>,
+    pub(crate) values: Vec<String>,
     /// SQL expressions over `v`, applied to every row one after the other (partial updates).
-    pub updates: Vec<String>,
+    pub(crate) updates: Vec<String>,
 }
 
 /// A case as the lists of this suite write it: `(table, column, values)`.
@@ -40,7 +40,7 @@ impl TypeCase {
 
     /// The statement that makes its table in the session's database. `n` counts updates, so that
     /// an update always changes the row and is logged.
-    pub fn create(&self) -> String {
+    pub(crate) fn create(&self) -> String {
         format!(
             "CREATE TABLE `{}` (id INT NOT NULL PRIMARY KEY, n INT NOT NULL DEFAULT 0, v {})",
             self.table, self.column
@@ -49,7 +49,7 @@ impl TypeCase {
 }
 
 /// Every case. The charsets are asked from the server, so that none is forgotten.
-pub fn cases(conn: &mut mysql::Conn) -> Vec<TypeCase> {
+pub(crate) fn cases(conn: &mut mysql::Conn) -> Vec<TypeCase> {
     let charsets: Vec<String> = conn
         .query("SELECT character_set_name FROM information_schema.character_sets ORDER BY 1")
         .expect("the server lists its charsets");

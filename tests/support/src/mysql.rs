@@ -227,13 +227,16 @@ impl MySql {
 
     /// Runs one or more statements as root, on a connection of their own.
     pub fn sql(&self, statements: &str) {
-        let failed = |error| panic!("{error}\nin: {statements:.500}");
         let mut conn = self.conn();
-        let mut results = conn.query_iter(statements).unwrap_or_else(failed);
         // Dropping the results would pass over the errors of all statements but the first.
-        while let Some(result) = results.iter() {
-            result.for_each(|row| drop(row.unwrap_or_else(failed)));
-        }
+        let every_result = |mut results: mysql::QueryResult<'_, '_, '_, mysql::Text>| {
+            while let Some(result) = results.iter() {
+                result.collect::<Result<Vec<_>, _>>()?;
+            }
+            Ok(())
+        };
+        let done = conn.query_iter(statements).and_then(every_result);
+        done.unwrap_or_else(|error: mysql::Error| panic!("{error}\nin: {statements:.500}"));
     }
 
     /// The rows of a query, each value as the server prints it (`None`: NULL).
