@@ -108,6 +108,28 @@ fn killed_at_random_times_on_s3() {
     killed_at_random_times(Store::S3);
 }
 
+/// What was staged of a transaction that is not complete is dropped; the next run begins it anew.
+#[test]
+fn killed_within_a_large_transaction() {
+    let server = server_with_tables();
+    server.sql(
+        "SET SESSION cte_max_recursion_depth = 1000000;
+         INSERT INTO shop.carts WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) \
+         SELECT i, 1, RANDOM_BYTES(100) FROM n",
+    );
+    let mut pipeline = folder(&server);
+    restless(&mut pipeline);
+    let lister = Lister::start(pipeline.lake());
+    for failpoint in ["lake.stage.sealed=kill@2", "lake.stage.part=kill@9", "lake.stage.begin=kill@20"] {
+        let mut run = pipeline.start_with_failpoints(&["run"], failpoint);
+        assert_eq!(ended(&mut run, Duration::from_secs(60)).signal, Some(9), "{failpoint}");
+        assert!(view(&pipeline).files().is_empty(), "nothing of an open transaction is visible");
+    }
+    pipeline.catch_up();
+    lister.finish();
+    assert_lake_is_source(&server, &view(&pipeline));
+}
+
 #[test]
 fn sigterm_commits_and_leaves_within_seconds() {
     let server = server_with_tables();

@@ -123,15 +123,17 @@ pub(crate) fn catches_up_with(pipeline: &Pipeline, code: i32) -> Ended {
     ended
 }
 
-/// `run` must refuse with this exit code and these words, and leave the lake as it is.
+/// `run` must refuse with this exit code and these words. A new lake stays empty, of another no data
+/// changes (a process that could open it has put its claim).
 pub(crate) fn refuses(pipeline: &Pipeline, code: u8, words: &[&str]) -> Ended {
-    let before = view(pipeline).contents();
+    let (before, data) = (view(pipeline).contents(), view(pipeline).objects());
     let ended = catches_up_with(pipeline, i32::from(code));
     for word in words {
         assert!(ended.printed().contains(word), "no {word} in: {}", ended.printed());
     }
     let after = view(pipeline).contents();
-    assert_eq!(before, after, "the lake has changed although the run was refused");
+    assert!(!before.is_empty() || after.is_empty(), "the run was refused, and yet it wrote {after:?}");
+    assert_eq!(data, view(pipeline).objects(), "the run was refused, and yet it wrote");
     ended
 }
 
