@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::world::{PIPELINE, finish, folder, refuses, server, server_with, set, view};
 
 const CHECK_FOUND_ERRORS: Option<i32> = Some(3);
-const TABLE: &str = "CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY); INSERT INTO shop.orders VALUES (1)";
+const TABLE: &str =
+    "CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY); INSERT INTO shop.orders VALUES (1)";
 
 /// `check` finds it too, and tells the same fix.
 fn is_found(pipeline: &Pipeline, exit_code: u8, words: &[&str]) {
@@ -47,7 +48,9 @@ fn a_missing_privilege() {
         ("REPLICATION CLIENT", "SELECT, REPLICATION SLAVE"),
         ("SELECT", "REPLICATION SLAVE, REPLICATION CLIENT"),
     ] {
-        server.sql(&format!("REVOKE ALL PRIVILEGES, GRANT OPTION FROM {USER}@'%'; GRANT {grants} ON *.* TO {USER}@'%'"));
+        server.sql(&format!(
+            "REVOKE ALL PRIVILEGES, GRANT OPTION FROM {USER}@'%'; GRANT {grants} ON *.* TO {USER}@'%'"
+        ));
         is_found(&folder(&server), 10, &[missing, "GRANT"]);
     }
 }

@@ -109,7 +109,9 @@ fn a_row_of_64_mb_takes_the_budget_and_three_times_the_event() {
     server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY, v LONGBLOB)");
     let size = 64_000_000;
     for id in 1..=3 {
-        server.sql(&format!("INSERT INTO shop.t VALUES ({id}, REPEAT(UNHEX(SHA2('{id}', 512)), {size} DIV 64))"));
+        server.sql(&format!(
+            "INSERT INTO shop.t VALUES ({id}, REPEAT(UNHEX(SHA2('{id}', 512)), {size} DIV 64))"
+        ));
     }
     let budget_mib = 128.0;
     let mut pipeline = folder(&server);
@@ -129,7 +131,8 @@ fn check_large_rows(server: &MySql, pipeline: &Pipeline, size: u32) {
     let arguments: Vec<&str> = paths.iter().map(String::as_str).collect();
     let lake = lakeward_test_support::python(&script, &arguments, "");
     let rows = server.rows("SELECT id, LENGTH(v), SHA2(v, 256) FROM shop.t ORDER BY id");
-    let source: Vec<String> = rows.into_iter().map(|row| row.into_iter().flatten().collect::<Vec<_>>().join(" ")).collect();
+    let source: Vec<String> =
+        rows.into_iter().map(|row| row.into_iter().flatten().collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(source.len(), 3);
     assert!(source.iter().all(|row| row.contains(&size.to_string())));
     assert_eq!(lake.lines().collect::<Vec<_>>(), source);

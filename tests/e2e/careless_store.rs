@@ -85,7 +85,8 @@ fn serve(mut client: &TcpStream, content: &Mutex<Content>) -> Option<()> {
             ("204 No Content", Vec::new())
         }
         "GET" if query.contains("list-type=2") || query.contains("uploads") => {
-            let name = if query.contains("uploads") { "ListMultipartUploadsResult" } else { "ListBucketResult" };
+            let name =
+                if query.contains("uploads") { "ListMultipartUploadsResult" } else { "ListBucketResult" };
             ("200 OK", format!("<{name}><IsTruncated>false</IsTruncated></{name}>").into_bytes())
         }
         _ => match content.objects.get(path) {

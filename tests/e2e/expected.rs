@@ -97,7 +97,8 @@ fn columns(conn: &mut Conn, database: &str, table: &str, mapping: Mapping) -> Ve
         .into_iter()
         .map(|(name, data_type, column_type, precision, charset)| {
             let form = form(&data_type, &column_type, precision, charset.as_deref(), mapping);
-            let temporal = matches!(data_type.as_str(), "date" | "datetime" | "timestamp") && mapping.dates_as_string;
+            let temporal =
+                matches!(data_type.as_str(), "date" | "datetime" | "timestamp") && mapping.dates_as_string;
             let as_text = temporal || (data_type == "time" && mapping.time_as_string);
             Column { name, form: if as_text { Form::Text } else { form }, as_text }
         })
@@ -131,8 +132,8 @@ fn form(
         "datetime" => Form::Datetime,
         "timestamp" => Form::Timestamp,
         "time" => Form::Time,
-        "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
-        | "geomcollection" => Form::Geometry,
+        "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
+        | "multipolygon" | "geomcollection" => Form::Geometry,
         "vector" => Form::Vector,
         other => panic!("the suite does not know the type {other}"),
     }
@@ -143,7 +144,9 @@ fn plain(value: Value, form: Form) -> Cell {
     match (form, value) {
         (_, Value::NULL) => None,
         (Form::Integer, value) => Some(format!("i:{}", integer(&value))),
-        (Form::Boolean, Value::Bytes(bits)) => Some(format!("b:{}", u8::from(bits.iter().any(|byte| *byte != 0)))),
+        (Form::Boolean, Value::Bytes(bits)) => {
+            Some(format!("b:{}", u8::from(bits.iter().any(|byte| *byte != 0))))
+        }
         (Form::Boolean, value) => Some(format!("b:{}", u8::from(integer(&value) != 0))),
         (Form::Decimal, Value::Bytes(digits)) => Some(format!("d:{}", without_zerofill(&text(digits)))),
         (Form::Decimal, value) => Some(format!("d:{}", integer(&value))),
@@ -153,11 +156,14 @@ fn plain(value: Value, form: Form) -> Cell {
         (Form::Bytes, Value::Bytes(bytes)) => Some(format!("x:{}", hex(&bytes))),
         (Form::Geometry, Value::Bytes(bytes)) => Some(format!("x:{}", hex(&ewkb(&bytes)))),
         (Form::Vector, Value::Bytes(bytes)) => Some(format!("v:{}", floats(&bytes))),
-        (Form::Date, Value::Date(year, month, day, ..)) => days(year, month, day).map(|days| format!("D:{days}")),
+        (Form::Date, Value::Date(year, month, day, ..)) => {
+            days(year, month, day).map(|days| format!("D:{days}"))
+        }
         (Form::Datetime, date) => micros(&date).map(|micros| format!("T:{micros}")),
         (Form::Timestamp, date) => micros(&date).map(|micros| format!("Z:{micros}")),
         (Form::Time, Value::Time(negative, days, hours, minutes, seconds, micros)) => {
-            let seconds = ((i64::from(days) * 24 + i64::from(hours)) * 60 + i64::from(minutes)) * 60 + i64::from(seconds);
+            let seconds = ((i64::from(days) * 24 + i64::from(hours)) * 60 + i64::from(minutes)) * 60
+                + i64::from(seconds);
             let value = seconds * 1_000_000 + i64::from(micros);
             Some(format!("i:{}", if negative { -value } else { value }))
         }

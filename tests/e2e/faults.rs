@@ -12,7 +12,10 @@ use lakeward_test_support::{Lakeward, Lister, Pipeline, Place, Random, seed, wai
 use serde_json::json;
 
 use crate::traffic::{Traffic, assert_lake_is_source, burst, create_tables};
-use crate::world::{PIPELINE, catches_up_with, ended, folder, server, set, stop, view, wait_for_checkpoint, wait_until_complete};
+use crate::world::{
+    PIPELINE, catches_up_with, ended, folder, server, set, stop, view, wait_for_checkpoint,
+    wait_until_complete,
+};
 
 fn server_with_tables() -> MySql {
     let server = server();
@@ -44,12 +47,8 @@ fn finish(pipeline: &Pipeline, server: &MySql, mut run: Lakeward, traffic: Traff
 
 #[test]
 fn requests_to_s3_that_fail_or_whose_answer_is_lost() {
-    const REQUESTS: &[(&str, &str)] = &[
-        ("POST", "uploads"),
-        ("PUT", "partNumber="),
-        ("PUT", "/log/"),
-        ("POST", "uploadId="),
-    ];
+    const REQUESTS: &[(&str, &str)] =
+        &[("POST", "uploads"), ("PUT", "partNumber="), ("PUT", "/log/"), ("POST", "uploadId=")];
     let faults = [
         Fault::Answer(500, "InternalError"),
         Fault::Answer(503, "SlowDown"),
@@ -90,7 +89,13 @@ fn the_first_requests_to_s3_fail() {
     let (server, s3) = (server_with_tables(), S3::start());
     burst(&server, &mut Random::new(seed()), 50);
     for fault in [Fault::Answer(503, "SlowDown"), Fault::LoseAnswer, Fault::Cut] {
-        for (method, target) in [("GET", "list-type=2"), ("GET", "/log/"), ("PUT", "/log/"), ("PUT", "/owners/"), ("PUT", "/schemas/")] {
+        for (method, target) in [
+            ("GET", "list-type=2"),
+            ("GET", "/log/"),
+            ("PUT", "/log/"),
+            ("PUT", "/owners/"),
+            ("PUT", "/schemas/"),
+        ] {
             let proxy = HttpFaults::start(s3.port());
             let place = Place::S3 { server: &s3, endpoint: proxy.endpoint(), prefix: "first" };
             let pipeline = Pipeline::new(PIPELINE, &server, &["shop.*"], &place);
@@ -106,7 +111,8 @@ fn the_first_requests_to_s3_fail() {
 fn a_wire_to_s3_that_is_slow_cut_or_half_open_and_a_server_that_dies() {
     let (server, mut s3) = (server_with_tables(), S3::start());
     let wire = TcpProxy::start(s3.port());
-    let place = Place::S3 { server: &s3, endpoint: format!("http://127.0.0.1:{}", wire.port()), prefix: "lake" };
+    let place =
+        Place::S3 { server: &s3, endpoint: format!("http://127.0.0.1:{}", wire.port()), prefix: "lake" };
     let mut pipeline = Pipeline::new(PIPELINE, &server, &["shop.*"], &place);
     restless(&mut pipeline);
     let traffic = Traffic::start(&server, seed(), Duration::from_millis(5));

@@ -52,7 +52,10 @@ impl Events {
 
     /// The numbers.
     pub(crate) fn seqs(&self) -> Vec<i64> {
-        self.bare("_seq").into_iter().map(|seq| seq.expect("every event has a number").parse().unwrap()).collect()
+        self.bare("_seq")
+            .into_iter()
+            .map(|seq| seq.expect("every event has a number").parse().unwrap())
+            .collect()
     }
 
     /// `columns` of every row.
@@ -120,7 +123,8 @@ impl LakeView {
     /// Visible data files by table: those that the log names; of a repaired record those still there.
     pub(crate) fn files(&self) -> BTreeMap<Name, Vec<PathBuf>> {
         let records = self.records();
-        let repaired: BTreeSet<u64> = records.iter().filter_map(|record| record["repairs"].as_u64()).collect();
+        let repaired: BTreeSet<u64> =
+            records.iter().filter_map(|record| record["repairs"].as_u64()).collect();
         let mut files: BTreeMap<Name, Vec<PathBuf>> = BTreeMap::new();
         for record in &records {
             let number = record["number"].as_u64().expect("a record has a number");
@@ -141,7 +145,9 @@ impl LakeView {
 
     /// The last checkpoint in the log.
     pub(crate) fn checkpoint(&self) -> Option<Value> {
-        let checkpoint = |record: Value| [&record["to"], &record["checkpoint"]].into_iter().find(|c| c.is_object()).cloned();
+        let checkpoint = |record: Value| {
+            [&record["to"], &record["checkpoint"]].into_iter().find(|c| c.is_object()).cloned()
+        };
         self.records().into_iter().rev().find_map(checkpoint)
     }
 
@@ -154,7 +160,8 @@ impl LakeView {
             .map(|table| {
                 let status = &table["status"];
                 let remedy = status["remedy"].as_str().map(str::to_owned);
-                let stopped = Stopped { kind: text(&status["kind"]), message: text(&status["message"]), remedy };
+                let stopped =
+                    Stopped { kind: text(&status["kind"]), message: text(&status["message"]), remedy };
                 ((text(&table["table"][0]), text(&table["table"][1])), stopped)
             })
             .collect()
@@ -190,7 +197,8 @@ impl LakeView {
             .iter()
             .map(|((database, table), files)| json!({ "table": [database, table], "files": files }))
             .collect();
-        let lines = lakeward_test_support::python(&script, &[reader_name(reader)], &Value::from(asked).to_string());
+        let lines =
+            lakeward_test_support::python(&script, &[reader_name(reader)], &Value::from(asked).to_string());
         let mut events = BTreeMap::new();
         for line in lines.lines() {
             let mut table: Value = serde_json::from_str(line).expect("the reader prints JSON");
@@ -220,8 +228,10 @@ impl LakeView {
 /// Fails unless the latest state of a table with a key is what the source holds.
 pub(crate) fn assert_latest_is(name: &Name, events: &Events, key: &[&str], source: SourceTable) {
     let columns = source.columns.clone();
-    let places: Vec<usize> =
-        key.iter().map(|name| columns.iter().position(|column| column == name).expect("a key column")).collect();
+    let places: Vec<usize> = key
+        .iter()
+        .map(|name| columns.iter().position(|column| column == name).expect("a key column"))
+        .collect();
     let mut lake = events.latest(&columns, key);
     let mut wrong = Vec::new();
     for row in source.rows {

@@ -70,7 +70,8 @@ fn counters_are_what_is_in_the_lake() {
     let events = view(&pipeline).events(Reader::Duckdb);
     for ((_, table), events) in &events {
         for op in ["c", "u", "d"] {
-            let counted = sum(&metrics, "lakeward_source_rows_total", &[table.as_str(), &format!("op=\"{op}\"")]);
+            let counted =
+                sum(&metrics, "lakeward_source_rows_total", &[table.as_str(), &format!("op=\"{op}\"")]);
             let found = events.ops().iter().filter(|found| *found == op).count();
             assert_eq!(counted, f64::from(u32::try_from(found).unwrap()), "{table} {op}");
         }

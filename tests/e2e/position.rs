@@ -11,7 +11,8 @@ use crate::world::{ended, finish, folder, refuses, server_with, set, view, wait_
 
 fn server(gtid: bool) -> MySql {
     let server = server_with(MySqlOptions { gtid, ..MySqlOptions::default() });
-    server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)");
+    server
+        .sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)");
     server
 }
 

@@ -48,7 +48,8 @@ impl Seen {
 #[test]
 fn no_secret_is_shown_or_written() {
     let (server, s3) = (server(), S3::start());
-    server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)");
+    server
+        .sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)");
     let mut pipeline = Pipeline::new(PIPELINE, &server, &["shop.*"], &Place::s3(&s3));
     let port = free_port();
     set(&mut pipeline, "metrics/listen", format!("127.0.0.1:{port}"));
@@ -63,7 +64,16 @@ fn no_secret_is_shown_or_written() {
         seen.add(path, get(port, path).1);
     }
     seen.add("the log of a run", stop(&mut run).printed());
-    for command in [&["check"][..], &["check", "--json"], &["status"], &["status", "--json"], &["position", "show"], &["position", "show", "--json"], &["config", "schema"], &["run", "--until-caught-up"]] {
+    for command in [
+        &["check"][..],
+        &["check", "--json"],
+        &["status"],
+        &["status", "--json"],
+        &["position", "show"],
+        &["position", "show", "--json"],
+        &["config", "schema"],
+        &["run", "--until-caught-up"],
+    ] {
         seen.add(command.join(" "), finish(&pipeline, command).printed());
     }
     // Now with things that go wrong: every error message there is to be had with a secret near it.
@@ -85,7 +95,10 @@ fn no_secret_is_shown_or_written() {
         ("lake/s3/secret_key", secret_in_the_file.as_str().into()),
         ("lake/url", "s3://no-such-bucket/x".into()),
         ("lake/s3/endpoint", "http://127.0.0.1:1".into()),
-        ("source/mysql/password_command", serde_json::json!(["sh", "-c", format!("echo {SECRET_KEY}; echo {SECRET_KEY} >&2; exit 3")])),
+        (
+            "source/mysql/password_command",
+            serde_json::json!(["sh", "-c", format!("echo {SECRET_KEY}; echo {SECRET_KEY} >&2; exit 3")]),
+        ),
     ] {
         let broken = wrong(key, value);
         // With a target that is not there a run tries for ever; `check` does not.

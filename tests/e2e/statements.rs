@@ -76,7 +76,11 @@ fn names_with_any_character_are_kept() {
     view.assert_all_named();
     let root = std::fs::canonicalize(&view.root).unwrap();
     for path in view.files().into_values().flatten() {
-        assert!(std::fs::canonicalize(&path).unwrap().starts_with(&root), "{} leaves the lake", path.display());
+        assert!(
+            std::fs::canonicalize(&path).unwrap().starts_with(&root),
+            "{} leaves the lake",
+            path.display()
+        );
     }
     for reader in [Reader::Duckdb, Reader::Pyarrow] {
         let events = view.events(reader);

@@ -95,15 +95,18 @@ fn stops(trouble: &Trouble, options: MySqlOptions) {
     assert!(ended.printed().contains("shop.bad"), "{name}: {}", ended.printed());
     let view = view(&pipeline);
     let stopped = view.stopped();
-    let table = stopped.get(&("shop".to_owned(), "bad".to_owned())).unwrap_or_else(|| panic!("{name}: {stopped:?}"));
+    let table =
+        stopped.get(&("shop".to_owned(), "bad".to_owned())).unwrap_or_else(|| panic!("{name}: {stopped:?}"));
     assert_eq!(table.kind, trouble.kind, "{name}: {table:?}");
+    assert!(!table.message.is_empty(), "{name}: {table:?}");
     let remedy = table.remedy.as_deref().unwrap_or_else(|| panic!("{name}: no remedy in {table:?}"));
     for word in trouble.remedy {
         assert!(remedy.contains(word), "{name}: {word} in {remedy}");
     }
     let status = finish(&pipeline, &["status"]);
     assert!(status.stdout.contains("shop.bad"), "{name}: {}", status.printed());
-    server.sql("INSERT INTO shop.good VALUES (4, 'later'); FLUSH BINARY LOGS; UPDATE shop.good SET v = 'all'");
+    server
+        .sql("INSERT INTO shop.good VALUES (4, 'later'); FLUSH BINARY LOGS; UPDATE shop.good SET v = 'all'");
     catches_up_with(&pipeline, CAUGHT_UP_WITH_STOPPED_TABLES);
     let events = view.events(Reader::Duckdb);
     view.assert_dense(&events);
@@ -124,7 +127,10 @@ fn trouble_stops_one_table_with_its_remedy() {
 #[test]
 fn trouble_stops_one_table_under_minimal_metadata_without_gtids() {
     for trouble in TROUBLES {
-        stops(trouble, MySqlOptions { gtid: false, row_metadata: RowMetadata::Minimal, ..MySqlOptions::default() });
+        stops(
+            trouble,
+            MySqlOptions { gtid: false, row_metadata: RowMetadata::Minimal, ..MySqlOptions::default() },
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! The TLS modes mean what MySQL's own clients mean by them, verification included.
 
-use lakeward_test_support::mysql::{MySql, MySqlOptions, Tls, USER};
 use lakeward_test_support::Pipeline;
+use lakeward_test_support::mysql::{MySql, MySqlOptions, Tls, USER};
 use serde_json::json;
 
 use crate::world::{folder, refuses, server_with, view, with};
@@ -29,7 +29,8 @@ fn matrix(tls: Tls, must_encrypt: bool, cases: &[(&str, Ca, Option<&str>)]) {
     if must_encrypt {
         server.sql(&format!("ALTER USER {USER}@'%' REQUIRE SSL"));
     }
-    server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)");
+    server
+        .sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)");
     for &(mode, ca, refused) in cases {
         let pipeline = pipeline(&server, mode, ca);
         match refused {
@@ -39,7 +40,11 @@ fn matrix(tls: Tls, must_encrypt: bool, cases: &[(&str, Ca, Option<&str>)]) {
             }
             Some(word) => {
                 let ended = refuses(&pipeline, 10, &[]);
-                assert!(ended.printed().to_lowercase().contains(word), "{tls:?} {mode} {ca:?}: {}", ended.printed());
+                assert!(
+                    ended.printed().to_lowercase().contains(word),
+                    "{tls:?} {mode} {ca:?}: {}",
+                    ended.printed()
+                );
             }
         }
     }

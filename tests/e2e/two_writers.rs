@@ -11,7 +11,9 @@ use serde_json::json;
 
 use crate::careless_store::CarelessStore;
 use crate::traffic::{Traffic, assert_lake_is_source, burst, create_tables};
-use crate::world::{PIPELINE, Store, ended, folder, refuses, server, set, stop, stored, view, wait_for_checkpoint};
+use crate::world::{
+    PIPELINE, Store, ended, folder, refuses, server, set, stop, stored, view, wait_for_checkpoint,
+};
 
 const FENCED: Option<i32> = Some(25);
 
@@ -91,12 +93,13 @@ fn paused_at_every_failpoint(store: Store) {
         let mut second = pipeline.start(&["run"]);
         wait_for_records(&pipeline, &mut second, 3);
         first.signal(Signal::Cont);
-        let first_is_fenced = wait_until(&format!("{name}: one to be fenced"), Duration::from_secs(60), || {
-            match (first.ended(), second.ended()) {
-                (None, None) => None,
-                (first, _) => Some(first.is_some()),
-            }
-        });
+        let first_is_fenced =
+            wait_until(&format!("{name}: one to be fenced"), Duration::from_secs(60), || {
+                match (first.ended(), second.ended()) {
+                    (None, None) => None,
+                    (first, _) => Some(first.is_some()),
+                }
+            });
         let (mut fenced, mut winner) = if first_is_fenced { (first, second) } else { (second, first) };
         assert_fenced(&mut fenced);
         wait_for_records(&pipeline, &mut winner, 2);
@@ -150,7 +153,9 @@ fn a_record_that_lands_late_or_whose_answer_is_lost() {
 fn two_pipelines_share_a_prefix_but_no_table() {
     let server = server_with_tables();
     burst(&server, &mut Random::new(seed()), 100);
-    server.sql("CREATE DATABASE other; CREATE TABLE other.t (id INT PRIMARY KEY); INSERT INTO other.t VALUES (1)");
+    server.sql(
+        "CREATE DATABASE other; CREATE TABLE other.t (id INT PRIMARY KEY); INSERT INTO other.t VALUES (1)",
+    );
     let shop = folder(&server);
     let mut other = Pipeline::new("other", &server, &["other.*"], &Place::Folder);
     other.config["lake"] = shop.config["lake"].clone();
@@ -210,7 +215,10 @@ fn decided_uploads_that_expired_are_read_again_from_the_source() {
     let (_s3, pipeline) = loses_uploads(&server);
     burst(&server, &mut Random::new(seed() ^ 7), 20);
     pipeline.catch_up();
-    assert!(view(&pipeline).records().iter().any(|record| record["repairs"].is_u64()), "a repair is in the log");
+    assert!(
+        view(&pipeline).records().iter().any(|record| record["repairs"].is_u64()),
+        "a repair is in the log"
+    );
     assert_lake_is_source(&server, &view(&pipeline));
 }
 

@@ -94,14 +94,27 @@ pub(super) const CASES: &[Listed] = &[
     (
         "vector_some",
         "VECTOR(8)",
-        &["TO_VECTOR('[1.5, -2, 0]')", "TO_VECTOR('[1,2,3,4,5,6,7,8]')", "TO_VECTOR('[3.4028234e38, 1e-45]')", "NULL"],
+        &[
+            "TO_VECTOR('[1.5, -2, 0]')",
+            "TO_VECTOR('[1,2,3,4,5,6,7,8]')",
+            "TO_VECTOR('[3.4028234e38, 1.17549435e-38]')",
+            "NULL",
+        ],
     ),
     ("vector_default", "VECTOR", &["TO_VECTOR('[0.1]')", "NULL"]),
     ("invisible_int", "INT INVISIBLE", &["1", "-5", "NULL"]),
-    ("invisible_text", "VARCHAR(20) CHARACTER SET latin1 INVISIBLE DEFAULT 'hidden'", &["DEFAULT", "'é'", "NULL"]),
+    (
+        "invisible_text",
+        "VARCHAR(20) CHARACTER SET latin1 INVISIBLE DEFAULT 'hidden'",
+        &["DEFAULT", "'é'", "NULL"],
+    ),
     ("stored_column", "INT GENERATED ALWAYS AS (id * 7 - n) STORED", &["DEFAULT", "DEFAULT"]),
     ("virtual_column", "BIGINT GENERATED ALWAYS AS (id * -3000000000 + n) VIRTUAL", &["DEFAULT", "DEFAULT"]),
-    ("stored_text", "VARCHAR(30) GENERATED ALWAYS AS (CONCAT('row ', id, '/', n)) STORED", &["DEFAULT", "DEFAULT"]),
+    (
+        "stored_text",
+        "VARCHAR(30) GENERATED ALWAYS AS (CONCAT('row ', id, '/', n)) STORED",
+        &["DEFAULT", "DEFAULT"],
+    ),
     ("virtual_json", "JSON GENERATED ALWAYS AS (JSON_OBJECT('id', id)) VIRTUAL", &["DEFAULT"]),
     ("default_expression", "VARCHAR(40) DEFAULT (CONCAT('id ', 7 * 6))", &["DEFAULT", "'given'", "NULL"]),
 ];
@@ -126,7 +139,8 @@ pub(super) fn partial_json_cases() -> Vec<TypeCase> {
         "v",
         "JSON_SET(v, '$', 5)",
     ];
-    let scalars = ["JSON_SET(v, '$[0]', 2)", "JSON_REMOVE(v, '$[0]')", "JSON_ARRAY_INSERT(v, '$[0]', 'front')"];
+    let scalars =
+        ["JSON_SET(v, '$[0]', 2)", "JSON_REMOVE(v, '$[0]')", "JSON_ARRAY_INSERT(v, '$[0]', 'front')"];
     let case = |table: &str, column: &str, values: &[&str], updates: &[&str]| TypeCase {
         table: table.into(),
         column: column.into(),

@@ -60,8 +60,16 @@ pub(super) fn charset_cases(charsets: &[String]) -> Vec<TypeCase> {
 
 /// The cases that need no list of charsets.
 pub(super) const CASES: &[Listed] = &[
-    ("varchar_255", "VARCHAR(255) CHARACTER SET latin1", &["''", "REPEAT('x', 255)", "REPEAT('y', 300)", "NULL"]),
-    ("varchar_256", "VARCHAR(256) CHARACTER SET latin1", &["''", "REPEAT('x', 255)", "REPEAT('y', 256)", "NULL"]),
+    (
+        "varchar_255",
+        "VARCHAR(255) CHARACTER SET latin1",
+        &["''", "REPEAT('x', 255)", "REPEAT('y', 300)", "NULL"],
+    ),
+    (
+        "varchar_256",
+        "VARCHAR(256) CHARACTER SET latin1",
+        &["''", "REPEAT('x', 255)", "REPEAT('y', 256)", "NULL"],
+    ),
     ("varchar_63_utf8mb4", "VARCHAR(63) CHARACTER SET utf8mb4", &["REPEAT('😀', 63)", "'a'", "NULL"]),
     ("varchar_64_utf8mb4", "VARCHAR(64) CHARACTER SET utf8mb4", &["REPEAT('😀', 64)", "'a'", "NULL"]),
     ("varchar_max", "VARCHAR(16000) CHARACTER SET utf8mb4", &["REPEAT('é', 16000)", "'a'", "NULL"]),
@@ -76,7 +84,11 @@ pub(super) const CASES: &[Listed] = &[
     ("text_full", "TEXT CHARACTER SET latin1", &["REPEAT('z', 65535)", "''", "NULL"]),
     ("mediumtext_some", "MEDIUMTEXT", &["REPEAT('m', 70000)", "''", "NULL"]),
     ("longtext_some", "LONGTEXT", &["REPEAT('l', 1000000)", "''", "NULL"]),
-    ("binary_padded", "BINARY(4)", &["x'01'", "x'0100'", "x'01020304'", "''", "x'20'", "x'00000000'", "NULL"]),
+    (
+        "binary_padded",
+        "BINARY(4)",
+        &["x'01'", "x'0100'", "x'01020304'", "''", "x'20'", "x'00000000'", "NULL"],
+    ),
     ("binary_16", "BINARY(16)", &["UNHEX(REPLACE(UUID(),'-',''))", "x'ff'", "NULL"]),
     ("binary_255", "BINARY(255)", &["x'ff'", "''", "REPEAT(x'aa', 255)", "NULL"]),
     ("binary_zero", "BINARY(0)", &["''", "NULL"]),
@@ -87,7 +99,11 @@ pub(super) const CASES: &[Listed] = &[
     ("mediumblob_some", "MEDIUMBLOB", &["REPEAT(x'00', 66000)", "''", "NULL"]),
     ("longblob_some", "LONGBLOB", &["REPEAT(x'fe', 300000)", "''", "NULL"]),
     ("enum_plain", "ENUM('a','b','c')", &["'a'", "'c'", "''", "'nonsense'", "0", "2", "NULL"]),
-    ("enum_odd_labels", "ENUM('','it''s','a,b','ünï','x y')", &["''", "'it''s'", "'a,b'", "'ünï'", "'x y'", "'no'", "NULL"]),
+    (
+        "enum_odd_labels",
+        "ENUM('','it''s','a,b','ünï','x y')",
+        &["''", "'it''s'", "'a,b'", "'ünï'", "'x y'", "'no'", "NULL"],
+    ),
     ("enum_latin1", "ENUM('é','ß','ü') CHARACTER SET latin1", &["'é'", "'ß'", "'ü'", "NULL"]),
     ("enum_gbk", "ENUM('你好','世界') CHARACTER SET gbk", &["'你好'", "'世界'", "NULL"]),
     ("enum_binary", "ENUM('a','b') CHARACTER SET binary", &["'a'", "'b'", "NULL"]),
