@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod engine;
+pub mod telemetry;
 
 /// Compares a file under `schemas/` with what the code says, or writes it where
 /// `LAKEWARD_WRITE_SCHEMAS` is set.

@@ -18,7 +18,7 @@ use lakeward_core::{ByteSize, Error, ErrorKind, Result, TableFilter, TypeOptions
 use lakeward_lake::config::{Lake, LakeConfig};
 use lakeward_mysql::MysqlConfig;
 
-pub use reference::Outside;
+pub use reference::{Outside, process};
 pub use start::StartAt;
 use trouble::Trouble;
 pub use written::{LogConfig, LogFormat, LogLevel, OnError};
@@ -74,7 +74,7 @@ pub fn load(path: &Path) -> Result<Pipeline> {
             .remedy(remedy)
             .caused_by(error)
     })?;
-    parse(&text, &reference::process()).map_err(|error| error.at("file", path.display()))
+    parse(&text, &process()).map_err(|error| error.at("file", path.display()))
 }
 
 /// Checks the text of a config file; references are looked up in `outside`.
