@@ -79,6 +79,7 @@ impl Folder {
         let root = self.root.clone();
         blocking(move || {
             remove(&path)?;
+            remove_if_empty(Some(&root.join(RECORDS).join(TEMPORARY)));
             remove_empty_folders(&root, path.parent());
             Ok(())
         })
@@ -138,10 +139,10 @@ fn remove(path: &Path) -> Result<()> {
 /// Best effort: a folder that is not empty stays.
 fn remove_empty_folders(root: &Path, mut folder: Option<&Path>) {
     while let Some(path) = folder.filter(|path| *path != root && path.starts_with(root)) {
-        if fs::remove_dir(path).is_err() {
-            return;
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() != Io::NotFound => return,
+            _ => folder = path.parent(),
         }
-        folder = path.parent();
     }
 }
 
