@@ -36,10 +36,12 @@ enum Command {
     /// Write a config file for a server that is running.
     Init(init::InitArgs),
     /// Look at config, server, grants and lake, and say what has to be mended, and how.
+    #[command(after_help = "Examples:\n  lakeward check\n  lakeward check --json | jq '.findings[] | select(.level == \"error\")'")]
     Check(Report),
     /// Follow the server's binlog and keep the lake complete.
     Run(run::RunArgs),
     /// Show how far the lake is, and which tables are stopped. Reads only.
+    #[command(after_help = "Examples:\n  lakeward status\n  lakeward status --json | jq '.tables.stopped'")]
     Status(Report),
     /// The position a pipeline goes on from.
     #[command(subcommand)]
@@ -52,12 +54,15 @@ enum Command {
 #[derive(Subcommand)]
 enum PositionCommand {
     /// Print the position of the last commit: file:offset and the GTID set.
+    #[command(after_help = "Example:\n  lakeward position show --config shop.yaml --json")]
     Show(Report),
 }
 
 #[derive(Subcommand)]
 enum ConfigCommand {
     /// Print the JSON Schema of the config file, for editors.
+    #[command(after_help = "Example:\n  lakeward config schema > config.schema.json\n  # then, first line of \
+                            lakeward.yaml:  # yaml-language-server: $schema=config.schema.json")]
     Schema,
 }
 
