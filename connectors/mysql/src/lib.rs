@@ -3,8 +3,10 @@
 pub mod catalog;
 pub mod config;
 pub mod connection;
+pub mod ddl;
 pub mod grants;
 pub mod preflight;
+pub mod rows;
 pub mod server;
 pub mod session;
 

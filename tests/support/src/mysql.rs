@@ -113,7 +113,7 @@ impl MySql {
     /// Starts the stopped server again, on the same port and data.
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "the server runs");
-        self.child = Some(Child::start("mysqld", &self.command()));
+        self.child = Some(Child::start("mysqld", &self.command(), self.directory.path()));
         wait_until("MySQL to answer", Duration::from_secs(60), || {
             let ended = self.child.as_mut().and_then(Child::ended);
             assert!(ended.is_none(), "MySQL ended ({ended:?}):\n{}", self.log());
