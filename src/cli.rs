@@ -36,7 +36,9 @@ enum Command {
     /// Write a config file for a server that is running.
     Init(init::InitArgs),
     /// Look at config, server, grants and lake, and say what has to be mended, and how.
-    #[command(after_help = "Examples:\n  lakeward check\n  lakeward check --json | jq '.findings[] | select(.level == \"error\")'")]
+    #[command(
+        after_help = "Examples:\n  lakeward check\n  lakeward check --json | jq '.findings[] | select(.level == \"error\")'"
+    )]
     Check(Report),
     /// Follow the server's binlog and keep the lake complete.
     Run(run::RunArgs),
@@ -61,8 +63,10 @@ enum PositionCommand {
 #[derive(Subcommand)]
 enum ConfigCommand {
     /// Print the JSON Schema of the config file, for editors.
-    #[command(after_help = "Example:\n  lakeward config schema > config.schema.json\n  # then, first line of \
-                            lakeward.yaml:  # yaml-language-server: $schema=config.schema.json")]
+    #[command(
+        after_help = "Example:\n  lakeward config schema > config.schema.json\n  # then, first line of \
+                            lakeward.yaml:  # yaml-language-server: $schema=config.schema.json"
+    )]
     Schema,
 }
 

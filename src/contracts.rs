@@ -132,7 +132,9 @@ fn the_schema_of_commit_records_refuses_others() {
     let validator = validator();
     for (_, _, bytes) in records() {
         let json: Value = serde_json::from_slice(&bytes).unwrap();
-        for key in json.as_object().unwrap().keys().filter(|key| !["schemas", "repairs"].contains(&key.as_str())) {
+        for key in
+            json.as_object().unwrap().keys().filter(|key| !["schemas", "repairs"].contains(&key.as_str()))
+        {
             let mut without = json.clone();
             without.as_object_mut().unwrap().remove(key);
             assert!(!validator.is_valid(&without), "a record without {key}");

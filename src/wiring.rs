@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use lakeward_core::clock::SystemClock;
 use lakeward_core::stats::LakeStats;
-use lakeward_core::{ByteSize, Error, ErrorKind, Finding, Resume, Result, TableFilter, TableId};
+use lakeward_core::{ByteSize, Error, ErrorKind, Finding, Result, Resume, TableFilter, TableId};
 use lakeward_lake::objects::lake_store::{PATIENCE, StoreOptions};
 use lakeward_lake::sink::{LakeSink, SinkOptions};
 pub use lakeward_lake::status::LakeStatus;
-use lakeward_mysql::source::{self, MysqlOptions, MysqlSource, Start};
 pub use lakeward_mysql::ServerFacts;
+use lakeward_mysql::source::{self, MysqlOptions, MysqlSource, Start};
 use lakeward_mysql::{MysqlConfig, Purpose};
 use uuid::Uuid;
 

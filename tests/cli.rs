@@ -181,7 +181,8 @@ fn the_printed_schema_is_the_stored_one() {
 #[test]
 fn every_help_page_teaches() {
     let place = Place::valid();
-    for command in [&[][..], &["init"], &["check"], &["run"], &["status"], &["position", "show"], &["config", "schema"]]
+    for command in
+        [&[][..], &["init"], &["check"], &["run"], &["status"], &["position", "show"], &["config", "schema"]]
     {
         let (code, out, _) = place.run(&[command, &["--help"]].concat());
         assert_eq!(code, 0);

@@ -192,7 +192,8 @@ mod tests {
     #[test]
     fn the_written_file_says_what_was_asked_for_whatever_characters_it_holds() {
         let text = written(&args(), &["Shop_1".into(), "a.b".into()]);
-        let outside = Outside { variable: &|name| (name == "PW").then(|| "hunter2".into()), file: &|_| panic!() };
+        let outside =
+            Outside { variable: &|name| (name == "PW").then(|| "hunter2".into()), file: &|_| panic!() };
         let pipeline = parse(&text, &outside).unwrap_or_else(|error| panic!("{error}\n{text}"));
         assert_eq!(pipeline.name, "shop-1");
         assert_eq!(pipeline.mysql.host, "db # \"x\" ${env:HOME}");

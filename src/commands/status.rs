@@ -124,7 +124,10 @@ fn text(status: &Status) -> String {
     match &status.server {
         Server::Unreachable { error } => text.push_str(&format!("server    not reached: {error}\n")),
         Server::Reachable { end, transactions_behind, lag_seconds } => {
-            text.push_str(&format!("server    binlog ends at {}\n", end.as_deref().unwrap_or("no place: it is off")));
+            text.push_str(&format!(
+                "server    binlog ends at {}\n",
+                end.as_deref().unwrap_or("no place: it is off")
+            ));
             if let Some(behind) = transactions_behind {
                 text.push_str(&format!("behind    {behind} transactions\n"));
             }
@@ -136,7 +139,10 @@ fn text(status: &Status) -> String {
     let Tables { active, stopped } = &status.tables;
     text.push_str(&format!("tables    {active} captured, {} stopped\n", stopped.len()));
     for table in stopped {
-        text.push_str(&format!("  {} stopped at {}: {} ({})\n", table.table, table.at, table.message, table.kind));
+        text.push_str(&format!(
+            "  {} stopped at {}: {} ({})\n",
+            table.table, table.at, table.message, table.kind
+        ));
         if let Some(remedy) = &table.remedy {
             text.push_str(&format!("    to mend it: {remedy}\n"));
         }
@@ -149,7 +155,9 @@ fn lake_lines(lake: &LakeStatus) -> String {
     let LakeStatus { record, epoch, files_not_known_visible, checkpoint, .. } = lake;
     let mut text = format!("lake      record {record}, epoch {epoch}\n");
     if *files_not_known_visible > 0 {
-        text.push_str(&format!("          {files_not_known_visible} files of the last records may not be visible yet\n"));
+        text.push_str(&format!(
+            "          {files_not_known_visible} files of the last records may not be visible yet\n"
+        ));
     }
     match checkpoint {
         None => text.push_str("position  none: nothing is committed yet\n"),
@@ -211,7 +219,9 @@ mod tests {
             lake: Some(lake),
         };
         let told = text(&status);
-        for words in ["binlog.000002:4711", "10 change events", "no answer", "1 captured, 1 stopped", "do this"] {
+        for words in
+            ["binlog.000002:4711", "10 change events", "no answer", "1 captured, 1 stopped", "do this"]
+        {
             assert!(told.contains(words), "{words} is not in:\n{told}");
         }
         let json = serde_json::json!(status);

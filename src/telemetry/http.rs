@@ -6,7 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lakeward_core::{Error, ErrorKind, Result};
-use prometheus::{Registry, TextEncoder};
+use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -45,7 +45,9 @@ pub async fn serve(telemetry: Telemetry, listen: SocketAddr) -> Result<(SocketAd
 
 fn scraped(registry: &Registry) -> Response {
     match metrics::text(registry) {
-        Ok(text) => ([(header::CONTENT_TYPE, TextEncoder::new().format_type().to_owned())], text).into_response(),
+        Ok(text) => {
+            ([(header::CONTENT_TYPE, TextEncoder::new().format_type().to_owned())], text).into_response()
+        }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -151,7 +151,8 @@ fn label(name: &str, value: String) -> LabelPair {
 
 /// A registry that reads `telemetry` at each scrape.
 pub(super) fn registry(telemetry: &Telemetry) -> Result<Registry, prometheus::Error> {
-    let describe = |line: &Line| Desc::new(line.name.into(), line.help.into(), Vec::new(), Default::default());
+    let describe =
+        |line: &Line| Desc::new(line.name.into(), line.help.into(), Vec::new(), Default::default());
     let descriptions = LINES.iter().map(describe).collect::<Result<Vec<_>, _>>()?;
     let registry = Registry::new();
     registry.register(Box::new(Reader { telemetry: telemetry.clone(), descriptions }))?;
