@@ -301,6 +301,11 @@ impl<R: Route> Engine<R> {
                 }
                 Some(feed) => {
                     span.take(&feed);
+                    if let Feed::Batch(batch) = &feed
+                        && let Some(first) = batch.meta.origins.first()
+                    {
+                        self.progress.waiting(first.origin.commit_us);
+                    }
                     deliver(sink, feed).await?;
                     self.progress.moved(self.clock.elapsed());
                 }
@@ -313,8 +318,9 @@ impl<R: Route> Engine<R> {
         let begun = self.clock.elapsed();
         sink.commit(checkpoint.clone()).await?;
         let now = self.clock.elapsed();
-        self.progress.committed(now);
-        let took_ms = now.saturating_sub(begun).as_millis();
+        let took = now.saturating_sub(begun);
+        self.progress.committed(now, took);
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let (position, next_seq) = (checkpoint.position.to_string(), checkpoint.next_seq);
         match rows {
             0 => debug!(position, next_seq, took_ms, "committed, without rows"),

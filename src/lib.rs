@@ -1,7 +1,13 @@
 //! The engine and the command line of lakeward.
 
+pub mod cli;
+mod commands;
 pub mod config;
+#[cfg(test)]
+mod contracts;
 pub mod engine;
+pub mod telemetry;
+pub mod wiring;
 
 /// Compares a file under `schemas/` with what the code says, or writes it where
 /// `LAKEWARD_WRITE_SCHEMAS` is set.

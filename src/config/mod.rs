@@ -16,12 +16,12 @@ use std::path::Path;
 
 use lakeward_core::{ByteSize, Error, ErrorKind, Result, TableFilter, TypeOptions};
 use lakeward_lake::config::{Lake, LakeConfig};
-use lakeward_mysql::MysqlConfig;
+use lakeward_mysql::{MysqlConfig, OnError};
 
-pub use reference::Outside;
+pub use reference::{Outside, process};
 pub use start::StartAt;
 use trouble::Trouble;
-pub use written::{LogConfig, LogFormat, LogLevel, OnError};
+pub use written::{LogConfig, LogFormat, LogLevel};
 use written::{SnapshotMode, Transport, Written};
 
 /// A pipeline whose config was checked.
@@ -74,7 +74,7 @@ pub fn load(path: &Path) -> Result<Pipeline> {
             .remedy(remedy)
             .caused_by(error)
     })?;
-    parse(&text, &reference::process()).map_err(|error| error.at("file", path.display()))
+    parse(&text, &process()).map_err(|error| error.at("file", path.display()))
 }
 
 /// Checks the text of a config file; references are looked up in `outside`.

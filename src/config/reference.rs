@@ -18,7 +18,7 @@ pub struct Outside<'a> {
 }
 
 /// The process's own environment and files.
-pub(super) fn process() -> Outside<'static> {
+pub fn process() -> Outside<'static> {
     #[expect(clippy::disallowed_methods, reason = "src/config is where the environment is read")]
     fn variable(name: &str) -> Option<String> {
         std::env::var(name).ok()

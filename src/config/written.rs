@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use lakeward_core::{ByteSize, TableFilter, TypeOptions};
 use lakeward_lake::config::LakeConfig;
-use lakeward_mysql::MysqlConfig;
+use lakeward_mysql::{MysqlConfig, OnError};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -108,17 +108,6 @@ pub(super) enum Transport {
     Direct,
     #[schemars(skip)]
     Kafka(IgnoredAny),
-}
-
-/// What an error about one table's data stops.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnError {
-    /// That table; the others go on. `lakeward status` tells it, with the remedy.
-    #[default]
-    StopTable,
-    /// The pipeline.
-    StopPipeline,
 }
 
 /// Where `/metrics`, `/healthz` and `/readyz` are served.
