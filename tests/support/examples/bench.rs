@@ -10,6 +10,7 @@
 )]
 
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,10 +40,10 @@ fn main() {
     let mut measured: [Vec<Measured>; 3] = Default::default();
     for run in 0..runs {
         measured[0].push(mysqlbinlog(&server));
-        measured[1].push(lakeward(&server, &Place::Folder));
+        measured[1].push(lakeward(&server, &Place::Folder, rows));
         let prefix = format!("run-{run}");
-        measured[2]
-            .push(lakeward(&server, &Place::S3 { server: &s3, endpoint: s3.endpoint(), prefix: &prefix }));
+        let place = Place::S3 { server: &s3, endpoint: s3.endpoint(), prefix: &prefix };
+        measured[2].push(lakeward(&server, &place, rows));
     }
     println!("{:<34}{:>12}{:>16}{:>14}{:>12}", "", "rows/s", "CPU µs per row", "wall, ratio", "peak MiB");
     let names = ["mysqlbinlog --raw", "lakeward run, folder", "lakeward run, S3"];
@@ -91,12 +92,35 @@ fn mysqlbinlog(server: &MySql) -> Measured {
     measure(&command)
 }
 
-/// Default config, except for the place; TLS off, as for mysqlbinlog.
-fn lakeward(server: &MySql, place: &Place<'_>) -> Measured {
+/// Default config, except for the place; TLS off, as for mysqlbinlog. Fails unless every row event
+/// is in the lake.
+fn lakeward(server: &MySql, place: &Place<'_>, rows: u64) -> Measured {
     let mut pipeline = Pipeline::new("bench", server, &["shop.*"], place);
     pipeline.config["source"]["mysql"]["tls"] = serde_json::json!({ "mode": "disabled" });
     pipeline.config["lake"]["commit"]["interval"] = "60s".into();
-    measure(&pipeline.command(&["run", "--until-caught-up"]))
+    let measured = measure(&pipeline.command(&["run", "--until-caught-up"]));
+    assert_eq!(rows_in(&pipeline.lake()), rows, "row events in the lake");
+    measured
+}
+
+/// Rows of the files that the commit log names.
+fn rows_in(lake: &Path) -> u64 {
+    let log = fs::read_dir(lake.join("_lakeward/bench/log")).expect("a lake has a log");
+    let records = log.flatten().map(|entry| entry.path());
+    records
+        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+        .map(|path| {
+            serde_json::from_slice(&fs::read(path).expect("a record is readable")).expect("a record is JSON")
+        })
+        .map(|record: serde_json::Value| {
+            record["files"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|file| file["rows"].as_u64())
+                .sum::<u64>()
+        })
+        .sum()
 }
 
 /// Each figure's own median.

@@ -227,7 +227,7 @@ fn transaction(random: &mut Random, number: u64) -> Vec<String> {
         ],
         _ => vec![
             // A change of the key: a deletion and an insertion in the lake.
-            format!("UPDATE shop.customers SET id = id + 1000000 WHERE id = {id}"),
+            format!("UPDATE IGNORE shop.customers SET id = id + 1000000 WHERE id = {id}"),
             format!(
                 "UPDATE shop.customers SET newsletter = b'0', city = 'Malmö' WHERE id BETWEEN {id} AND {id} + 3"
             ),

@@ -227,8 +227,16 @@ impl MySql {
 
     /// Runs one or more statements as root, on a connection of their own.
     pub fn sql(&self, statements: &str) {
-        let result = self.conn().query_drop(statements);
-        result.unwrap_or_else(|error| panic!("{error}\nin: {statements:.500}"));
+        let mut conn = self.conn();
+        // Dropping the results would pass over the errors of all statements but the first.
+        let every_result = |mut results: mysql::QueryResult<'_, '_, '_, mysql::Text>| {
+            while let Some(result) = results.iter() {
+                result.collect::<Result<Vec<_>, _>>()?;
+            }
+            Ok(())
+        };
+        let done = conn.query_iter(statements).and_then(every_result);
+        done.unwrap_or_else(|error: mysql::Error| panic!("{error}\nin: {statements:.500}"));
     }
 
     /// The rows of a query, each value as the server prints it (`None`: NULL).
