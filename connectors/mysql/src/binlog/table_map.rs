@@ -192,6 +192,16 @@ impl TableMap {
         Ok(())
     }
 
+    /// The columns' types, as far as the event tells them.
+    pub fn types(&self) -> Result<Vec<ColumnType>> {
+        self.described.iter().map(Described::column_type).collect()
+    }
+
+    /// Whether a column may be NULL.
+    pub fn is_nullable(&self, column: usize) -> bool {
+        self.described.get(column).is_some_and(|column| column.nullable)
+    }
+
     /// The table's structure, where the event names its columns (`binlog_row_metadata=FULL`).
     pub fn structure(&self) -> Result<Option<Structure>> {
         let Some(names) = &self.names else { return Ok(None) };

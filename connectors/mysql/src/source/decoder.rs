@@ -334,11 +334,7 @@ impl Decoder {
         }
         self.settings.stats.caught_up_us.set(self.settings.clock.unix_micros());
         self.boundary()?;
-        let reached = match (&self.until, &self.gtids) {
-            (Some(until), Some(gtids)) => until.gtid_set.as_ref().is_some_and(|set| set.is_subset_of(gtids)),
-            _ => false,
-        };
-        if reached { Err(Halt::Done) } else { Ok(()) }
+        if self.has_reached_until() { Err(Halt::Done) } else { Ok(()) }
     }
 
     /// The open transaction is whole.
@@ -390,7 +386,7 @@ impl Decoder {
 
     /// Whether a bounded run is at its end.
     pub(super) fn has_reached_until(&self) -> bool {
-        let Some(until) = &self.until else { return false };
+        let Some(until) = self.until.as_ref().filter(|_| self.pass_until.is_none()) else { return false };
         if until.server_uuid == self.server_uuid && is_at_or_after(&self.done, until) {
             return true;
         }
@@ -654,6 +650,9 @@ impl Decoder {
                         found => found,
                     };
                     let Some(at) = at.filter(|at| self.tables.get(*at).is_ok_and(|t| t.is_active())) else {
+                        if let Some(truth) = &mut self.truth {
+                            truth.forget(&table);
+                        }
                         continue;
                     };
                     self.settle(at, Err(error.at("statement", statement::excerpt(&query.sql))))?;
