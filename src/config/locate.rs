@@ -34,11 +34,12 @@ pub(super) fn dotted(path: &str) -> Vec<Step> {
 pub(super) fn line(text: &str, path: &[Step]) -> Option<usize> {
     (1..=path.len()).rev().find_map(|steps| {
         let error = Place(&path[..steps]).deserialize(yaml_serde::Deserializer::from_str(text)).err()?;
-        error.to_string().starts_with(HERE).then(|| error.location().map(|place| place.line()))?
+        error.to_string().contains(HERE).then(|| error.location().map(|place| place.line()))?
     })
 }
 
-const HERE: &str = "here";
+/// What the stopped parser says; its own errors say other things.
+const HERE: &str = "the place that was looked for";
 
 struct Place<'a>(&'a [Step]);
 

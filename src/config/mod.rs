@@ -22,7 +22,7 @@ pub use reference::{Outside, process};
 pub use start::StartAt;
 use trouble::Trouble;
 pub use written::{LogConfig, LogFormat, LogLevel};
-use written::{SnapshotMode, Transport, Written};
+use written::{Plain, SnapshotMode, Transport, Written};
 
 /// A pipeline whose config was checked.
 #[derive(Debug)]
@@ -106,8 +106,8 @@ fn check(written: Written) -> Result<Pipeline> {
         ));
     }
     match written.transport {
-        Transport::Direct => {}
-        Transport::Kafka(_) => {
+        Transport::Plain(Plain::Direct) => {}
+        Transport::Kafka { kafka: _ } => {
             let message = "transport over Kafka is not yet available in this version";
             return Err(wrong("transport", message, "write `transport: direct`, or remove the key"));
         }

@@ -107,7 +107,7 @@ fn said(message: &str, hidden: bool) -> (String, String) {
         );
     }
     if message.starts_with("data did not match any variant") {
-        return ("the value has another type than is expected here".into(), format!("correct it; {SEE}"));
+        return ("the value is not of a form that is known here".into(), format!("correct it; {SEE}"));
     }
     match hidden {
         true => {

@@ -100,14 +100,27 @@ impl SnapshotMode {
 }
 
 /// What lies between source and lake.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
 pub(super) enum Transport {
-    /// Nothing: one process from the binlog to the files.
-    #[default]
-    Direct,
+    /// A transport without settings.
+    Plain(Plain),
     #[schemars(skip)]
-    Kafka(IgnoredAny),
+    Kafka { kafka: IgnoredAny },
+}
+
+/// A transport without settings.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Plain {
+    /// Nothing: one process from the binlog to the files.
+    Direct,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Transport::Plain(Plain::Direct)
+    }
 }
 
 /// Where `/metrics`, `/healthz` and `/readyz` are served.

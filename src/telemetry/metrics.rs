@@ -119,9 +119,11 @@ impl Collector for Reader {
 
 impl Reader {
     fn family(&self, line: &Line) -> MetricFamily {
-        let metric = |(labels, value): Sample| {
-            let labels = labels.into_iter().chain([("pipeline", self.telemetry.pipeline.clone())]);
-            let mut metric = Metric::from_label(labels.map(|(name, value)| label(name, value)).collect());
+        let metric = |(mut labels, value): Sample| {
+            labels.push(("pipeline", self.telemetry.pipeline.clone()));
+            labels.sort_unstable();
+            let mut metric =
+                Metric::from_label(labels.into_iter().map(|(name, value)| label(name, value)).collect());
             if line.kind == COUNTER {
                 let mut counter = Counter::default();
                 counter.set_value(value);
