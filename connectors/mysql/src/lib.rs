@@ -9,6 +9,7 @@ pub mod preflight;
 pub mod rows;
 pub mod server;
 pub mod session;
+mod version;
 
 pub use config::{CommitTime, MysqlConfig, TlsConfig, TlsMode};
 pub use connection::{Purpose, connect};
