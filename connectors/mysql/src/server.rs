@@ -408,7 +408,6 @@ fn choose_server_id(used: &[u32], seed: u64) -> u32 {
 
 /// RDS's and Aurora's own retention, in hours; `Some(None)` where it is not set (binlogs are then
 /// removed as soon as no replica needs them), `None` where the account may not read it.
-#[expect(clippy::option_option, reason = "not known, not set and a number are three things")]
 pub fn rds_retention_hours(conn: &mut Conn) -> Result<Option<Option<u64>>> {
     match rows(conn, "SELECT value FROM mysql.rds_configuration WHERE name = 'binlog retention hours'") {
         Ok(answer) => {

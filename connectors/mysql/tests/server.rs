@@ -1,4 +1,5 @@
 //! Connections, checks and the catalog against a real MySQL 9.7.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use lakeward_core::{ColumnType, ErrorKind, Finding, GtidSet, Level, Secret, TableFilter, TableId};
 use lakeward_mysql::server::{binary_logs, current_end, free_server_id};
