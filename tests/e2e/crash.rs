@@ -8,25 +8,14 @@ use lakeward_test_support::{Lister, Pipeline, Random, Signal, seed, wait_until};
 use serde_json::json;
 
 use crate::lake::Reader;
-use crate::traffic::{Traffic, assert_lake_is_source, burst, create_tables};
-use crate::world::{Store, ended, folder, server, set, stop, stored, times, view, wait_for_checkpoint, with};
+use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
+use crate::world::{Store, ended, folder, restless, stop, stored, times, view, wait_for_checkpoint, with};
 
 /// Every failpoint there is.
 pub(crate) fn failpoints() -> impl Iterator<Item = &'static str> {
     let all =
         [lakeward_mysql::FAILPOINTS, lakeward_lake::files::FAILPOINTS, lakeward_lake::commit::FAILPOINTS];
     all.into_iter().flatten().copied()
-}
-
-/// Commits often and in small files, so that a kill finds every step under way.
-fn restless(pipeline: &mut Pipeline) {
-    set(pipeline, "lake/commit", json!({ "interval": "200ms", "file_size": "256KiB" }));
-}
-
-fn server_with_tables() -> MySql {
-    let server = server();
-    create_tables(&server);
-    server
 }
 
 /// Reached once by a process, or once for each thing that the one before left behind.

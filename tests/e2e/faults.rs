@@ -11,23 +11,11 @@ use lakeward_test_support::tcp_proxy::{TcpProxy, Wire};
 use lakeward_test_support::{Lakeward, Lister, Pipeline, Place, Random, seed, wait_until};
 use serde_json::json;
 
-use crate::traffic::{Traffic, assert_lake_is_source, burst, create_tables};
+use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
 use crate::world::{
-    PIPELINE, catches_up_with, ended, folder, server, set, stop, view, wait_for_checkpoint,
+    PIPELINE, catches_up_with, ended, folder, restless, set, stop, view, wait_for_checkpoint,
     wait_until_complete,
 };
-
-fn server_with_tables() -> MySql {
-    let server = server();
-    create_tables(&server);
-    server
-}
-
-fn restless(pipeline: &mut Pipeline) {
-    set(pipeline, "lake/commit", json!({ "interval": "200ms", "file_size": "256KiB" }));
-    set(pipeline, "source/mysql/heartbeat", "1s");
-    set(pipeline, "source/mysql/read_timeout", "3s");
-}
 
 /// Waits for two commits from now on; the run must not end.
 fn wait_for_commits(pipeline: &Pipeline, run: &mut Lakeward, why: &str) {

@@ -11,22 +11,12 @@ use serde_json::json;
 
 use crate::careless_store::CarelessStore;
 use crate::crash::{create_one_more, failpoints};
-use crate::traffic::{Traffic, assert_lake_is_source, burst, create_tables};
+use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
 use crate::world::{
-    PIPELINE, Store, ended, folder, refuses, server, set, stop, stored, view, wait_for_checkpoint,
+    PIPELINE, Store, ended, folder, refuses, restless, stop, stored, view, wait_for_checkpoint,
 };
 
 const FENCED: Option<i32> = Some(25);
-
-fn server_with_tables() -> MySql {
-    let server = server();
-    create_tables(&server);
-    server
-}
-
-fn restless(pipeline: &mut Pipeline) {
-    set(pipeline, "lake/commit", json!({ "interval": "200ms", "file_size": "256KiB" }));
-}
 
 fn wait_for_records(pipeline: &Pipeline, run: &mut Lakeward, more: usize) {
     let records = view(pipeline).record_count();
