@@ -57,8 +57,11 @@ async fn conditional_put(store: &LakeStore, lake: &Lake, writer: Uuid) -> Findin
         let body = Bytes::from_static(b"probe");
         store.put_if_absent(&key, body.clone()).await?;
         if store.put_if_absent(&key, body.clone()).await? == Put::Created {
-            return Err(Error::new(ErrorKind::LakeUnsuited, "the store replaced an object that it was to put only if absent")
-                .remedy("use a store that honours `If-None-Match: *` on PUT, as Amazon S3 does"));
+            return Err(Error::new(
+                ErrorKind::LakeUnsuited,
+                "the store replaced an object that it was to put only if absent",
+            )
+            .remedy("use a store that honours `If-None-Match: *` on PUT, as Amazon S3 does"));
         }
         if store.get(&key).await? != Some(body) {
             return Err(Error::new(ErrorKind::LakeUnsuited, "the store does not give back what was put"));
@@ -71,7 +74,9 @@ async fn conditional_put(store: &LakeStore, lake: &Lake, writer: Uuid) -> Findin
         (Ok(finding), Ok(())) => finding,
         (Ok(_), Err(error)) => Finding::warning(
             SUBJECT,
-            format!("a conditional put is refused the second time, as it must be; the probe {key} stays: {error}"),
+            format!(
+                "a conditional put is refused the second time, as it must be; the probe {key} stays: {error}"
+            ),
         )
         .fix("allow s3:DeleteObject, which only `check` uses, or delete the probe by hand"),
         (Err(error), _) => failed(SUBJECT, &error),
@@ -120,8 +125,11 @@ async fn upload(store: &LakeStore) -> Finding {
             Ok(open) if open.iter().any(|open| open.upload_id == upload.upload_id) => {
                 Finding::ok(SUBJECT, "files can be staged, unseen, and aborted")
             }
-            Ok(_) => Finding::warning(SUBJECT, "the store does not list open uploads: what a killed run staged stays until it expires")
-                .fix("add a lifecycle rule that aborts incomplete uploads after 7 days"),
+            Ok(_) => Finding::warning(
+                SUBJECT,
+                "the store does not list open uploads: what a killed run staged stays until it expires",
+            )
+            .fix("add a lifecycle rule that aborts incomplete uploads after 7 days"),
             Err(error) => Finding::warning(SUBJECT, format!("open uploads cannot be listed: {error}"))
                 .fix("allow s3:ListBucketMultipartUploads"),
         })
@@ -154,7 +162,9 @@ async fn log(store: &Arc<LakeStore>, pipeline: &str) -> Finding {
     found(
         SUBJECT,
         tail.map(|tail| match tail.last() {
-            Some(last) => Finding::ok(SUBJECT, format!("the pipeline's log ends with record {}", last.number)),
+            Some(last) => {
+                Finding::ok(SUBJECT, format!("the pipeline's log ends with record {}", last.number))
+            }
             None => Finding::ok(SUBJECT, "the pipeline is new"),
         }),
     )

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use lakeward_core::error::Policy;
 use lakeward_core::stats::LakeStats;
 use lakeward_core::{
     ByteSize, ChangeBatch, Checkpoint, Clock, Error, ErrorKind, LostRange, Opened, Result, Sink, TableMark,
@@ -129,21 +130,26 @@ impl<S: Store> LakeSink<S> {
 
 impl<S: Store> Run<S> {
     async fn schema(&mut self, schema: Arc<TableSchema>) -> Result<()> {
-        let pending = self.new_schemas.iter().find(|new| new.table == schema.table && new.version == schema.version);
+        self.files.schema(Arc::clone(&schema)).await?;
+        let pending =
+            self.new_schemas.iter().find(|new| new.table == schema.table && new.version == schema.version);
         match pending {
             Some(pending) if !pending.same_structure(&schema) => {
-                return Err(Error::new(ErrorKind::Bug, "a table version was given twice, with two structures")
-                    .at("table", &schema.table)
-                    .at("version", schema.version));
+                return Err(Error::new(
+                    ErrorKind::Bug,
+                    "a table version was given twice, with two structures",
+                )
+                .at("table", &schema.table)
+                .at("version", schema.version));
             }
             Some(_) => {}
             None => {
                 if self.writer.is_new(&schema).await? {
-                    self.new_schemas.push(Arc::clone(&schema));
+                    self.new_schemas.push(schema);
                 }
             }
         }
-        self.files.schema(schema).await
+        Ok(())
     }
 
     async fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {
@@ -169,7 +175,9 @@ impl<S: Store> Run<S> {
 
     fn repair(&mut self, lost: LostRange) -> Result<()> {
         if self.writer.lost_files(lost.record).is_empty() || self.repairing.is_some() {
-            return Err(Error::new(ErrorKind::Bug, "nothing of this record is lost").at("record", lost.record));
+            return Err(
+                Error::new(ErrorKind::Bug, "nothing of this record is lost").at("record", lost.record)
+            );
         }
         self.files.keep_only(Some(&lost.files));
         self.repairing = Some((lost.record, lost.to));
@@ -218,6 +226,11 @@ impl<S: Store> Sink for LakeSink<S> {
     async fn schema(&mut self, schema: Arc<TableSchema>) -> Result<()> {
         let mut run = self.take()?;
         let outcome = Box::pin(run.schema(schema)).await;
+        if matches!(&outcome, Err(error) if error.policy() == Policy::StopTable) {
+            // Nothing was taken up of this table; the others go on.
+            self.state = State::Open(run);
+            return outcome;
+        }
         self.put_back(run, outcome).await
     }
 
@@ -255,3 +268,6 @@ impl<S: Store> Sink for LakeSink<S> {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -616,7 +616,7 @@ fn run(seeds: std::ops::Range<u64>, broken: Broken, expiry: bool) -> Result<Seen
 
 #[test]
 fn no_schedule_loses_doubles_or_forks() {
-    let seen = run(0..6000, Broken::Nothing, false).unwrap();
+    let seen = run(0..4000, Broken::Nothing, false).unwrap();
     println!("{seen:?}");
     let Seen { fenced, unknown, landed_late, refused_late, own_refused, crashes, aborted, repairs } = seen;
     for happened in [fenced, unknown, landed_late, refused_late, own_refused, crashes, aborted] {
@@ -627,7 +627,7 @@ fn no_schedule_loses_doubles_or_forks() {
 
 #[test]
 fn expired_uploads_are_repaired_in_any_schedule() {
-    let seen = run(0..3000, Broken::Nothing, true).unwrap();
+    let seen = run(0..2000, Broken::Nothing, true).unwrap();
     println!("{seen:?}");
     assert!(seen.repairs > 100);
 }

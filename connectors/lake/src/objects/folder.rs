@@ -148,13 +148,20 @@ fn remove_empty_folders(root: &Path, mut folder: Option<&Path>) {
 
 /// Writes `body` to `temporary`, flushed.
 fn write_temporary(temporary: &Path, body: &[u8]) -> Result<()> {
-    make_folders(temporary.parent().unwrap_or(Path::new("/")))?;
+    let folder = temporary.parent().unwrap_or(Path::new("/"));
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(temporary)?;
         file.write_all(body)?;
         file.sync_all()
     };
-    write().map_err(|error| failed("write the file", temporary, error))
+    loop {
+        make_folders(folder)?;
+        match write() {
+            // The folder was empty and was removed meanwhile.
+            Err(error) if error.kind() == Io::NotFound && !folder.is_dir() => {}
+            written => return written.map_err(|error| failed("write the file", temporary, error)),
+        }
+    }
 }
 
 fn put_if_absent(temporary: &Path, path: &Path, body: &[u8]) -> Result<Put> {
