@@ -4,8 +4,7 @@
 use std::time::{Duration, Instant};
 
 use lakeward_test_support::mysql::MySql;
-use lakeward_test_support::{Lister, Pipeline, Random, Signal, seed, wait_until};
-use serde_json::json;
+use lakeward_test_support::{Lister, Random, Signal, seed, wait_until};
 
 use crate::lake::Reader;
 use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};

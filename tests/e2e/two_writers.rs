@@ -7,7 +7,6 @@ use lakeward_test_support::http_faults::{Fault, HttpFaults, Rule};
 use lakeward_test_support::mysql::MySql;
 use lakeward_test_support::s3::S3;
 use lakeward_test_support::{Lakeward, Lister, Pipeline, Place, Random, Signal, python, seed, wait_until};
-use serde_json::json;
 
 use crate::careless_store::CarelessStore;
 use crate::crash::{create_one_more, failpoints};
