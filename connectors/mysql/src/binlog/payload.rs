@@ -39,7 +39,7 @@ impl<'a> Payload<'a> {
     }
 
     /// The next inner event; `None` after the last.
-    pub fn next(&mut self) -> Result<Option<Event<'_>>> {
+    pub fn next_event(&mut self) -> Result<Option<Event<'_>>> {
         if self.left == 0 {
             return match self.input.fill_buf().map_err(damaged)? {
                 [] => Ok(None),
@@ -152,7 +152,7 @@ mod tests {
     fn sizes(body: &[u8]) -> Result<Vec<usize>> {
         let mut payload = Payload::open(body, 1 << 20)?;
         let mut sizes = Vec::new();
-        while let Some(event) = payload.next()? {
+        while let Some(event) = payload.next_event()? {
             sizes.push(event.body.len());
         }
         Ok(sizes)

@@ -265,7 +265,7 @@ impl Decoder {
         self.event_offset = self.place.offset;
         let mut payload =
             Payload::open(body, self.settings.max_event).map_err(|error| self.located(error))?;
-        while let Some(event) = payload.next().map_err(|error| self.located(error))? {
+        while let Some(event) = payload.next_event().map_err(|error| self.located(error))? {
             let step = self.assembler.accept_inner(event).map_err(|error| self.located(error))?;
             self.step(step)?;
         }

@@ -392,7 +392,7 @@ fn unnamed(bytes: &[u8]) -> Resume {
         match assembler.accept(event).unwrap() {
             Step::Payload(body) => {
                 let mut payload = Payload::open(body, 1 << 20).unwrap();
-                while let Some(event) = payload.next().unwrap() {
+                while let Some(event) = payload.next_event().unwrap() {
                     note(assembler.accept_inner(event).unwrap());
                 }
             }
@@ -411,15 +411,14 @@ fn unnamed(bytes: &[u8]) -> Resume {
 #[test]
 fn files_of_older_servers_are_read_to_their_end() {
     let expected = [
-        ("write-full-row", ""),
-        ("update-full-row", ""),
-        ("json", ""),
-        ("binlog-invisible-columns", ""),
-        ("mysql-enum-string-set", ""),
-        ("transaction_compression", ""),
-        ("binlog_transaction_with_GTID_TAG", ""),
-        ("rpl_unfiltered_hidden_gcol", ""),
-        ("vector", ""),
+        // Rows events v1, from a cluster server that logs no whole images of deleted rows.
+        ("write-full-row", "ccccc IncompleteImage"),
+        ("update-full-row", "ccccu IncompleteImage"),
+        ("transaction_compression", "c"),
+        ("binlog_transaction_with_GTID_TAG", "c"),
+        // The table is altered before its first row.
+        ("rpl_unfiltered_hidden_gcol", " TableChanged"),
+        ("vector", "ccccttccccdc"),
     ];
     let found = expected.map(|(name, _)| (name, ops_and_stops(name)));
     assert_eq!(found, expected.map(|(name, ops)| (name, ops.to_owned())));

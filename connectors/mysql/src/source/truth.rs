@@ -199,7 +199,7 @@ impl CatalogTruth {
                 Step::Rotate { to, .. } => place = Place { file: to.file.into(), offset: to.offset },
                 Step::Payload(body) => {
                     let mut payload = Payload::open(body, self.config.max_event.0)?;
-                    while let Some(event) = payload.next()? {
+                    while let Some(event) = payload.next_event()? {
                         self.note(&mut assembler, event, &place, candidates, &mut touches)?;
                     }
                     assembler.payload_ended()?;
