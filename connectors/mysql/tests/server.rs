@@ -1,4 +1,5 @@
 //! Connections, checks and the catalog against a real MySQL 9.7.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use lakeward_core::{ColumnType, ErrorKind, Finding, GtidSet, Level, Secret, TableFilter, TableId};
 use lakeward_mysql::server::{binary_logs, current_end, free_server_id};
@@ -126,6 +127,21 @@ fn passwords_are_proved_with_and_without_tls() {
     let mut away = config(&server, USER, PASSWORD);
     away.port = 1;
     refused(&away, ErrorKind::SourceUnreachable, &["127.0.0.1:1"]);
+}
+
+#[test]
+fn a_silent_server_and_a_packet_over_the_limit_are_told_apart() {
+    let server = server(Tls::Signed, &[]);
+    let mut config = config(&server, USER, PASSWORD);
+    config.heartbeat = lakeward_core::Period::secs(1);
+    config.read_timeout = lakeward_core::Period::secs(2);
+    let mut conn = connect(&config, Purpose::Stream).unwrap();
+    let error = session::rows(&mut conn, "SELECT SLEEP(5)").unwrap_err();
+    assert!(error.kind() == ErrorKind::SourceUnreachable && error.to_string().contains("timeout"), "{error}");
+    config.max_event = lakeward_core::ByteSize::mib(1);
+    let mut conn = connect(&config, Purpose::Stream).unwrap();
+    let error = session::rows(&mut conn, "SELECT REPEAT('x', 2000000)").unwrap_err();
+    assert!(error.kind() == ErrorKind::EventTooLarge && error.to_string().contains("max_event"), "{error}");
 }
 
 #[test]
