@@ -10,11 +10,8 @@ pub mod preflight;
 pub mod rows;
 pub mod server;
 pub mod session;
-<<<<<<< HEAD
 pub mod source;
-=======
 mod version;
->>>>>>> server
 
 pub use config::{CommitTime, MysqlConfig, TlsConfig, TlsMode};
 pub use connection::{Purpose, connect};

@@ -1,4 +1,5 @@
 //! The source against a real MySQL 9.7: starts, resumes, broken links, lost positions.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
