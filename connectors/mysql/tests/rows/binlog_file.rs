@@ -7,19 +7,19 @@ use std::sync::Arc;
 use lakeward_mysql::rows::{WireColumn, wire};
 
 /// A rows event.
-pub struct FileEvent {
+pub(crate) struct FileEvent {
     /// `database.table`.
-    pub table: Arc<str>,
+    pub(crate) table: Arc<str>,
     /// The columns of its table map.
-    pub wire: Arc<Vec<WireColumn>>,
+    pub(crate) wire: Arc<Vec<WireColumn>>,
     /// Its type code.
-    pub event_type: u8,
+    pub(crate) event_type: u8,
     /// Its body: what follows the common header, without checksum.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Reads all rows events of an uncompressed binlog file with checksums.
-pub fn rows_events(file: &Path) -> Vec<FileEvent> {
+pub(crate) fn rows_events(file: &Path) -> Vec<FileEvent> {
     let bytes = std::fs::read(file).unwrap();
     let mut at = 4;
     let mut tables = HashMap::new();
