@@ -8,7 +8,9 @@ use lakeward_test_support::mysql::MySql;
 
 /// Code points and byte sequences that a character set may hold, as hexadecimal numbers.
 fn codes(charset: &str) -> Vec<String> {
-    let mut codes: Vec<String> = (0..256).map(|byte| format!("{byte:02X}")).collect();
+    // The server fills short literals up to whole units, which no column does: there, whole units only.
+    let in_bytes = !matches!(charset, "ucs2" | "utf16" | "utf16le" | "utf32");
+    let mut codes: Vec<String> = (0..256).filter(|_| in_bytes).map(|byte| format!("{byte:02X}")).collect();
     let two = |range: std::ops::RangeInclusive<u32>| range.map(|code| format!("{code:04X}"));
     match charset {
         "big5" | "gbk" | "gb2312" | "sjis" | "cp932" | "euckr" => codes.extend(two(0x8000..=0xFFFF)),
