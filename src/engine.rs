@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use lakeward_core::error::Policy;
 use lakeward_core::{
-    Checkpoint, Clock, Error, ErrorKind, Feed, LostRange, Resume, Result, Sink, Source, TableId, TableStatus,
+    Checkpoint, Clock, Error, ErrorKind, Feed, LostRange, Result, Resume, Sink, Source, TableId, TableStatus,
 };
 use tracing::{debug, info, warn};
 
@@ -45,11 +45,7 @@ pub trait Route: Send {
     fn sink(&mut self) -> impl Future<Output = Result<Self::Sink>> + Send;
 
     /// A source that goes on from `resume`.
-    fn source(
-        &mut self,
-        resume: Resume,
-        until: Until,
-    ) -> impl Future<Output = Result<Self::Source>> + Send;
+    fn source(&mut self, resume: Resume, until: Until) -> impl Future<Output = Result<Self::Source>> + Send;
 }
 
 /// How far a run goes.
@@ -219,7 +215,12 @@ impl<R: Route> Engine<R> {
     async fn repair(&mut self, sink: &mut R::Sink, lost: LostRange) -> Result<()> {
         let to = lost.to.clone();
         let range = format!("{} to {}", lost.from.position, lost.to.position);
-        warn!(record = lost.record, files = lost.files.len(), range, "committed data vanished; reading it again");
+        warn!(
+            record = lost.record,
+            files = lost.files.len(),
+            range,
+            "committed data vanished; reading it again"
+        );
         let gone = |error: Error| match error.kind() {
             ErrorKind::PositionLost | ErrorKind::SourceLineage => Error::new(
                 ErrorKind::LostUpload,
@@ -300,6 +301,11 @@ impl<R: Route> Engine<R> {
                 }
                 Some(feed) => {
                     span.take(&feed);
+                    if let Feed::Batch(batch) = &feed
+                        && let Some(first) = batch.meta.origins.first()
+                    {
+                        self.progress.waiting(first.origin.commit_us);
+                    }
                     deliver(sink, feed).await?;
                     self.progress.moved(self.clock.elapsed());
                 }
@@ -312,8 +318,9 @@ impl<R: Route> Engine<R> {
         let begun = self.clock.elapsed();
         sink.commit(checkpoint.clone()).await?;
         let now = self.clock.elapsed();
-        self.progress.committed(now);
-        let took_ms = now.saturating_sub(begun).as_millis();
+        let took = now.saturating_sub(begun);
+        self.progress.committed(now, took);
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let (position, next_seq) = (checkpoint.position.to_string(), checkpoint.next_seq);
         match rows {
             0 => debug!(position, next_seq, took_ms, "committed, without rows"),

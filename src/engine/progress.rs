@@ -15,11 +15,23 @@ pub struct Progress {
     pub boundaries: Counter,
     /// When something last moved: an item taken, a boundary reached, a commit made.
     pub moved_ms: Gauge,
-    /// When commits began to fail, µs UTC; 0 while they do not.
+    /// When attempts began to fail without a commit between them, µs UTC; 0 while they do not.
     pub failing_since_us: Gauge,
+    /// Commit time on the source of the oldest row that is taken and not committed, µs UTC; 0 where
+    /// none is.
+    pub oldest_waiting_us: Gauge,
+    /// Microseconds spent in commits.
+    pub commit_us: Counter,
 }
 
 impl Progress {
+    /// Takes rows of which the oldest was committed on the source at `commit_us`.
+    pub(super) fn waiting(&self, commit_us: i64) {
+        if self.oldest_waiting_us.get() == 0 {
+            self.oldest_waiting_us.set(commit_us);
+        }
+    }
+
     pub(super) fn moved(&self, now: Duration) {
         self.moved_ms.set(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     }
@@ -32,8 +44,10 @@ impl Progress {
         }
     }
 
-    pub(super) fn committed(&self, now: Duration) {
+    pub(super) fn committed(&self, now: Duration, took: Duration) {
         self.commits.add(1);
+        self.commit_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.oldest_waiting_us.set(0);
         self.moved(now);
         self.mended();
     }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use arrow::array::{Int64Array, RecordBatch};
 use lakeward_core::clock::ManualClock;
 use lakeward_core::{
-    BinlogPosition, ChangeBatch, ChangeMeta, Checkpoint, Column, ColumnType, Error, ErrorKind, Feed, LostFile,
-    LostRange, Op, Opened, Origin, OriginRun, Position, Resume, Result, Sink, Source, TableId, TableMark,
-    TableSchema, TableState, TableStatus, TypeOptions,
+    BinlogPosition, ChangeBatch, ChangeMeta, Checkpoint, Column, ColumnType, Error, ErrorKind, Feed,
+    LostFile, LostRange, Op, Opened, Origin, OriginRun, Position, Result, Resume, Sink, Source, TableId,
+    TableMark, TableSchema, TableState, TableStatus, TypeOptions,
 };
 use tokio::task::yield_now;
 

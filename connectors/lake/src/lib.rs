@@ -5,3 +5,6 @@ pub mod config;
 pub mod files;
 pub mod layout;
 pub mod objects;
+pub mod preflight;
+pub mod sink;
+pub mod status;

@@ -1,6 +1,7 @@
 # Sourced by the scripts beside it: where the servers live, and the tools that the machine itself must have.
 # Everything is kept below SERVERS_HOME, shared by all work trees of this machine and safe to use from several at once.
-set -euo pipefail
+set -Eeuo pipefail
+trap 'printf "error: %s line %s: %s failed\n" "${BASH_SOURCE[0]:-bash}" "$LINENO" "$BASH_COMMAND" >&2' ERR
 SERVERS_HOME=${SERVERS_HOME:-$HOME/.cache/test-servers}
 mkdir -p "$SERVERS_HOME/bin"
 

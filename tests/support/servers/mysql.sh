@@ -7,10 +7,10 @@ HOME_OF_MYSQL=$SERVERS_HOME/mysql
 PREFIX=$HOME_OF_MYSQL/prefix
 TEMPLATE=$HOME_OF_MYSQL/template
 
-# The Debian mirror that this machine already uses: the first of its configured sources.
+# The Debian mirror that this machine already uses: the first of its configured sources, if any.
 mirror() {
     cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
-        grep -v '^#' | grep -oE 'https?://[^ ]+/debian/?( |$)' | sed -n 1p | tr -d ' '
+        grep -v '^#' | grep -oE 'https?://[^ ]+/debian/?( |$)' | sed -n 1p | tr -d ' ' || true
 }
 
 # Downloads the server, its client and all their libraries, as if nothing were installed, and unpacks them.

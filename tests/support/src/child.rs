@@ -4,9 +4,11 @@
 //! the value is in a static), the kernel kills it: `setpriv --pdeathsig` asks for that. The kernel
 //! means the *thread* that started the child, so all are started by one thread that never ends.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
@@ -48,8 +50,9 @@ pub enum Signal {
 }
 
 impl Child {
-    /// Starts `command` with its arguments, environment and streams; `name` is for messages.
-    pub fn start(name: &str, command: &Command) -> Child {
+    /// Starts `command` with its arguments, environment and folder. What it prints goes to the
+    /// files `<name>.out` and `<name>.err` in `output`.
+    pub fn start(name: &str, command: &Command, output: &Path) -> Child {
         let mut tied = Command::new("setpriv");
         tied.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
@@ -61,13 +64,14 @@ impl Child {
         if let Some(directory) = command.get_current_dir() {
             tied.current_dir(directory);
         }
-        Child::start_tied(name, tied)
-    }
-
-    fn start_tied(name: &str, command: Command) -> Child {
+        let file = |ending: &str| {
+            let path = output.join(format!("{name}.{ending}"));
+            File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        };
+        tied.stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
         let (sender, answer) = channel();
         let starter = STARTER.lock().expect("the starter's lock").clone();
-        starter.send((command, sender)).expect("the starter never ends");
+        starter.send((tied, sender)).expect("the starter never ends");
         let process = answer.recv().expect("the starter answers");
         let process = process.unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         Child { name: name.to_owned(), process, status: None }

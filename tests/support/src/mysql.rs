@@ -113,7 +113,7 @@ impl MySql {
     /// Starts the stopped server again, on the same port and data.
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "the server runs");
-        self.child = Some(Child::start("mysqld", &self.command()));
+        self.child = Some(Child::start("mysqld", &self.command(), self.directory.path()));
         wait_until("MySQL to answer", Duration::from_secs(60), || {
             let ended = self.child.as_mut().and_then(Child::ended);
             assert!(ended.is_none(), "MySQL ended ({ended:?}):\n{}", self.log());
@@ -227,8 +227,16 @@ impl MySql {
 
     /// Runs one or more statements as root, on a connection of their own.
     pub fn sql(&self, statements: &str) {
-        let result = self.conn().query_drop(statements);
-        result.unwrap_or_else(|error| panic!("{error}\nin: {statements:.500}"));
+        let mut conn = self.conn();
+        // Dropping the results would pass over the errors of all statements but the first.
+        let every_result = |mut results: mysql::QueryResult<'_, '_, '_, mysql::Text>| {
+            while let Some(result) = results.iter() {
+                result.collect::<Result<Vec<_>, _>>()?;
+            }
+            Ok(())
+        };
+        let done = conn.query_iter(statements).and_then(every_result);
+        done.unwrap_or_else(|error: mysql::Error| panic!("{error}\nin: {statements:.500}"));
     }
 
     /// The rows of a query, each value as the server prints it (`None`: NULL).

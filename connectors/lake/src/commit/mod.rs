@@ -1,8 +1,10 @@
 //! The commit log: numbered records, the only decision there is.
 
 pub mod log;
+#[cfg(test)]
+mod model;
 pub mod record;
-mod tables;
+pub(crate) mod tables;
 pub mod writer;
 
 /// Failpoints of the commit protocol, in the order in which a run reaches them. `lake.show.each` is

@@ -10,7 +10,6 @@
 //! and dies has it copied by the next `open`, and a revoked writer that wakes up can only put the same
 //! bytes again: two structures never compete for one number.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -118,17 +117,17 @@ pub(super) async fn schemas_of<S: Store>(
     pipeline: &str,
     checkpoint: &Checkpoint,
 ) -> Result<Vec<Arc<TableSchema>>> {
-    let named: BTreeSet<(&TableId, u32)> = checkpoint
+    let named: Vec<(TableId, u32)> = checkpoint
         .tables
         .iter()
         .filter(|(_, state)| state.schema_version > 0)
-        .map(|(table, state)| (table, state.schema_version))
+        .map(|(table, state)| (table.clone(), state.schema_version))
         .collect();
     stream::iter(named)
         .map(|(table, version)| async move {
-            schema(store, pipeline, table, version).await?.map(Arc::new).ok_or_else(|| {
+            schema(store, pipeline, &table, version).await?.map(Arc::new).ok_or_else(|| {
                 Error::new(ErrorKind::LakeCorrupt, "a table version that a commit record names is missing")
-                    .at("object", schema_key(pipeline, table, version))
+                    .at("object", schema_key(pipeline, &table, version))
                     .remedy("restore the object from a version or backup")
             })
         })

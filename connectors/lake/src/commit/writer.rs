@@ -72,7 +72,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use lakeward_core::stats::LakeStats;
 use lakeward_core::{
-    Checkpoint, Error, ErrorKind, LostFile, LostRange, Opened, Result, Resume, TableId, TableSchema,
+    Checkpoint, Error, ErrorKind, LostFile, LostRange, Opened, Result, Resume, Scope, TableId, TableSchema,
     failpoint,
 };
 use uuid::Uuid;
@@ -266,9 +266,17 @@ impl<S: Store> Writer<S> {
 
     /// `error`, or `Fenced` if that is why it happened: a newer writer aborts what we stage.
     pub async fn explain(&self, error: Error) -> Error {
+        let explained = matches!(error.kind(), ErrorKind::LakeUnreachable | ErrorKind::Fenced);
+        if explained || matches!(error.scope(), Scope::Table(_)) {
+            return error;
+        }
         match self.log.record(self.last + 1).await {
             Ok(Some(other)) if other.epoch > self.epoch && !self.unsettled => {
                 self.lost_to(&other).caused_by(error)
+            }
+            // It cannot be told now; the next `open` will.
+            Err(unreachable) if unreachable.kind() == ErrorKind::LakeUnreachable => {
+                unreachable.caused_by(error)
             }
             _ => error,
         }
@@ -297,8 +305,7 @@ impl<S: Store> Writer<S> {
         self.options.stats.commits.add(1);
         self.options.stats.record.set(i64::try_from(number).unwrap_or(i64::MAX));
         failpoint::hit("lake.show.before")?;
-        let all: Vec<&FileEntry> = files.iter().collect();
-        let lost = show(&*self.store, &self.options, &schemas, &all).await?;
+        let lost = show(&*self.store, &self.options, &schemas, files).await?;
         if !lost.is_empty() {
             let message = "uploads vanished between their decision and their showing";
             return Err(unrepairable(message, number, &lost)
@@ -462,7 +469,7 @@ async fn show<S: Store>(
     store: &S,
     options: &WriterOptions,
     schemas: &[TableSchema],
-    files: &[&FileEntry],
+    files: Vec<FileEntry>,
 ) -> Result<Vec<FileEntry>> {
     for schema in schemas {
         tables::put_schema(store, &options.pipeline, schema).await?;
@@ -470,7 +477,8 @@ async fn show<S: Store>(
     let mut showing = stream::iter(files)
         .map(|file| async move {
             failpoint::hit("lake.show.each")?;
-            Ok::<_, Error>((*file, store.show(&file.upload, &file.parts).await?))
+            let shown = store.show(&file.upload, &file.parts).await?;
+            Ok::<_, Error>((file, shown))
         })
         .buffer_unordered(CONCURRENCY);
     let mut lost = Vec::new();
@@ -481,7 +489,7 @@ async fn show<S: Store>(
                 options.stats.file_bytes.add(file.bytes);
                 options.stats.rows.add(&file.table, file.rows);
             }
-            Shown::Lost => lost.push(file.clone()),
+            Shown::Lost => lost.push(file),
         }
     }
     Ok(lost)
@@ -502,9 +510,8 @@ async fn show_tail<S: Store>(
     let mut unrepaired = BTreeMap::new();
     for record in tail {
         let Entry::Commit { schemas, files, .. } = &record.entry else { continue };
-        let files: Vec<&FileEntry> =
-            files.iter().filter(|file| !repaired.contains(file.upload.key.as_str())).collect();
-        let lost = show(store, options, schemas, &files).await?;
+        let files = files.iter().filter(|file| !repaired.contains(file.upload.key.as_str()));
+        let lost = show(store, options, schemas, files.cloned().collect()).await?;
         if !lost.is_empty() {
             unrepaired.insert(record.number, lost);
         }

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, PrimitiveArray};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, TimestampMicrosecondType,
+    Int64Type, TimeUnit, TimestampMicrosecondType,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::file::metadata::ParquetMetaData;
@@ -116,12 +116,15 @@ fn text(bound: &Bound, ty: &DataType) -> Option<String> {
         (Bound::Whole(value), DataType::Int64) => one::<Int64Type>((*value).try_into().ok()?, ty),
         (Bound::Whole(value), DataType::Date32) => one::<Date32Type>((*value).try_into().ok()?, ty),
         (Bound::Whole(value), DataType::Timestamp(..)) => {
-            one::<TimestampMicrosecondType>((*value).try_into().ok()?, ty)
+            // Without its zone, which Arrow prints only if it is a number; it is always UTC.
+            let plain = DataType::Timestamp(TimeUnit::Microsecond, None);
+            one::<TimestampMicrosecondType>((*value).try_into().ok()?, &plain)
         }
         (Bound::Whole(_), _) => return None,
     };
     let options = FormatOptions::default();
-    let printed = ArrayFormatter::try_new(&array, &options).ok()?.value(0).try_to_string().ok()?;
+    let zone = if matches!(ty, DataType::Timestamp(_, Some(_))) { "Z" } else { "" };
+    let printed = ArrayFormatter::try_new(&array, &options).ok()?.value(0).try_to_string().ok()? + zone;
     (printed.len() <= TEXT_MAX).then_some(printed)
 }
 

@@ -23,6 +23,8 @@ mod encodings;
 mod open_file;
 mod part_buffer;
 mod shape;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -325,7 +327,7 @@ impl<S: Store> Files<S> {
     /// Gives memory back while the budget is exceeded.
     ///
     /// It ends: each turn either ends a row group or closes a file, of which there are finitely
-    /// many, or waits for files and parts under way, which hold at least half of the budget then.
+    /// many, or waits for files and parts under way, which hold at least a quarter of the budget then.
     async fn stay_in_budget(&mut self) -> Result<()> {
         while self.budget.is_over() {
             let mut open = 0;
@@ -333,7 +335,7 @@ impl<S: Store> Files<S> {
                 file.settle().await?;
                 open += file.memory();
             }
-            if open <= self.budget.limit() / 2 {
+            if open <= self.budget.limit() / 4 * 3 {
                 if self.budget.is_over() {
                     self.budget.freed().await;
                 }

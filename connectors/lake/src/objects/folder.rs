@@ -79,6 +79,7 @@ impl Folder {
         let root = self.root.clone();
         blocking(move || {
             remove(&path)?;
+            remove_if_empty(Some(&root.join(RECORDS).join(TEMPORARY)));
             remove_empty_folders(&root, path.parent());
             Ok(())
         })
@@ -138,22 +139,29 @@ fn remove(path: &Path) -> Result<()> {
 /// Best effort: a folder that is not empty stays.
 fn remove_empty_folders(root: &Path, mut folder: Option<&Path>) {
     while let Some(path) = folder.filter(|path| *path != root && path.starts_with(root)) {
-        if fs::remove_dir(path).is_err() {
-            return;
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() != Io::NotFound => return,
+            _ => folder = path.parent(),
         }
-        folder = path.parent();
     }
 }
 
 /// Writes `body` to `temporary`, flushed.
 fn write_temporary(temporary: &Path, body: &[u8]) -> Result<()> {
-    make_folders(temporary.parent().unwrap_or(Path::new("/")))?;
+    let folder = temporary.parent().unwrap_or(Path::new("/"));
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(temporary)?;
         file.write_all(body)?;
         file.sync_all()
     };
-    write().map_err(|error| failed("write the file", temporary, error))
+    loop {
+        make_folders(folder)?;
+        match write() {
+            // The folder was empty and was removed meanwhile.
+            Err(error) if error.kind() == Io::NotFound && !folder.is_dir() => {}
+            written => return written.map_err(|error| failed("write the file", temporary, error)),
+        }
+    }
 }
 
 fn put_if_absent(temporary: &Path, path: &Path, body: &[u8]) -> Result<Put> {

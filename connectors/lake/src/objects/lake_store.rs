@@ -13,6 +13,10 @@ use super::s3::{S3, S3Options};
 use super::{OpenUpload, Part, Put, Shown, Store, Upload};
 use crate::config::{Lake, Location};
 
+/// How long a run tries a request before it calls the outcome unknown and stops: long enough for a
+/// store's failover, short enough that the process is started again while the source has its binlog.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
 /// A bucket or a folder.
 #[derive(Debug)]
 pub enum LakeStore {

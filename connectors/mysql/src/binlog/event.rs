@@ -45,6 +45,9 @@ macro_rules! event_types {
             /// Its name, for counters and errors.
             pub fn name(self) -> &'static str { match self { $(EventType::$name => stringify!($name),)* } }
 
+            /// Whether it says that the server has nothing more at the moment.
+            pub fn is_heartbeat(self) -> bool { matches!(self, EventType::Heartbeat | EventType::HeartbeatV2) }
+
             /// What is done with it.
             pub fn role(self) -> Role { match self { $(EventType::$name => Role::$role,)* } }
         }

@@ -9,10 +9,13 @@ use std::borrow::Cow;
 use lakeward_core::Result;
 
 use super::cursor::Cursor;
+use crate::ddl::{self, SqlSession, Statement};
 use crate::rows::charset;
 
 /// `ANSI_QUOTES` in `sql_mode`.
 const MODE_ANSI_QUOTES: u64 = 1 << 2;
+/// `NO_BACKSLASH_ESCAPES` in `sql_mode`.
+const MODE_NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
 
 /// A statement in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct Query<'a> {
     pub database: &'a str,
     /// Whether `"` quotes names.
     pub ansi_quotes: bool,
+    /// Whether `\\` is a character like others in strings.
+    pub no_backslash_escapes: bool,
 }
 
 impl<'a> Query<'a> {
@@ -55,7 +60,23 @@ impl<'a> Query<'a> {
                 std::str::from_utf8(cursor.rest()).map_err(|_| cursor.corrupt("its text is not UTF-8"))?,
             ),
         };
-        Ok(Query { sql, database, ansi_quotes: mode & MODE_ANSI_QUOTES != 0 })
+        Ok(Query {
+            sql,
+            database,
+            ansi_quotes: mode & MODE_ANSI_QUOTES != 0,
+            no_backslash_escapes: mode & MODE_NO_BACKSLASH_ESCAPES != 0,
+        })
+    }
+
+    /// What the statement does.
+    pub fn statement(&self, lower_case_names: bool) -> Statement {
+        let session = SqlSession {
+            default_database: self.database,
+            ansi_quotes: self.ansi_quotes,
+            no_backslash_escapes: self.no_backslash_escapes,
+            lower_case_names,
+        };
+        ddl::read(&self.sql, &session)
     }
 }
 

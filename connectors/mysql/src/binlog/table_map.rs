@@ -15,50 +15,16 @@ use lakeward_core::{Column, ColumnType, Error, ErrorKind, Result, TableId, Table
 use super::cursor::Cursor;
 use super::event::Event;
 use crate::rows::charset;
-use crate::rows::wire::WireColumn;
+use crate::rows::wire::{self, WireColumn, WireType};
 
 /// Collation id of binary strings.
 const BINARY: u16 = 63;
 
-mod code {
-    pub(super) const TINY: u8 = 1;
-    pub(super) const SHORT: u8 = 2;
-    pub(super) const LONG: u8 = 3;
-    pub(super) const FLOAT: u8 = 4;
-    pub(super) const DOUBLE: u8 = 5;
-    pub(super) const TIMESTAMP: u8 = 7;
-    pub(super) const LONGLONG: u8 = 8;
-    pub(super) const INT24: u8 = 9;
-    pub(super) const DATE: u8 = 10;
-    pub(super) const TIME: u8 = 11;
-    pub(super) const DATETIME: u8 = 12;
-    pub(super) const YEAR: u8 = 13;
-    pub(super) const NEWDATE: u8 = 14;
-    pub(super) const VARCHAR: u8 = 15;
-    pub(super) const BIT: u8 = 16;
-    pub(super) const TIMESTAMP2: u8 = 17;
-    pub(super) const DATETIME2: u8 = 18;
-    pub(super) const TIME2: u8 = 19;
-    pub(super) const VECTOR: u8 = 242;
-    pub(super) const JSON: u8 = 245;
-    pub(super) const NEWDECIMAL: u8 = 246;
-    pub(super) const ENUM: u8 = 247;
-    pub(super) const SET: u8 = 248;
-    pub(super) const BLOB: u8 = 252;
-    pub(super) const VAR_STRING: u8 = 253;
-    pub(super) const STRING: u8 = 254;
-    pub(super) const GEOMETRY: u8 = 255;
-}
-
 /// One column as the event describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Described {
-    /// Type code; ENUM and SET are told from the STRING they travel as.
-    code: u8,
-    /// First and second metadata byte, 0 where the type has fewer.
-    meta: [u8; 2],
+    wire: WireColumn,
     nullable: bool,
-    unsigned: bool,
     /// Collation id of character, ENUM and SET columns; `None` where the event has none.
     collation: Option<u16>,
     /// Labels of ENUM and SET columns, in their own charset.
@@ -120,73 +86,54 @@ impl TableMap {
         let codes = cursor.take(count)?;
         let metadata = cursor.length_encoded_bytes()?;
         let nullable = cursor.take(count.div_ceil(8))?;
-        let mut metadata = Cursor::new(metadata, "the column metadata of a table map event");
-        let mut described = Vec::with_capacity(count);
-        for (i, code) in codes.iter().enumerate() {
-            let nullable = nullable.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 1);
-            described.push(describe(*code, nullable, &mut metadata).map_err(|error| error.of_table(&table))?);
-        }
-        metadata.finish()?;
+        let fields = optional_fields(cursor)?;
+        let signs = fields.iter().find(|(field, _)| *field == SIGNEDNESS).map(|(_, value)| value.rest());
+        let columns = wire::columns(codes, metadata, signs.unwrap_or_default())?;
+        let described = columns.iter().enumerate().map(|(i, wire)| Described {
+            wire: *wire,
+            nullable: nullable.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 1),
+            collation: None,
+            labels: None,
+        });
         let mut map = TableMap {
             table_id,
             table,
-            columns: Vec::new(),
-            described,
+            described: described.collect(),
+            columns,
             names: None,
             key: Vec::new(),
             unknown_fields: Vec::new(),
         };
-        map.read_optional(cursor)?;
-        map.columns = map
-            .described
-            .iter()
-            .map(|column| WireColumn::new(column.code, column.meta, column.unsigned))
-            .collect::<Result<_>>()
-            .map_err(|error| error.of_table(&map.table))?;
+        for (field, value) in fields {
+            map.read_optional(field, value)?;
+        }
         Ok(map)
     }
 
-    /// Optional metadata: fields of code, length, value. Some depend on types only, so their order
-    /// does not matter.
-    fn read_optional(&mut self, mut cursor: Cursor<'_>) -> Result<()> {
-        while !cursor.is_empty() {
-            let field = cursor.u8()?;
-            let value = Cursor::new(cursor.length_encoded_bytes()?, "optional metadata of a table map event");
-            match field {
-                1 => self.read_signedness(value)?,
-                2 => self.read_default_charset(value, is_character)?,
-                3 => self.read_charsets(value, is_character)?,
-                4 => self.names = Some(self.read_names(value)?),
-                5 => self.read_labels(value, code::SET)?,
-                6 => self.read_labels(value, code::ENUM)?,
-                // Kinds of geometry, visibility, dimensions: no value's reading depends on them.
-                7 | 12 | 13 => {}
-                8 => self.read_key(value, false)?,
-                9 => self.read_key(value, true)?,
-                10 => self.read_default_charset(value, is_labelled)?,
-                11 => self.read_charsets(value, is_labelled)?,
-                newer => self.unknown_fields.push(newer),
-            }
-        }
-        Ok(())
-    }
-
-    fn read_signedness(&mut self, value: Cursor<'_>) -> Result<()> {
-        let bits = value.rest();
-        let mut numeric = 0;
-        for column in self.described.iter_mut().filter(|column| is_numeric(column.code)) {
-            let byte = bits.get(numeric / 8).ok_or_else(|| value.corrupt("too few signs"))?;
-            column.unsigned = byte >> (7 - numeric % 8) & 1 == 1;
-            numeric += 1;
+    fn read_optional(&mut self, field: u8, value: Cursor<'_>) -> Result<()> {
+        match field {
+            2 => self.read_default_charset(value, is_character)?,
+            3 => self.read_charsets(value, is_character)?,
+            4 => self.names = Some(self.read_names(value)?),
+            5 => self.read_labels(value, |ty| matches!(ty, WireType::Set { .. }))?,
+            6 => self.read_labels(value, |ty| matches!(ty, WireType::Enum { .. }))?,
+            // Signs are read before; on kinds of geometry, visibility and dimensions no value's
+            // reading depends.
+            SIGNEDNESS | 7 | 12 | 13 => {}
+            8 => self.read_key(value, false)?,
+            9 => self.read_key(value, true)?,
+            10 => self.read_default_charset(value, is_labelled)?,
+            11 => self.read_charsets(value, is_labelled)?,
+            newer => self.unknown_fields.push(newer),
         }
         Ok(())
     }
 
     /// One collation for all columns of a kind, then the exceptions by their place in the kind.
-    fn read_default_charset(&mut self, mut value: Cursor<'_>, kind: fn(u8) -> bool) -> Result<()> {
+    fn read_default_charset(&mut self, mut value: Cursor<'_>, kind: fn(WireType) -> bool) -> Result<()> {
         let default = collation(&mut value)?;
         let mut columns: Vec<&mut Described> =
-            self.described.iter_mut().filter(|column| kind(column.code)).collect();
+            self.described.iter_mut().filter(|column| kind(column.wire.ty)).collect();
         for column in &mut columns {
             column.collation = Some(default);
         }
@@ -198,8 +145,8 @@ impl TableMap {
         Ok(())
     }
 
-    fn read_charsets(&mut self, mut value: Cursor<'_>, kind: fn(u8) -> bool) -> Result<()> {
-        for column in self.described.iter_mut().filter(|column| kind(column.code)) {
+    fn read_charsets(&mut self, mut value: Cursor<'_>, kind: fn(WireType) -> bool) -> Result<()> {
+        for column in self.described.iter_mut().filter(|column| kind(column.wire.ty)) {
             column.collation = Some(collation(&mut value)?);
         }
         value.finish()
@@ -218,8 +165,8 @@ impl TableMap {
         }
     }
 
-    fn read_labels(&mut self, mut value: Cursor<'_>, kind: u8) -> Result<()> {
-        for column in self.described.iter_mut().filter(|column| column.code == kind) {
+    fn read_labels(&mut self, mut value: Cursor<'_>, kind: fn(WireType) -> bool) -> Result<()> {
+        for column in self.described.iter_mut().filter(|column| kind(column.wire.ty)) {
             let count = value.length()?;
             let mut labels = Vec::new();
             for _ in 0..count {
@@ -243,6 +190,16 @@ impl TableMap {
             self.key.push(column);
         }
         Ok(())
+    }
+
+    /// The columns' types, as far as the event tells them.
+    pub fn types(&self) -> Result<Vec<ColumnType>> {
+        self.described.iter().map(Described::column_type).collect()
+    }
+
+    /// Whether a column may be NULL.
+    pub fn is_nullable(&self, column: usize) -> bool {
+        self.described.get(column).is_some_and(|column| column.nullable)
     }
 
     /// The table's structure, where the event names its columns (`binlog_row_metadata=FULL`).
@@ -286,47 +243,38 @@ impl TableMap {
 
 impl Described {
     fn column_type(&self) -> Result<ColumnType> {
-        let int = |width| ColumnType::Int { width, unsigned: self.unsigned, display_one: false };
-        let [first, second] = self.meta;
-        let text_or = |fixed| match self.collation {
-            Some(BINARY) => ColumnType::Binary { fixed },
-            Some(collation) => ColumnType::Text { collation },
-            // Only servers before 8.0.1 leave it out; what the bytes mean is then not in the log.
-            None => ColumnType::Binary { fixed },
+        let int = |width| ColumnType::Int { width, unsigned: self.wire.unsigned, display_one: false };
+        // Servers before 8.0.1 leave collations out; what the bytes mean is then not in the log.
+        let text_or = |fixed| match self.collation.unwrap_or(BINARY) {
+            BINARY => ColumnType::Binary { fixed },
+            collation => ColumnType::Text { collation },
         };
-        Ok(match self.code {
-            code::TINY => int(1),
-            code::SHORT => int(2),
-            code::INT24 => int(3),
-            code::LONG => int(4),
-            code::LONGLONG => int(8),
-            code::FLOAT => ColumnType::Float,
-            code::DOUBLE => ColumnType::Double,
-            code::NEWDECIMAL => ColumnType::Decimal { precision: first, scale: second },
-            code::BIT => ColumnType::Bit { bits: second.saturating_mul(8).saturating_add(first) },
-            code::YEAR => ColumnType::Year,
-            code::DATE | code::NEWDATE => ColumnType::Date,
-            code::TIME => ColumnType::Time { fsp: 0 },
-            code::TIME2 => ColumnType::Time { fsp: first },
-            code::DATETIME => ColumnType::Datetime { fsp: 0 },
-            code::DATETIME2 => ColumnType::Datetime { fsp: first },
-            code::TIMESTAMP => ColumnType::Timestamp { fsp: 0 },
-            code::TIMESTAMP2 => ColumnType::Timestamp { fsp: first },
-            code::STRING => text_or(Some(self.string_width())),
-            code::VARCHAR | code::VAR_STRING | code::BLOB => text_or(None),
-            code::ENUM => ColumnType::Enum { labels: self.utf8_labels()? },
-            code::SET => ColumnType::Set { labels: self.utf8_labels()? },
-            code::JSON => ColumnType::Json,
-            code::GEOMETRY => ColumnType::Geometry,
-            code::VECTOR => ColumnType::Vector,
-            other => return Err(unknown_type(other)),
+        Ok(match self.wire.ty {
+            WireType::Tiny => int(1),
+            WireType::Short => int(2),
+            WireType::Int24 => int(3),
+            WireType::Long => int(4),
+            WireType::LongLong => int(8),
+            WireType::Float => ColumnType::Float,
+            WireType::Double => ColumnType::Double,
+            WireType::NewDecimal { precision, scale } => ColumnType::Decimal { precision, scale },
+            WireType::Bit { bits } => ColumnType::Bit { bits },
+            WireType::Year => ColumnType::Year,
+            WireType::Date => ColumnType::Date,
+            WireType::OldTime => ColumnType::Time { fsp: 0 },
+            WireType::Time { fsp } => ColumnType::Time { fsp },
+            WireType::OldDatetime => ColumnType::Datetime { fsp: 0 },
+            WireType::Datetime { fsp } => ColumnType::Datetime { fsp },
+            WireType::OldTimestamp => ColumnType::Timestamp { fsp: 0 },
+            WireType::Timestamp { fsp } => ColumnType::Timestamp { fsp },
+            WireType::String { max_bytes } => text_or(Some(max_bytes)),
+            WireType::VarString { .. } | WireType::Blob { .. } => text_or(None),
+            WireType::Enum { .. } => ColumnType::Enum { labels: self.utf8_labels()? },
+            WireType::Set { .. } => ColumnType::Set { labels: self.utf8_labels()? },
+            WireType::Json { .. } => ColumnType::Json,
+            WireType::Geometry { .. } => ColumnType::Geometry,
+            WireType::Vector { .. } => ColumnType::Vector,
         })
-    }
-
-    /// Bytes of a CHAR or BINARY: 10 bits, the upper two hidden inverted in the type byte.
-    fn string_width(&self) -> u16 {
-        let [ty, low] = self.meta;
-        u16::from(low) | u16::from(!ty & 0x30) << 4
     }
 
     fn utf8_labels(&self) -> Result<Vec<String>> {
@@ -338,36 +286,26 @@ impl Described {
 
     /// Whether a known type fits what the map says; labels are compared only where the map has them.
     fn agrees(&self, ty: &ColumnType, known: &ColumnType) -> bool {
-        let labels_fit = |count: usize, bytes: usize| self.labels.is_some() || usize::from(self.meta[1]) == bytes || count == 0;
-        match (ty, known) {
-            (ColumnType::Int { width, unsigned, .. }, ColumnType::Int { width: w, unsigned: u, .. }) => {
-                width == w && unsigned == u
+        match (ty, known, self.wire.ty) {
+            (ColumnType::Enum { labels }, ColumnType::Enum { labels: known }, WireType::Enum { width }) => {
+                let needed = if known.len() > 255 { 2 } else { 1 };
+                width == needed && (self.labels.is_none() || labels == known)
             }
-            (ColumnType::Enum { labels }, ColumnType::Enum { labels: known }) => {
-                let bytes = if known.len() > 255 { 2 } else { 1 };
-                labels_fit(known.len(), bytes) && (self.labels.is_none() || labels == known)
-            }
-            (ColumnType::Set { labels }, ColumnType::Set { labels: known }) => {
-                let bytes = match known.len().div_ceil(8) {
+            (ColumnType::Set { labels }, ColumnType::Set { labels: known }, WireType::Set { width }) => {
+                let needed = match known.len().div_ceil(8) {
                     bytes @ 0..=4 => bytes,
                     _ => 8,
                 };
-                labels_fit(known.len(), bytes) && (self.labels.is_none() || labels == known)
+                usize::from(width) == needed && (self.labels.is_none() || labels == known)
             }
-            (ColumnType::Binary { .. }, ColumnType::Text { .. }) => self.collation.is_none(),
-            (ty, known) => ty == known,
+            (ColumnType::Binary { .. }, ColumnType::Text { .. }, _) => self.collation.is_none(),
+            (ty, known, _) => same_type(ty, known),
         }
     }
 }
 
 /// The same structure, but for `TINYINT(1)`, which the log does not tell from TINYINT.
 pub fn same_columns(ours: &[Column], theirs: &[Column]) -> bool {
-    let same_type = |a: &ColumnType, b: &ColumnType| match (a, b) {
-        (ColumnType::Int { width, unsigned, .. }, ColumnType::Int { width: w, unsigned: u, .. }) => {
-            width == w && unsigned == u
-        }
-        (a, b) => a == b,
-    };
     ours.len() == theirs.len()
         && ours
             .iter()
@@ -375,72 +313,35 @@ pub fn same_columns(ours: &[Column], theirs: &[Column]) -> bool {
             .all(|(a, b)| a.name == b.name && a.nullable == b.nullable && same_type(&a.ty, &b.ty))
 }
 
-/// Types whose sign has a bit in the metadata, YEAR included.
-fn is_numeric(ty: u8) -> bool {
-    matches!(
-        ty,
-        code::TINY
-            | code::SHORT
-            | code::INT24
-            | code::LONG
-            | code::LONGLONG
-            | code::NEWDECIMAL
-            | code::FLOAT
-            | code::DOUBLE
-            | code::YEAR
-    )
+fn same_type(ours: &ColumnType, theirs: &ColumnType) -> bool {
+    match (ours, theirs) {
+        (ColumnType::Int { width, unsigned, .. }, ColumnType::Int { width: w, unsigned: u, .. }) => {
+            width == w && unsigned == u
+        }
+        (ours, theirs) => ours == theirs,
+    }
 }
 
-fn is_character(ty: u8) -> bool {
-    matches!(ty, code::STRING | code::VAR_STRING | code::VARCHAR | code::BLOB)
+/// Optional metadata field: a bit per numeric column.
+const SIGNEDNESS: u8 = 1;
+
+/// Optional metadata: fields of code, length, value.
+fn optional_fields<'a>(mut cursor: Cursor<'a>) -> Result<Vec<(u8, Cursor<'a>)>> {
+    let mut fields = Vec::new();
+    while !cursor.is_empty() {
+        let field = cursor.u8()?;
+        fields.push((field, Cursor::new(cursor.length_encoded_bytes()?, "metadata of a table map event")));
+    }
+    Ok(fields)
 }
 
-fn is_labelled(ty: u8) -> bool {
-    matches!(ty, code::ENUM | code::SET)
+/// Types with a collation; binary ones have that of binary strings.
+fn is_character(ty: WireType) -> bool {
+    matches!(ty, WireType::String { .. } | WireType::VarString { .. } | WireType::Blob { .. })
 }
 
-fn describe(code: u8, nullable: bool, metadata: &mut Cursor<'_>) -> Result<Described> {
-    let meta = match code {
-        code::TINY
-        | code::SHORT
-        | code::INT24
-        | code::LONG
-        | code::LONGLONG
-        | code::TIMESTAMP
-        | code::DATE
-        | code::NEWDATE
-        | code::TIME
-        | code::DATETIME
-        | code::YEAR => [0, 0],
-        code::FLOAT
-        | code::DOUBLE
-        | code::BLOB
-        | code::GEOMETRY
-        | code::JSON
-        | code::VECTOR
-        | code::TIMESTAMP2
-        | code::DATETIME2
-        | code::TIME2 => [metadata.u8()?, 0],
-        code::VARCHAR
-        | code::VAR_STRING
-        | code::STRING
-        | code::ENUM
-        | code::SET
-        | code::BIT
-        | code::NEWDECIMAL => metadata.array()?,
-        other => return Err(unknown_type(other)),
-    };
-    // ENUM and SET travel as STRING with their own code in the first metadata byte.
-    let code = match (code, meta[0]) {
-        (code::STRING, real @ (code::ENUM | code::SET)) => real,
-        (code, _) => code,
-    };
-    Ok(Described { code, meta, nullable, unsigned: false, collation: None, labels: None })
-}
-
-fn unknown_type(code: u8) -> Error {
-    Error::new(ErrorKind::UnreadableValue, format!("a column of the unknown type {code}"))
-        .remedy("leave the table out (tables.exclude)")
+fn is_labelled(ty: WireType) -> bool {
+    matches!(ty, WireType::Enum { .. } | WireType::Set { .. })
 }
 
 fn name(cursor: &mut Cursor<'_>) -> Result<String> {

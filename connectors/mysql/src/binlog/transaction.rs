@@ -16,6 +16,7 @@ use lakeward_core::{Error, ErrorKind, Gtid, GtidSet, Result};
 use super::event::{Event, EventType, Role, Rotate};
 use super::gtid_event::{GtidEvent, previous_gtids};
 use super::query::Query;
+use crate::ddl::{Statement, Transaction as Control, Xa, XaVerb};
 
 /// The transaction that is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +37,13 @@ pub enum Step<'a> {
     /// A benign event of this name was passed over.
     PassedOver(&'static str),
     /// The stream goes on there.
-    Rotate(Rotate),
+    Rotate {
+        /// Where.
+        to: Rotate,
+        /// The server says where it stands, at the beginning of a dump or a file; otherwise the log
+        /// itself says where it goes on.
+        artificial: bool,
+    },
     /// All transactions before this file.
     PreviousGtids(GtidSet),
     /// The server has nothing more at the moment.
@@ -45,10 +52,15 @@ pub enum Step<'a> {
     TableMap(Event<'a>),
     /// Row changes.
     Rows(Event<'a>),
-    /// A statement inside a transaction.
-    Statement(Query<'a>),
-    /// A statement that is a transaction of its own: the transaction ends here.
-    WholeStatement(Query<'a>),
+    /// A statement.
+    Statement {
+        /// Its text and session.
+        query: Query<'a>,
+        /// What it does.
+        statement: Statement,
+        /// It is a transaction of its own, which ends here.
+        whole: bool,
+    },
     /// A compressed transaction: its events go through [`Assembler::accept_inner`], then
     /// [`Assembler::payload_ended`].
     Payload(&'a [u8]),
@@ -74,25 +86,15 @@ pub struct Assembler {
     transaction: Transaction,
     /// Partition by the commit time on the server where a transaction began.
     original_commit_time: bool,
-}
-
-enum Verb {
-    Begin,
-    XaStart,
-    XaEnd,
-    XaOutcome,
-    Commit,
-    Rollback,
-    RollbackTo,
-    Savepoint,
-    CreateThenRows,
-    Other,
+    /// The server stores names in lower case.
+    lower_case_names: bool,
 }
 
 impl Assembler {
     /// Begins between two transactions.
-    pub fn new(original_commit_time: bool) -> Self {
-        Assembler { state: State::Between, transaction: Transaction::default(), original_commit_time }
+    pub fn new(original_commit_time: bool, lower_case_names: bool) -> Self {
+        let transaction = Transaction::default();
+        Assembler { state: State::Between, transaction, original_commit_time, lower_case_names }
     }
 
     /// Whether no transaction is open.
@@ -147,7 +149,9 @@ impl Assembler {
                     return Err(corrupt(format!("a transaction is cut off by a {} event", ty.name())));
                 }
                 match ty {
-                    T::Rotate => Ok(Step::Rotate(Rotate::parse(event.body)?)),
+                    T::Rotate => {
+                        Ok(Step::Rotate { to: Rotate::parse(event.body)?, artificial: header.is_artificial() })
+                    }
                     _ => Ok(Step::Nothing),
                 }
             }
@@ -159,7 +163,9 @@ impl Assembler {
             T::Query => self.query(&event, Query::parse(event.body)?),
             T::ExecuteLoadQuery => {
                 self.must_be_open(ty)?;
-                Ok(Step::Statement(Query::parse_load(event.body)?))
+                let query = Query::parse_load(event.body)?;
+                let statement = query.statement(self.lower_case_names);
+                Ok(Step::Statement { query, statement, whole: false })
             }
             T::TableMap => {
                 self.must_be_open(ty)?;
@@ -223,30 +229,45 @@ impl Assembler {
     }
 
     fn query<'a>(&mut self, event: &Event<'a>, query: Query<'a>) -> Result<Step<'a>> {
-        let verb = verb(&query.sql);
+        let statement = query.statement(self.lower_case_names);
         if self.state == State::Between {
             // A server without GTID events (5.5, or a file of one).
             self.transaction = Transaction { gtid: None, commit_us: seconds(event), xa: false };
             self.state = State::Announced;
         }
         let open = self.state == State::Open;
-        match verb {
-            Verb::Begin | Verb::XaStart if open => Err(corrupt("a transaction begins inside another")),
-            Verb::Begin => Ok(self.opened(Step::Nothing)),
-            Verb::XaStart => {
-                self.transaction.xa = true;
-                Ok(self.opened(Step::Nothing))
+        let misplaced = || Err(corrupt(format!("`{}` is out of place", query.sql)));
+        match statement {
+            Statement::Transaction(Control::Begin) | Statement::Xa(Xa { verb: XaVerb::Start, .. }) if open => {
+                Err(corrupt("a transaction begins inside another"))
             }
-            Verb::CreateThenRows if !open => Ok(self.opened(Step::Statement(query))),
-            Verb::XaOutcome => Ok(self.end(Step::Ended)),
-            Verb::Commit if open => Ok(self.end(Step::Ended)),
-            Verb::Rollback if open => Ok(self.end(Step::RolledBack)),
-            Verb::RollbackTo if open => Ok(Step::RolledBackTo),
-            Verb::Savepoint | Verb::XaEnd if open => Ok(Step::Nothing),
-            Verb::CreateThenRows | Verb::Other if open => Ok(Step::Statement(query)),
-            Verb::CreateThenRows | Verb::Other => Ok(self.end(Step::WholeStatement(query))),
-            Verb::Commit | Verb::Rollback | Verb::RollbackTo | Verb::Savepoint | Verb::XaEnd => {
-                Err(corrupt(format!("`{}` outside of a transaction", query.sql)))
+            Statement::Transaction(Control::Begin) => Ok(self.opened(Step::Nothing)),
+            Statement::Transaction(_) if !open => misplaced(),
+            Statement::Transaction(Control::Commit) => Ok(self.end(Step::Ended)),
+            Statement::Transaction(Control::Rollback) => Ok(self.end(Step::RolledBack)),
+            Statement::Transaction(Control::RollbackToSavepoint) => Ok(Step::RolledBackTo),
+            Statement::Transaction(Control::Savepoint | Control::ReleaseSavepoint) => Ok(Step::Nothing),
+            Statement::Xa(xa) => match xa.verb {
+                XaVerb::Start => {
+                    self.transaction.xa = true;
+                    Ok(self.opened(Step::Nothing))
+                }
+                XaVerb::End if open => Ok(Step::Nothing),
+                XaVerb::End => misplaced(),
+                XaVerb::Prepare | XaVerb::Commit | XaVerb::Rollback => Ok(self.end(Step::Ended)),
+            },
+            Statement::Tables { opens_transaction: true, .. } if !open => {
+                Ok(self.opened(Step::Statement { query, statement, whole: false }))
+            }
+            Statement::Rows { .. }
+            | Statement::Tables { .. }
+            | Statement::DropDatabase(_)
+            | Statement::Harmless(_)
+            | Statement::Unparsed { .. } => {
+                if !open {
+                    self.state = State::Between;
+                }
+                Ok(Step::Statement { query, statement, whole: !open })
             }
         }
     }
@@ -268,43 +289,6 @@ impl Assembler {
                 Err(corrupt(format!("a {} event outside of a transaction", ty.name())))
             }
         }
-    }
-}
-
-/// The server writes these statements itself, so their form is known; a user's own text (DDL) never
-/// begins with one of them.
-fn verb(sql: &str) -> Verb {
-    let mut words = sql.split_ascii_whitespace().map(|word| word.trim_end_matches(';'));
-    let mut next = || words.next().unwrap_or_default();
-    let is = |word: &str, name: &str| word.eq_ignore_ascii_case(name);
-    let first = next();
-    if is(first, "BEGIN") {
-        return Verb::Begin;
-    }
-    if is(first, "COMMIT") {
-        return Verb::Commit;
-    }
-    if is(first, "SAVEPOINT") {
-        return Verb::Savepoint;
-    }
-    let second = next();
-    if is(first, "RELEASE") && is(second, "SAVEPOINT") {
-        return Verb::Savepoint;
-    }
-    if is(first, "ROLLBACK") {
-        return if is(second, "TO") { Verb::RollbackTo } else { Verb::Rollback };
-    }
-    if is(first, "XA") {
-        return match second {
-            word if is(word, "START") || is(word, "BEGIN") => Verb::XaStart,
-            word if is(word, "END") => Verb::XaEnd,
-            _ => Verb::XaOutcome,
-        };
-    }
-    let creates = is(first, "CREATE");
-    match creates && sql.trim_end().to_ascii_uppercase().ends_with("START TRANSACTION") {
-        true => Verb::CreateThenRows,
-        false => Verb::Other,
     }
 }
 
@@ -363,8 +347,8 @@ mod tests {
             Step::Nothing => "nothing".into(),
             Step::TableMap(_) => "map".into(),
             Step::Rows(_) => "rows".into(),
-            Step::Statement(query) => format!("statement {}", query.sql),
-            Step::WholeStatement(query) => format!("whole {}", query.sql),
+            Step::Statement { query, whole: false, .. } => format!("statement {}", query.sql),
+            Step::Statement { query, whole: true, .. } => format!("whole {}", query.sql),
             step => format!("{step:?}"),
         })
     }
@@ -381,7 +365,7 @@ mod tests {
 
     #[test]
     fn transactions_open_and_end() {
-        let mut a = Assembler::new(false);
+        let mut a = Assembler::new(false, false);
         for end in ["xid", "COMMIT"] {
             gtid(&mut a).unwrap();
             assert!(!a.is_between());
@@ -398,7 +382,7 @@ mod tests {
 
     #[test]
     fn ddl_is_a_transaction_of_its_own_and_a_filled_create_is_not() {
-        let mut a = Assembler::new(false);
+        let mut a = Assembler::new(false, false);
         gtid(&mut a).unwrap();
         assert_eq!(sql(&mut a, "ALTER TABLE t ADD c INT").unwrap(), "whole ALTER TABLE t ADD c INT");
         assert!(a.is_between());
@@ -413,7 +397,7 @@ mod tests {
 
     #[test]
     fn xa_transactions_are_known_as_such() {
-        let mut a = Assembler::new(false);
+        let mut a = Assembler::new(false, false);
         gtid(&mut a).unwrap();
         sql(&mut a, "XA START X'31',X'',1").unwrap();
         assert!(a.transaction().xa);
@@ -426,7 +410,7 @@ mod tests {
 
     #[test]
     fn what_cannot_stand_there_is_corrupt() {
-        let mut a = Assembler::new(false);
+        let mut a = Assembler::new(false, false);
         for (code, body) in [(19, vec![]), (30, vec![]), (16, vec![0; 8]), (38, vec![])] {
             assert_eq!(run(&mut a, code, &body).unwrap_err().kind(), ErrorKind::CorruptEvent, "{code}");
         }
@@ -440,7 +424,7 @@ mod tests {
 
     #[test]
     fn an_incident_stops_with_its_text() {
-        let mut a = Assembler::new(false);
+        let mut a = Assembler::new(false, false);
         let error = run(&mut a, 26, b"\x01\x00\x0clost events").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnsupportedEvent);
         assert!(error.to_string().contains("lost events"), "{error}");

@@ -29,15 +29,16 @@ use uuid::Uuid;
 use super::queue::{Closed, Sender};
 use super::tables::Tables;
 use super::truth::CatalogTruth;
-use super::{OnError, statement};
-use crate::binlog::event::Event;
+use super::statement::{self, Effect};
+use super::OnError;
+use crate::binlog::event::{Event, Rotate};
 use crate::binlog::payload::Payload;
 use crate::binlog::query::Query;
 use crate::binlog::stream::Place;
 use crate::binlog::table_map::{self, TableMap, same_columns};
 use crate::binlog::transaction::{Assembler, Step};
-use crate::rows::builder::{BatchBuilder, RowLayout};
-use crate::rows::event::RowsEvent;
+use crate::ddl::Statement;
+use crate::rows::{BatchBuilder, RowLayout, RowsEvent};
 
 /// Rows of one table that are sent together at most.
 const BATCH_ROWS: usize = 16_384;
@@ -85,6 +86,10 @@ pub(super) struct Settings {
     /// Bytes of rows gathered over all tables.
     pub(super) gather_bytes: usize,
     pub(super) original_commit_time: bool,
+    /// The server stores names in lower case.
+    pub(super) lower_case_names: bool,
+    /// Rows that foreign keys change are logged.
+    pub(super) logs_cascades: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) stats: Arc<SourceStats>,
 }
@@ -139,6 +144,8 @@ pub(super) struct Decoder {
     transaction: u64,
     /// Offset of the event at hand.
     event_offset: u64,
+    /// Offset of the first event of the transaction at hand.
+    began_at: u64,
     origin: Option<Origin>,
     /// Tables stopped by the open transaction.
     stopped_now: Vec<usize>,
@@ -161,7 +168,7 @@ impl Decoder {
         let place = Place { file: begin.position.file.as_str().into(), offset: begin.position.offset };
         settings.stats.tables_stopped.set(begin.tables.stopped() as i64);
         Decoder {
-            assembler: Assembler::new(settings.original_commit_time),
+            assembler: Assembler::new(settings.original_commit_time, settings.lower_case_names),
             last_boundary: settings.clock.elapsed(),
             settings,
             out,
@@ -177,6 +184,7 @@ impl Decoder {
             commit_us: begin.commit_us,
             transaction: 1,
             event_offset: 0,
+            began_at: 0,
             origin: None,
             stopped_now: Vec::new(),
             replay: None,
@@ -205,14 +213,35 @@ impl Decoder {
         }
     }
 
+    /// Where the next stream is to begin, and whether the GTIDs before that are still to be gathered.
+    pub(super) fn resume_from(&self) -> (BinlogPosition, bool) {
+        (self.position(), self.pass_until.is_some() && self.gtids.is_some())
+    }
+
     /// A stream begins at [`Decoder::position`]: at `offset` of its file, with what lies between
     /// passed over.
     pub(super) fn stream_begins(&mut self, server_uuid: Uuid, offset: u64) {
-        self.server_uuid = server_uuid;
+        if server_uuid != self.server_uuid {
+            // Another server's files; the first event says where we stand in them.
+            self.server_uuid = server_uuid;
+            self.done = Place { file: "".into(), offset };
+        }
         self.place = Place { file: self.done.file.clone(), offset };
         if offset < self.done.offset && self.gtids.is_none() {
             self.pass_until = Some(self.done.offset);
         }
+    }
+
+    /// Stops a table before the run begins.
+    pub(super) fn refuse(&mut self, table: &TableId, error: Error) -> Result<()> {
+        let at = self.tables.find_or_add(table);
+        if self.tables.get(at)?.is_active() {
+            tracing::error!(table = %table, kind = error.kind().name(), "table stopped: {error}");
+            let position = Position::Binlog(self.position());
+            self.tables.stop(at, &error, position)?;
+            self.settings.stats.tables_stopped.set(self.tables.stopped() as i64);
+        }
+        Ok(())
     }
 
     /// Takes an event.
@@ -221,6 +250,9 @@ impl Decoder {
         self.settings.stats.events.add(1);
         self.settings.stats.bytes.add(event.header.size.into());
         self.event_offset = self.place.offset;
+        if self.assembler.is_between() {
+            self.began_at = self.event_offset;
+        }
         self.place.pass(&event.header);
         let step = self.assembler.accept(event).map_err(|error| self.located(error))?;
         match step {
@@ -246,15 +278,8 @@ impl Decoder {
                 self.settings.stats.passed_over.add(&name, 1);
                 Ok(())
             }
-            Step::Rotate(rotate) => {
-                if *self.place.file != *rotate.file {
-                    self.maps.clear();
-                    self.pass_until = None;
-                }
-                self.place = Place { file: rotate.file.into(), offset: rotate.offset };
-                if self.assembler.is_between() && self.pass_until.is_none() {
-                    self.done = self.place.clone();
-                }
+            Step::Rotate { to, artificial } => {
+                self.rotate(to, artificial);
                 Ok(())
             }
             Step::PreviousGtids(set) => {
@@ -262,15 +287,15 @@ impl Decoder {
                 if self.pass_until.is_some() && let Some(gtids) = &mut self.gtids {
                     gtids.union(&set);
                 }
+                self.pass_to_start();
                 Ok(())
             }
             Step::Heartbeat => self.heartbeat(),
             Step::TableMap(event) => self.table_map(&event),
             Step::Rows(event) => self.rows(&event),
-            Step::Statement(query) => self.statement(&query),
-            Step::WholeStatement(query) => {
-                self.statement(&query)?;
-                self.ended()
+            Step::Statement { query, statement, whole } => {
+                self.statement(&query, &statement)?;
+                if whole { self.ended() } else { Ok(()) }
             }
             Step::RolledBackTo => self.rolled_back(),
             Step::RolledBack => {
@@ -282,17 +307,34 @@ impl Decoder {
         }
     }
 
+    fn rotate(&mut self, to: Rotate, artificial: bool) {
+        if *self.place.file != *to.file {
+            self.maps.clear();
+            self.pass_until = None;
+        }
+        self.place = Place { file: to.file.into(), offset: to.offset };
+        // Where the server begins to send may lie before what we have; only the log's own rotation
+        // moves the position on.
+        if !artificial || self.done.file.is_empty() {
+            self.done = self.place.clone();
+        }
+    }
+
+    /// Whether the place where we begin is reached.
+    fn pass_to_start(&mut self) {
+        if self.pass_until.is_some_and(|until| self.place.offset >= until) {
+            self.pass_until = None;
+            self.done = self.place.clone();
+        }
+    }
+
     fn heartbeat(&mut self) -> Outcome {
-        if !self.assembler.is_between() {
+        if !self.assembler.is_between() || self.pass_until.is_some() {
             return Ok(());
         }
         self.settings.stats.caught_up_us.set(self.settings.clock.unix_micros());
         self.boundary()?;
-        let reached = match (&self.until, &self.gtids) {
-            (Some(until), Some(gtids)) => until.gtid_set.as_ref().is_some_and(|set| set.is_subset_of(gtids)),
-            _ => false,
-        };
-        if reached { Err(Halt::Done) } else { Ok(()) }
+        if self.has_reached_until() { Err(Halt::Done) } else { Ok(()) }
     }
 
     /// The open transaction is whole.
@@ -306,9 +348,15 @@ impl Decoder {
         self.transaction += 1;
         self.origin = None;
         if passed {
-            if self.pass_until.is_some_and(|until| self.place.offset >= until) {
-                self.pass_until = None;
+            if let Some(until) = self.pass_until.filter(|until| self.place.offset > *until) {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!("start offset {until} lies inside a transaction, which ends at {}", self.place.offset),
+                )
+                .remedy("start at the end of a transaction, as SHOW BINLOG EVENTS shows it")
+                .into());
             }
+            self.pass_to_start();
             return Ok(());
         }
         self.commit_us = Some(transaction.commit_us);
@@ -331,14 +379,14 @@ impl Decoder {
         if reached { Err(Halt::Done) } else { Ok(()) }
     }
 
-    /// Whether the event at hand lies before the place where we begin.
+    /// Whether the transaction at hand lies before the place where we begin.
     fn is_passed_over(&self) -> bool {
-        self.pass_until.is_some_and(|until| self.event_offset < until)
+        self.pass_until.is_some_and(|until| self.began_at < until)
     }
 
     /// Whether a bounded run is at its end.
     pub(super) fn has_reached_until(&self) -> bool {
-        let Some(until) = &self.until else { return false };
+        let Some(until) = self.until.as_ref().filter(|_| self.pass_until.is_none()) else { return false };
         if until.server_uuid == self.server_uuid && is_at_or_after(&self.done, until) {
             return true;
         }
@@ -560,34 +608,77 @@ impl Decoder {
         Ok(())
     }
 
-    fn statement(&mut self, query: &Query<'_>) -> Outcome {
+    fn statement(&mut self, query: &Query<'_>, statement: &Statement) -> Outcome {
         if self.is_passed_over() {
             return Ok(());
         }
-        for effect in statement::effects(query, &self.settings.filter) {
-            self.settings.stats.ddl.add(&effect.outcome(), 1);
-            match effect {
-                statement::Effect::None => {}
-                statement::Effect::Changed(table) => {
+        let candidates = match statement::names_are_open(statement) {
+            true => self.candidates()?,
+            false => Vec::new(),
+        };
+        let effects =
+            statement::effects(statement, &self.settings.filter, self.settings.logs_cascades, &candidates);
+        let mut outcome = "ignored";
+        for effect in effects {
+            outcome = match effect {
+                Effect::Changed(table) => {
                     if let Some(truth) = &mut self.truth {
                         truth.forget(&table);
                     }
+                    "followed"
                 }
-                statement::Effect::Truncate(table) => self.truncate(&table)?,
-                statement::Effect::Stop(table, error) => {
-                    // A table that was never seen has no rows that could be wrong yet.
-                    if let Some(at) = self.tables.find(&table)
-                        && self.tables.get(at)?.is_active()
-                    {
-                        self.settle(at, Err(error.at("statement", statement::excerpt(&query.sql))))?;
+                Effect::Void(table) => {
+                    if let Some(truth) = &mut self.truth {
+                        truth.forget(&table);
                     }
+                    self.void(&table)?;
+                    "followed"
                 }
-            }
+                Effect::VoidDatabase(database) => {
+                    let of_it = |table: &&super::tables::Table| *table.id.database == *database;
+                    let tables: Vec<TableId> = self.tables.iter().filter(of_it).map(|t| t.id.clone()).collect();
+                    for table in tables {
+                        self.void(&table)?;
+                    }
+                    "followed"
+                }
+                Effect::Stop { table, error, even_unseen } => {
+                    // A table that was never seen has no rows that could be wrong, unless rows came
+                    // with the statement.
+                    let at = match self.tables.find(&table) {
+                        None if even_unseen => Some(self.tables.find_or_add(&table)),
+                        found => found,
+                    };
+                    let Some(at) = at.filter(|at| self.tables.get(*at).is_ok_and(|t| t.is_active())) else {
+                        if let Some(truth) = &mut self.truth {
+                            truth.forget(&table);
+                        }
+                        continue;
+                    };
+                    self.settle(at, Err(error.at("statement", statement::excerpt(&query.sql))))?;
+                    "stopped"
+                }
+            };
         }
+        self.settings.stats.ddl.add(&outcome, 1);
         Ok(())
     }
 
-    fn truncate(&mut self, table: &TableId) -> Outcome {
+    /// Captured tables that a statement may mean whose names are not known: seen, named in the
+    /// filter, or on the server.
+    fn candidates(&self) -> Result<Vec<TableId>> {
+        let mut tables: Vec<TableId> = self.tables.iter().map(|table| table.id.clone()).collect();
+        tables.extend(self.settings.filter.named());
+        if let Some(truth) = &self.truth {
+            tables.extend(truth.captured()?);
+        }
+        tables.sort();
+        tables.dedup();
+        Ok(tables)
+    }
+
+    /// A table lost all its rows: TRUNCATE, or DROP (one made again under its name begins empty).
+    fn void(&mut self, table: &TableId) -> Outcome {
         let Some(at) = self.tables.find(table) else { return Ok(()) };
         let table = self.tables.get(at)?;
         let Some(schema) = table.schema.clone().filter(|_| table.is_active()) else { return Ok(()) };

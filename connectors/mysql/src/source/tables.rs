@@ -11,7 +11,7 @@ use lakeward_core::{
     Error, ErrorKind, Position, Result, Resume, TableId, TableSchema, TableState, TableStatus,
 };
 
-use crate::rows::builder::BatchBuilder;
+use crate::rows::BatchBuilder;
 
 /// One captured table.
 pub(super) struct Table {

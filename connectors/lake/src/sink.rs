@@ -1,0 +1,273 @@
+//! The lake as a [`Sink`]: files are staged by [`Files`], decided and shown by [`Writer`].
+//!
+//! After an error the sink takes nothing more; [`Sink::close`] then drops what is staged, unless a
+//! decision may be under way that names it. Those uploads stay, and the next `open` shows or aborts them.
+
+use std::sync::Arc;
+
+use lakeward_core::error::Policy;
+use lakeward_core::stats::LakeStats;
+use lakeward_core::{
+    ByteSize, ChangeBatch, Checkpoint, Clock, Error, ErrorKind, LostRange, Opened, Result, Sink, TableMark,
+    TableSchema,
+};
+use uuid::Uuid;
+
+use crate::commit::record::FileEntry;
+use crate::commit::writer::{Writer, WriterOptions};
+use crate::config::Lake;
+use crate::files::{Files, FilesOptions};
+use crate::objects::lake_store::{LakeStore, PATIENCE, StoreOptions};
+use crate::objects::{OpenUpload, Store};
+
+/// What a [`LakeSink`] is made from.
+#[derive(Clone)]
+pub struct SinkOptions {
+    /// The lake.
+    pub lake: Lake,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// Memory that staging may hold.
+    pub memory: ByteSize,
+    /// For time limits and the time of the last commit.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub stats: Arc<LakeStats>,
+    /// Unique to this process: two processes with one identity could take each other's claim for
+    /// their own. Draw it at random; it is no seed to be repeated.
+    pub writer: Uuid,
+}
+
+/// A lake that takes change events.
+pub struct LakeSink<S: Store = LakeStore> {
+    store: Arc<S>,
+    options: SinkOptions,
+    state: State<S>,
+}
+
+enum State<S: Store> {
+    New,
+    Open(Box<Run<S>>),
+    /// An operation failed or was cancelled: only closing is left.
+    Broken(Box<Run<S>>),
+    Closed,
+}
+
+/// What an open sink holds.
+struct Run<S: Store> {
+    writer: Writer<S>,
+    files: Files<S>,
+    /// Versions that the next commit must decide.
+    new_schemas: Vec<Arc<TableSchema>>,
+    /// The record whose lost rows are being read again, and the end of its range.
+    repairing: Option<(u64, Checkpoint)>,
+    /// Files that were sealed for a commit that failed.
+    undecided: Vec<FileEntry>,
+}
+
+impl LakeSink<LakeStore> {
+    /// The sink for the lake that the options name. Nothing is read or written yet.
+    ///
+    /// # Errors
+    /// `Config` if it cannot be told where the store is.
+    pub async fn new(options: SinkOptions) -> Result<Self> {
+        let store = LakeStore::open(
+            &options.lake,
+            StoreOptions {
+                clock: Arc::clone(&options.clock),
+                stats: Arc::clone(&options.stats),
+                writer: options.writer,
+                patience: PATIENCE,
+            },
+        )
+        .await?;
+        Ok(LakeSink::over(Arc::new(store), options))
+    }
+}
+
+impl<S: Store> LakeSink<S> {
+    /// The sink over a store that is there already.
+    pub fn over(store: Arc<S>, options: SinkOptions) -> Self {
+        LakeSink { store, options, state: State::New }
+    }
+
+    /// Takes the run out, so that an operation that fails or is cancelled leaves a broken sink.
+    fn take(&mut self) -> Result<Box<Run<S>>> {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Open(run) => Ok(run),
+            other => {
+                self.state = other;
+                Err(Error::new(ErrorKind::Bug, "the lake was used before it was opened, or after an error"))
+            }
+        }
+    }
+
+    /// Puts the run back, broken if the operation failed.
+    async fn put_back<T>(&mut self, run: Box<Run<S>>, outcome: Result<T>) -> Result<T> {
+        match outcome {
+            Ok(done) => {
+                self.state = State::Open(run);
+                Ok(done)
+            }
+            Err(error) => {
+                let error = run.writer.explain(error).await;
+                self.state = State::Broken(run);
+                Err(error)
+            }
+        }
+    }
+
+    fn told(&self, checkpoint: &Checkpoint, begun: std::time::Duration) {
+        let stats = &self.options.stats;
+        let took = self.options.clock.elapsed().saturating_sub(begun);
+        stats.commit_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        stats.last_commit_us.set(self.options.clock.unix_micros());
+        if let Some(commit_us) = checkpoint.commit_us {
+            stats.complete_to_us.set(commit_us);
+        }
+    }
+}
+
+impl<S: Store> Run<S> {
+    async fn schema(&mut self, schema: Arc<TableSchema>) -> Result<()> {
+        self.files.schema(Arc::clone(&schema)).await?;
+        let pending =
+            self.new_schemas.iter().find(|new| new.table == schema.table && new.version == schema.version);
+        match pending {
+            Some(pending) if !pending.same_structure(&schema) => {
+                return Err(Error::new(
+                    ErrorKind::Bug,
+                    "a table version was given twice, with two structures",
+                )
+                .at("table", &schema.table)
+                .at("version", schema.version));
+            }
+            Some(_) => {}
+            None => {
+                if self.writer.is_new(&schema).await? {
+                    self.new_schemas.push(schema);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        let files = self.files.seal().await?;
+        self.undecided = files.clone();
+        match self.repairing.take() {
+            Some((record, to)) => {
+                self.files.keep_only(None);
+                if checkpoint != to {
+                    return Err(Error::new(ErrorKind::Bug, "a repair does not end where its range ends")
+                        .at("record", record));
+                }
+                self.writer.repair(record, files).await?;
+            }
+            None => {
+                self.writer.commit(files, self.new_schemas.clone(), checkpoint).await?;
+                self.new_schemas.clear();
+            }
+        }
+        self.undecided.clear();
+        Ok(())
+    }
+
+    fn repair(&mut self, lost: LostRange) -> Result<()> {
+        if self.writer.lost_files(lost.record).is_empty() || self.repairing.is_some() {
+            return Err(
+                Error::new(ErrorKind::Bug, "nothing of this record is lost").at("record", lost.record)
+            );
+        }
+        self.files.keep_only(Some(&lost.files));
+        self.repairing = Some((lost.record, lost.to));
+        Ok(())
+    }
+
+    /// Drops what is staged and surely undecided.
+    async fn close(mut self, store: &S) -> Result<()> {
+        let mut outcome = self.files.discard().await;
+        if self.writer.may_discard() {
+            for file in self.undecided {
+                let upload = OpenUpload { key: file.upload.key, upload_id: file.upload.upload_id };
+                outcome = outcome.and(store.abort(&upload).await);
+            }
+        }
+        outcome
+    }
+}
+
+impl<S: Store> Sink for LakeSink<S> {
+    async fn open(&mut self) -> Result<Opened> {
+        if !matches!(self.state, State::New) {
+            return Err(Error::new(ErrorKind::Bug, "the lake was opened twice"));
+        }
+        let options = WriterOptions {
+            pipeline: self.options.pipeline.clone(),
+            writer: self.options.writer,
+            shared_tables: self.options.lake.shared_tables,
+            stats: Arc::clone(&self.options.stats),
+        };
+        let (writer, opened) = Box::pin(Writer::open(Arc::clone(&self.store), options)).await?;
+        let files = FilesOptions {
+            layout: self.options.lake.layout,
+            files: self.options.lake.files.clone(),
+            memory: self.options.memory,
+            pipeline: self.options.pipeline.as_str().into(),
+            epoch: writer.epoch(),
+            stats: Arc::clone(&self.options.stats),
+        };
+        let files = Files::new(files, Arc::clone(&self.store));
+        let run = Run { writer, files, new_schemas: Vec::new(), repairing: None, undecided: Vec::new() };
+        self.state = State::Open(Box::new(run));
+        Ok(opened)
+    }
+
+    async fn schema(&mut self, schema: Arc<TableSchema>) -> Result<()> {
+        let mut run = self.take()?;
+        let outcome = Box::pin(run.schema(schema)).await;
+        if matches!(&outcome, Err(error) if error.policy() == Policy::StopTable) {
+            // Nothing was taken up of this table; the others go on.
+            self.state = State::Open(run);
+            return outcome;
+        }
+        self.put_back(run, outcome).await
+    }
+
+    async fn write(&mut self, batch: ChangeBatch) -> Result<()> {
+        let mut run = self.take()?;
+        let outcome = Box::pin(run.files.write(batch)).await;
+        self.put_back(run, outcome).await
+    }
+
+    async fn mark(&mut self, mark: TableMark) -> Result<()> {
+        let mut run = self.take()?;
+        let outcome = Box::pin(run.files.mark(mark)).await;
+        self.put_back(run, outcome).await
+    }
+
+    async fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        let begun = self.options.clock.elapsed();
+        let mut run = self.take()?;
+        let outcome = Box::pin(run.commit(checkpoint.clone())).await;
+        self.put_back(run, outcome).await?;
+        self.told(&checkpoint, begun);
+        Ok(())
+    }
+
+    async fn repair(&mut self, lost: LostRange) -> Result<()> {
+        let mut run = self.take()?;
+        let outcome = run.repair(lost);
+        self.put_back(run, outcome).await
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Open(run) | State::Broken(run) => Box::pin(run.close(&self.store)).await,
+            State::New | State::Closed => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,60 @@
+//! What a lake knows of a pipeline, read without claiming or writing anything.
+
+use std::sync::Arc;
+
+use lakeward_core::{Checkpoint, Result};
+use serde::Serialize;
+
+use crate::commit::log::Log;
+use crate::commit::record::{Entry, Record};
+use crate::config::Lake;
+use crate::objects::Store;
+use crate::objects::lake_store::{LakeStore, StoreOptions};
+
+/// A pipeline as its commit log shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LakeStatus {
+    /// Number of the last record.
+    pub record: u64,
+    /// Epoch of the last writer: the number of its claim.
+    pub epoch: u64,
+    /// Records that this writer has put since its claim.
+    pub records_since_claim: u64,
+    /// Every record up to this one is known to be visible. A running writer tells it with its next
+    /// record, so the last one is usually visible already.
+    pub shown_through: u64,
+    /// Files named by records above `shown_through`.
+    pub files_not_known_visible: u64,
+    /// The checkpoint, with the state of every table; `None` before the first commit.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// Reads the log of `pipeline`; `None` if it was never claimed.
+///
+/// # Errors
+/// `LakeCorrupt`, and the store's.
+pub async fn read(lake: &Lake, pipeline: &str, options: StoreOptions) -> Result<Option<LakeStatus>> {
+    read_from(Arc::new(LakeStore::open(lake, options).await?), pipeline).await
+}
+
+/// As [`read`], from a store that is there already.
+///
+/// # Errors
+/// `LakeCorrupt`, and the store's.
+pub async fn read_from<S: Store>(store: Arc<S>, pipeline: &str) -> Result<Option<LakeStatus>> {
+    let tail = Log::new(store, pipeline).tail().await?;
+    let Some(last) = tail.last() else { return Ok(None) };
+    let files = |record: &Record| match &record.entry {
+        Entry::Claim { .. } => 0,
+        Entry::Commit { files, .. } => files.len() as u64,
+    };
+    let unknown = tail.iter().filter(|record| record.number > last.shown_through);
+    Ok(Some(LakeStatus {
+        record: last.number,
+        epoch: last.epoch,
+        records_since_claim: last.number.saturating_sub(last.epoch),
+        shown_through: last.shown_through,
+        files_not_known_visible: unknown.map(files).sum(),
+        checkpoint: last.checkpoint().cloned(),
+    }))
+}
