@@ -89,7 +89,8 @@ impl<'a> Fields<'a> {
             if field == 0 {
                 break;
             }
-            let value = Cursor::new(cursor.length_encoded_bytes()?, "a transaction payload event").length_encoded()?;
+            let value = Cursor::new(cursor.length_encoded_bytes()?, "a transaction payload event")
+                .length_encoded()?;
             match field {
                 1 => size = Some(value),
                 2 => compression = Some(value),
@@ -136,8 +137,11 @@ fn damaged(error: std::io::Error) -> Error {
 
 /// The error for an event above the limit.
 pub(crate) fn too_large(size: u64, limit: u64) -> Error {
-    Error::new(ErrorKind::EventTooLarge, format!("an event of {size} bytes, above the limit of {limit} bytes"))
-        .remedy("raise source.mysql.max_event if the machine has three times that memory to spare")
+    Error::new(
+        ErrorKind::EventTooLarge,
+        format!("an event of {size} bytes, above the limit of {limit} bytes"),
+    )
+    .remedy("raise source.mysql.max_event if the machine has three times that memory to spare")
 }
 
 #[cfg(test)]
@@ -157,7 +161,8 @@ mod tests {
     #[test]
     fn inner_events_come_out_whole() {
         let events: Vec<u8> =
-            [sample::event(2, &[1; 100]), sample::event(30, &[2; 70_000]), sample::event(16, &[3; 8])].concat();
+            [sample::event(2, &[1; 100]), sample::event(30, &[2; 70_000]), sample::event(16, &[3; 8])]
+                .concat();
         for compression in [0, 255] {
             let body = sample::payload(&events, compression, events.len() as u64);
             assert_eq!(sizes(&body).unwrap(), [100, 70_000, 8]);

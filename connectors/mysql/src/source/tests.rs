@@ -22,7 +22,8 @@ use crate::binlog::transaction::{Assembler, Step};
 
 /// A file of `tests/data`, without its `.binlog`.
 fn data(name: &str) -> Vec<u8> {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "data", &format!("{name}.binlog")].iter().collect();
+    let path: PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "tests", "data", &format!("{name}.binlog")].iter().collect();
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -63,7 +64,10 @@ fn run_of(include: &[&str], begin: Begin, gather_bytes: usize, on_error: OnError
     let (sender, feed) = queue(usize::MAX);
     let stats = Arc::new(SourceStats::default());
     let settings = Settings {
-        filter: TableFilter { include: include.iter().map(|s| (*s).to_owned()).collect(), exclude: vec!["shop.other".into()] },
+        filter: TableFilter {
+            include: include.iter().map(|s| (*s).to_owned()).collect(),
+            exclude: vec!["shop.other".into()],
+        },
         types: TypeOptions::default(),
         before_images: false,
         on_error,
@@ -122,7 +126,10 @@ fn changes(feed: &[Feed]) -> BTreeMap<i64, String> {
             Feed::Mark(mark) => note(mark.seq, format!("{} t", mark.table())),
             Feed::Batch(batch) => {
                 assert_eq!(batch.meta.seq.len(), batch.rows.num_rows());
-                assert_eq!(batch.meta.origins.iter().map(|run| run.rows).sum::<usize>(), batch.rows.num_rows());
+                assert_eq!(
+                    batch.meta.origins.iter().map(|run| run.rows).sum::<usize>(),
+                    batch.rows.num_rows()
+                );
                 for (row, (seq, op)) in batch.meta.seq.iter().zip(&batch.meta.op).enumerate() {
                     let row = batch.rows.slice(row, 1);
                     note(*seq, format!("{} {} {:?}", batch.schema.table, op.letter(), row.columns()));
@@ -289,7 +296,13 @@ fn known() -> Resume {
     let schemas: Vec<Arc<TableSchema>> = tables
         .into_iter()
         .map(|(name, columns)| {
-            Arc::new(TableSchema::new(TableId::new("shop", name), 1, columns, vec![0], TypeOptions::default()))
+            Arc::new(TableSchema::new(
+                TableId::new("shop", name),
+                1,
+                columns,
+                vec![0],
+                TypeOptions::default(),
+            ))
         })
         .collect();
     let state = TableState { schema_version: 1, status: TableStatus::Active };

@@ -93,9 +93,10 @@ impl CatalogTruth {
             Some(in_log) if self.types.tinyint1_as_boolean => {
                 let mut conn = connect(&self.config, Purpose::Questions)?;
                 let catalog = catalog::read(&mut conn, &self.filter)?;
-                let found = catalog.tables.get(table).filter(|found| {
-                    same_columns(&found.columns, &in_log.columns) && found.key == in_log.key
-                });
+                let found = catalog
+                    .tables
+                    .get(table)
+                    .filter(|found| same_columns(&found.columns, &in_log.columns) && found.key == in_log.key);
                 Ok(found.map(|found| Structure { columns: found.columns.clone(), key: found.key.clone() }))
             }
             Some(_) => Ok(None),
@@ -124,17 +125,17 @@ impl CatalogTruth {
                 )));
             }
         }
-        let refused = reading.catalog.refused.iter().find(|error| {
-            matches!(error.scope(), lakeward_core::Scope::Table(refused) if refused == table)
-        });
+        let refused =
+            reading.catalog.refused.iter().find(
+                |error| matches!(error.scope(), lakeward_core::Scope::Table(refused) if refused == table),
+            );
         if let Some(error) = refused {
             return Err(unknown(format!("the catalog's description is not understood: {}", error.message())));
         }
-        let found = reading
-            .catalog
-            .tables
-            .get(table)
-            .ok_or_else(|| unknown("the log has rows of it, and the catalog does not know it".to_owned()))?;
+        let found =
+            reading.catalog.tables.get(table).ok_or_else(|| {
+                unknown("the log has rows of it, and the catalog does not know it".to_owned())
+            })?;
         Ok(Structure { columns: found.columns.clone(), key: found.key.clone() })
     }
 
@@ -144,7 +145,8 @@ impl CatalogTruth {
         let catalog = catalog::read(&mut conn, &self.filter)?;
         let (end, _) = current_end(&mut conn, &facts.version)?;
         drop(conn);
-        let end = BinlogPosition { server_uuid: facts.uuid, file: end.file, offset: end.offset, gtid_set: None };
+        let end =
+            BinlogPosition { server_uuid: facts.uuid, file: end.file, offset: end.offset, gtid_set: None };
         tracing::info!(
             full_metadata = self.full_metadata,
             "reading the log from {}:{} to {}:{} for statements that change tables",

@@ -33,7 +33,7 @@ pub(crate) fn rows_events(file: &Path) -> Vec<FileEvent> {
                 tables.insert(id, table);
             }
             event_type @ (23..=25 | 30..=32 | 39) => {
-                let (table, wire): &(Arc<str>, Arc<Vec<WireColumn>>) = &tables[&body[..6]];
+                let (table, wire): &Mapped = &tables[&body[..6]];
                 let (table, wire) = (Arc::clone(table), Arc::clone(wire));
                 events.push(FileEvent { table, wire, event_type, body: body.to_vec() });
             }
@@ -44,7 +44,11 @@ pub(crate) fn rows_events(file: &Path) -> Vec<FileEvent> {
     events
 }
 
-fn table_map(body: &[u8]) -> (Vec<u8>, (Arc<str>, Arc<Vec<WireColumn>>)) {
+/// A table's name and columns.
+type Mapped = (Arc<str>, Arc<Vec<WireColumn>>);
+
+/// The table id and what it stands for.
+fn table_map(body: &[u8]) -> (Vec<u8>, Mapped) {
     let mut at = 8;
     let mut name = || {
         let len = usize::from(body[at]);
