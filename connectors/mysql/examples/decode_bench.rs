@@ -9,6 +9,7 @@ use lakeward_core::{Column, ColumnType, Origin, TableId, TableSchema, TypeOption
 use lakeward_mysql::rows::{BatchBuilder, RowLayout, RowsEvent};
 
 #[path = "../tests/rows/binlog_file.rs"]
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
 mod binlog_file;
 
 fn orders() -> TableSchema {

@@ -27,13 +27,13 @@ pub(super) struct Format {
 }
 
 impl Format {
-    /// `precision` of at most 65 and `scale` not above it, as [`super::wire`] checks.
+    /// `precision` of at most 81 and `scale` not above it, as the callers check.
     pub(super) fn new(precision: u8, scale: u8) -> Self {
         let whole = precision.saturating_sub(scale);
         Format { lead: whole % 9, whole: whole / 9, fraction: scale / 9, tail: scale % 9 }
     }
 
-    /// Bytes of a value; at most 32.
+    /// Bytes of a value; at most 40.
     pub(super) fn width(self) -> u8 {
         GROUP_BYTES[usize::from(self.lead)]
             + 4 * (self.whole + self.fraction)
@@ -161,5 +161,49 @@ mod tests {
     fn damaged_groups_are_refused() {
         assert!(Format::new(9, 0).unscaled(&[0xFF; 4]).is_err());
         assert!(Format::new(9, 0).unscaled(&[0x80]).is_err());
+    }
+
+    /// `decimal2bin`, from the digits of the number without its point.
+    fn stored(precision: u8, scale: u8, negative: bool, digits: &str) -> Vec<u8> {
+        let format = Format::new(precision, scale);
+        let mut counts = vec![format.lead];
+        counts.extend(vec![9; usize::from(format.whole + format.fraction)]);
+        counts.push(format.tail);
+        let mut bytes = Vec::new();
+        let mut rest = digits;
+        for count in counts {
+            let (group, after) = rest.split_at(usize::from(count));
+            rest = after;
+            let value: u32 = if group.is_empty() { 0 } else { group.parse().unwrap() };
+            let width = usize::from(GROUP_BYTES[usize::from(count)]);
+            bytes.extend_from_slice(&value.to_be_bytes()[4 - width..]);
+        }
+        if negative {
+            bytes.iter_mut().for_each(|byte| *byte = !*byte);
+        }
+        bytes[0] ^= 0x80;
+        bytes
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_decimal_comes_back(
+            digits in "[0-9]{65}", precision in 1u8..=65, scale in 0u8..=30, negative: bool,
+        ) {
+            let scale = scale.min(precision);
+            let digits = &digits[..usize::from(precision)];
+            let zero = digits.bytes().all(|digit| digit == b'0');
+            let bytes = stored(precision, scale, negative && !zero, digits);
+            let (whole, fraction) = digits.split_at(usize::from(precision - scale));
+            let whole = match whole.trim_start_matches('0') { "" => "0", whole => whole };
+            let sign = if negative && !zero { "-" } else { "" };
+            let point = if fraction.is_empty() { "" } else { "." };
+            proptest::prop_assert_eq!(text(precision, scale, &bytes), format!("{sign}{whole}{point}{fraction}"));
+            if precision <= 38 {
+                let number: i128 = digits.parse().unwrap();
+                let number = if negative { -number } else { number };
+                proptest::prop_assert_eq!(Format::new(precision, scale).unscaled(&bytes).unwrap(), number);
+            }
+        }
     }
 }

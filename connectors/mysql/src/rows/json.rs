@@ -11,6 +11,7 @@
 
 use lakeward_core::Result;
 
+use super::charset::is_utf8;
 use super::cursor::{Cursor, corrupt};
 use super::decimal::Format;
 use super::temporal::{Civil, Span};
@@ -211,8 +212,8 @@ pub fn append_text(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
 
 /// Strings are UTF-8 because the server checked them; a damaged one must not reach an array.
 pub(super) fn check_utf8(out: &[u8], start: usize) -> Result<()> {
-    match out.get(start..).map(std::str::from_utf8) {
-        Some(Ok(_)) => Ok(()),
+    match out.get(start..) {
+        Some(text) if is_utf8(text) => Ok(()),
         _ => Err(corrupt("a string in JSON that is not UTF-8")),
     }
 }
@@ -406,7 +407,8 @@ fn append_opaque(kind: u8, data: &[u8], out: &mut Vec<u8>) -> Result<()> {
         TYPE_NEWDECIMAL => {
             let mut data = Cursor::new(data);
             let [precision, scale] = data.array()?;
-            if precision > 65 || scale > 30 || scale > precision {
+            // Computed decimals have more digits than a column's 65: nine words of nine digits.
+            if precision > 81 || scale > 30 || scale > precision {
                 return Err(corrupt(format!("a DECIMAL({precision},{scale}) in JSON")));
             }
             return Format::new(precision, scale).append_text(data.rest(), out);

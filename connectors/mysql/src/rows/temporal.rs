@@ -374,4 +374,39 @@ mod tests {
         span.append_text(0, &mut out);
         assert_eq!(out, b"-838:59:59");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn every_time_comes_back(micros in -3_020_399_999_999i64..=3_020_399_999_999, fsp in 0u8..=6) {
+            // The value as a column of that many digits holds it.
+            let unit = 10i64.pow(6 - u32::from(fsp));
+            let micros = micros / unit * unit;
+            let size = micros.unsigned_abs();
+            let seconds = size / 1_000_000;
+            let packed = (seconds / 3_600) << 12 | (seconds / 60 % 60) << 6 | (seconds % 60);
+            let width = u32::from(fsp.div_ceil(2));
+            let fraction = size % 1_000_000 / 100u64.pow(3 - width);
+            let number = i64::try_from(packed << (8 * width) | fraction).unwrap();
+            let stored = (if micros < 0 { -number } else { number }) + (0x80_0000 << (8 * width));
+            let bytes = &stored.to_be_bytes()[usize::try_from(5 - width).unwrap()..];
+            proptest::prop_assert_eq!(time(fsp, bytes).0, micros);
+        }
+
+        #[test]
+        fn every_datetime_comes_back(
+            year in 0u16..=9999, month in 1u8..=12, day in 1u8..=28, second in 0u64..86_400, micros in 0u32..1_000_000,
+        ) {
+            let (hour, minute) = (second / 3_600, second / 60 % 60);
+            let packed = ((u64::from(year) * 13 + u64::from(month)) << 5 | u64::from(day)) << 17
+                | hour << 12 | minute << 6 | (second % 60);
+            let mut bytes = (packed + 0x80_0000_0000).to_be_bytes()[3..].to_vec();
+            bytes.extend_from_slice(&micros.to_be_bytes()[1..]);
+            let civil = Civil::datetime(&mut Cursor::new(&bytes), 6).unwrap();
+            let mut out = Vec::new();
+            civil.append_datetime(6, &mut out);
+            let expected =
+                format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{:02}.{micros:06}", second % 60);
+            proptest::prop_assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
 }

@@ -7,19 +7,19 @@ use std::sync::Arc;
 use lakeward_mysql::rows::{WireColumn, wire};
 
 /// A rows event.
-pub struct FileEvent {
+pub(crate) struct FileEvent {
     /// `database.table`.
-    pub table: Arc<str>,
+    pub(crate) table: Arc<str>,
     /// The columns of its table map.
-    pub wire: Arc<Vec<WireColumn>>,
+    pub(crate) wire: Arc<Vec<WireColumn>>,
     /// Its type code.
-    pub event_type: u8,
+    pub(crate) event_type: u8,
     /// Its body: what follows the common header, without checksum.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Reads all rows events of an uncompressed binlog file with checksums.
-pub fn rows_events(file: &Path) -> Vec<FileEvent> {
+pub(crate) fn rows_events(file: &Path) -> Vec<FileEvent> {
     let bytes = std::fs::read(file).unwrap();
     let mut at = 4;
     let mut tables = HashMap::new();
@@ -33,7 +33,7 @@ pub fn rows_events(file: &Path) -> Vec<FileEvent> {
                 tables.insert(id, table);
             }
             event_type @ (23..=25 | 30..=32 | 39) => {
-                let (table, wire): &(Arc<str>, Arc<Vec<WireColumn>>) = &tables[&body[..6]];
+                let (table, wire): &Mapped = &tables[&body[..6]];
                 let (table, wire) = (Arc::clone(table), Arc::clone(wire));
                 events.push(FileEvent { table, wire, event_type, body: body.to_vec() });
             }
@@ -44,7 +44,11 @@ pub fn rows_events(file: &Path) -> Vec<FileEvent> {
     events
 }
 
-fn table_map(body: &[u8]) -> (Vec<u8>, (Arc<str>, Arc<Vec<WireColumn>>)) {
+/// A table's name and columns.
+type Mapped = (Arc<str>, Arc<Vec<WireColumn>>);
+
+/// The table id and what it stands for.
+fn table_map(body: &[u8]) -> (Vec<u8>, Mapped) {
     let mut at = 8;
     let mut name = || {
         let len = usize::from(body[at]);

@@ -8,7 +8,9 @@ use lakeward_test_support::mysql::MySql;
 
 /// Code points and byte sequences that a character set may hold, as hexadecimal numbers.
 fn codes(charset: &str) -> Vec<String> {
-    let mut codes: Vec<String> = (0..256).map(|byte| format!("{byte:02X}")).collect();
+    // The server fills short literals up to whole units, which no column does: there, whole units only.
+    let in_bytes = !matches!(charset, "ucs2" | "utf16" | "utf16le" | "utf32");
+    let mut codes: Vec<String> = (0..256).filter(|_| in_bytes).map(|byte| format!("{byte:02X}")).collect();
     let two = |range: std::ops::RangeInclusive<u32>| range.map(|code| format!("{code:04X}"));
     match charset {
         "big5" | "gbk" | "gb2312" | "sjis" | "cp932" | "euckr" => codes.extend(two(0x8000..=0xFFFF)),
@@ -58,9 +60,10 @@ fn converted(server: &MySql, charset: &str, codes: &[String]) -> Vec<Option<Stri
         answers.extend(found);
     }
     let known = |(answer, code): (Option<String>, &String)| {
-        // A question mark stands for what has no character in utf8mb4; so does U+FFFD in a few tables;
-        // an empty answer for a sequence that ends too early.
-        let answer = answer.filter(|hex| !hex.is_empty() && !hex.contains("EFBFBD"))?;
+        // A question mark stands for what has no character; so does U+FFFD, except where the character
+        // set holds that character itself; and an empty answer for a sequence that ends too early.
+        let holds_fffd = charset.starts_with("utf") || matches!(charset, "ucs2" | "gb18030");
+        let answer = answer.filter(|hex| !hex.is_empty() && (holds_fffd || !hex.contains("EFBFBD")))?;
         let text = String::from_utf8(bytes(&answer)).unwrap();
         (!text.contains('?') || bytes(code).contains(&b'?')).then_some(text)
     };
@@ -83,7 +86,8 @@ fn every_code_of_every_charset_becomes_what_the_server_makes_of_it() {
         let expected = converted(server, charset, &codes);
         let mut wrong = Vec::new();
         for (code, expected) in codes.iter().zip(expected) {
-            let ours = to_utf8(collation, &bytes(code)).ok();
+            let bytes = bytes(code);
+            let ours = to_utf8(collation, &bytes).ok();
             if ours.as_deref() != expected.as_deref() {
                 wrong.push(format!("{code}: ours {ours:?}, server {expected:?}"));
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
 };
 use arrow::util::display::array_value_to_string;
 use lakeward_core::stats::SourceStats;
@@ -15,14 +16,14 @@ use lakeward_test_support::mysql::MySql;
 use crate::binlog_file::{FileEvent, rows_events};
 
 /// A table of columns named by their number, with the first one as its key.
-pub fn schema(types: Vec<ColumnType>, options: TypeOptions) -> Arc<TableSchema> {
+pub(crate) fn schema(types: Vec<ColumnType>, options: TypeOptions) -> Arc<TableSchema> {
     let columns = types.into_iter().enumerate();
     let columns = columns.map(|(n, ty)| Column { name: format!("c{n}"), ty, nullable: true }).collect();
     Arc::new(TableSchema::new(TableId::new("d", "t"), 1, columns, vec![0], options))
 }
 
 /// All rows events of a table, from all binlog files of the server.
-pub fn events(server: &MySql, table: &str) -> Vec<FileEvent> {
+pub(crate) fn events(server: &MySql, table: &str) -> Vec<FileEvent> {
     let logs = server.rows("SHOW BINARY LOGS");
     let files = logs.iter().filter_map(|log| log[0].as_ref());
     files
@@ -32,17 +33,17 @@ pub fn events(server: &MySql, table: &str) -> Vec<FileEvent> {
 }
 
 /// A builder for the events' table map.
-pub fn builder(events: &[FileEvent], schema: Arc<TableSchema>, want_before: bool) -> BatchBuilder {
+pub(crate) fn builder(events: &[FileEvent], schema: Arc<TableSchema>, want_before: bool) -> BatchBuilder {
     let layout = RowLayout::new(&events[0].wire, schema).unwrap();
     BatchBuilder::new(Arc::new(layout), want_before, Arc::new(SourceStats::default()))
 }
 
-pub fn origin() -> Origin {
+pub(crate) fn origin() -> Origin {
     Origin { commit_us: 0, gtid: None, file: "binlog.000001".into(), offset: 4 }
 }
 
 /// Decodes the events into one batch.
-pub fn batch(events: &[FileEvent], schema: Arc<TableSchema>, want_before: bool) -> ChangeBatch {
+pub(crate) fn batch(events: &[FileEvent], schema: Arc<TableSchema>, want_before: bool) -> ChangeBatch {
     let mut builder = builder(events, schema, want_before);
     let mut next_seq = 1;
     for event in events {
@@ -59,12 +60,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A time without the last zeros of its fraction.
-pub fn without_zeros(time: &str) -> &str {
+pub(crate) fn without_zeros(time: &str) -> &str {
     if time.contains('.') { time.trim_end_matches('0').trim_end_matches('.') } else { time }
 }
 
 /// A value as text: numbers in decimal, binary in hexadecimal, times as MySQL prints them.
-pub fn shown(array: &ArrayRef, row: usize) -> Option<String> {
+pub(crate) fn shown(array: &ArrayRef, row: usize) -> Option<String> {
     if array.is_null(row) {
         return None;
     }
@@ -76,7 +77,9 @@ pub fn shown(array: &ArrayRef, row: usize) -> Option<String> {
         DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
         DataType::Date32 => array_value_to_string(array, row).unwrap(),
         DataType::Timestamp(..) => {
-            let text = array_value_to_string(array, row).unwrap();
+            let local =
+                array.as_primitive::<TimestampMicrosecondType>().clone().with_timezone_opt(None::<&str>);
+            let text = array_value_to_string(&local, row).unwrap();
             without_zeros(&text.trim_end_matches('Z').replacen('T', " ", 1)).to_owned()
         }
         DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().value_as_string(row),
