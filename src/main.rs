@@ -1,1 +1,7 @@
-fn main() {}
+//! The command `lakeward`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lakeward::cli::main()
+}

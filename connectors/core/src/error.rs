@@ -60,6 +60,8 @@ kinds! {
     Config => StopPipeline, 2, "The config file or the command line needs a correction.";
     /// The source refused the login.
     SourceAuth => StopPipeline, 10, "The MySQL server refused the login.";
+    /// The encrypted link to the source cannot be had, or its certificate is not trusted.
+    SourceTls => StopPipeline, 10, "The MySQL server's TLS connection is missing or not trusted.";
     /// A privilege is missing on the source.
     SourceGrant => StopPipeline, 10, "The MySQL account lacks a privilege.";
     /// A server setting makes an exact copy impossible.
@@ -194,6 +196,12 @@ impl Error {
         &self.inner.context
     }
 
+    /// What caused it, outermost first.
+    pub fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        let first = self.inner.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static));
+        std::iter::successors(first, |error| error.source())
+    }
+
     /// What the run does about it: a definite error without a table stops the pipeline.
     pub fn policy(&self) -> Policy {
         match (self.inner.kind.policy(), &self.inner.scope) {
@@ -218,11 +226,8 @@ impl fmt::Display for Error {
         if !places.is_empty() {
             write!(f, " ({})", places.join(", "))?;
         }
-        let mut cause: Option<&(dyn std::error::Error + 'static)> =
-            self.inner.source.as_deref().map(|source| source as _);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
+        for cause in self.causes() {
+            write!(f, ": {cause}")?;
         }
         if let Some(remedy) = &self.inner.remedy {
             write!(f, ". To mend it: {remedy}")?;

@@ -65,6 +65,16 @@ impl GtidSet {
         self.sources.insert((gtid.uuid, gtid.tag.clone()), vec![(gtid.number, gtid.number + 1)]);
     }
 
+    /// Adds the transactions `start..end` of a server and tag; `false`, and nothing added, if that
+    /// is not a range of transaction numbers.
+    pub fn insert_range(&mut self, uuid: Uuid, tag: &str, start: u64, end: u64) -> bool {
+        let valid = start >= 1 && start < end && end <= i64::MAX as u64;
+        if valid {
+            insert_interval(self.sources.entry((uuid, tag.to_owned())).or_default(), (start, end));
+        }
+        valid
+    }
+
     /// Whether it holds `gtid`.
     pub fn contains(&self, gtid: &Gtid) -> bool {
         self.sources

@@ -1,0 +1,39 @@
+# The commands of this repository. One profile (release) for everything, so that dependencies are compiled once.
+# Settings: SERVERS_HOME (where the test servers are kept), LAKEWARD_SEED, KILLS (test-long), ROWS and RUNS (bench).
+CARGO ?= cargo
+KILLS ?= 1000
+# Tests mostly wait for servers: more of them at once than there are cores.
+TEST_THREADS ?= 4
+
+.PHONY: demo test test-long check bench install
+
+## demo: a real MySQL, a shop, a writer, lakeward killed and started again; then the lake against the source
+demo: install
+	$(CARGO) build --release --package lakeward
+	$(CARGO) run --release --quiet --package lakeward-test-support --example demo
+
+## test: everything, with real servers (about 15 minutes after the build)
+test: install
+	$(CARGO) test --release --workspace --features failpoints -- --test-threads=$(TEST_THREADS)
+
+## test-long: the same with KILLS kills and longer random sequences
+test-long: install
+	LAKEWARD_LONG=$(KILLS) $(CARGO) test --release --workspace --features failpoints -- --test-threads=$(TEST_THREADS)
+
+## check: format, lints, unit tests without servers, licences and sources of all dependencies
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets --features failpoints -- -D warnings
+	$(CARGO) test --release --workspace --exclude lakeward-test-support --lib --bins --features failpoints
+	@if $(CARGO) deny --version >/dev/null 2>&1; \
+	then $(CARGO) deny --all-features check bans licenses sources; \
+	else echo "cargo-deny is not installed: licences and sources were not checked (cargo install cargo-deny)"; fi
+
+## bench: the figures of ARCHITECTURE.md, each beside mysqlbinlog in the same run
+bench: install
+	$(CARGO) build --release --package lakeward
+	$(CARGO) run --release --quiet --package lakeward-test-support --example bench
+
+## install: the servers and readers that tests, demo and benchmark need; quick when they are there
+install:
+	@bash tests/support/install.sh

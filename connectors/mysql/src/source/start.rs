@@ -1,0 +1,119 @@
+//! Where a run begins and ends, settled before anything is read.
+//!
+//! Guarantee: a run never begins behind a gap. Resumed or given positions are compared with what the
+//! server executed and purged ([`ServerFacts::refuse_lost`], [`ServerFacts::refuse_lost_file`]), and
+//! again at every reconnect. With GTIDs the set decides and the server sends what it lacks; a file
+//! and offset given by hand are then turned into a set by reading that file from its beginning.
+
+use lakeward_core::{BinlogPosition, Error, ErrorKind, GtidSet, Position, Result};
+use mysql::Conn;
+
+use super::decoder::Begin;
+use super::tables::Tables;
+use super::{MysqlOptions, Start, Until};
+use crate::server::{GtidMode, ServerFacts, binary_logs, current_end};
+
+/// Offset of the first event of a file.
+pub(super) const FIRST_OFFSET: u64 = 4;
+
+/// Where the run begins.
+pub(super) fn begin(conn: &mut Conn, facts: &ServerFacts, options: &MysqlOptions) -> Result<Begin> {
+    let tables = Tables::resume(&options.resume)?;
+    let Some(checkpoint) = &options.resume.checkpoint else {
+        let (position, pass_until) = first_position(conn, facts, &options.start)?;
+        return Ok(Begin { position, next_seq: 1, commit_us: None, tables, pass_until });
+    };
+    let Position::Binlog(position) = &checkpoint.position else {
+        return Err(Error::new(ErrorKind::Config, "the pipeline was fed by another kind of source before")
+            .at("position", &checkpoint.position));
+    };
+    let position = with_or_without_gtids(facts, position.clone())?;
+    Ok(Begin {
+        position,
+        next_seq: checkpoint.next_seq,
+        commit_us: checkpoint.commit_us,
+        tables,
+        pass_until: None,
+    })
+}
+
+/// `gtid_mode` may have been changed since the checkpoint.
+fn with_or_without_gtids(facts: &ServerFacts, position: BinlogPosition) -> Result<BinlogPosition> {
+    match (facts.gtid_mode, &position.gtid_set) {
+        (GtidMode::On, None) => Err(Error::new(
+            ErrorKind::SourceSetting,
+            "gtid_mode is ON now, and the pipeline's position has no GTIDs",
+        )
+        .at("position", &position)
+        .remedy("SET GLOBAL gtid_mode = ON_PERMISSIVE, let the pipeline catch up, then begin it anew with GTIDs")),
+        (GtidMode::On, Some(_)) => Ok(position),
+        (GtidMode::Off | GtidMode::Mixed, _) => Ok(BinlogPosition { gtid_set: None, ..position }),
+    }
+}
+
+/// Whether the stream can go on from `position`.
+pub(super) fn refuse_lost(conn: &mut Conn, facts: &ServerFacts, position: &BinlogPosition) -> Result<()> {
+    match &position.gtid_set {
+        Some(ours) => facts.refuse_lost(ours).map_err(|error| error.at("position", position)),
+        None => facts.refuse_lost_file(position, &binary_logs(conn)?),
+    }
+}
+
+fn first_position(conn: &mut Conn, facts: &ServerFacts, start: &Start) -> Result<(BinlogPosition, Option<u64>)> {
+    let with_gtids = facts.gtid_mode == GtidMode::On;
+    let at = |file: String, offset: u64, set: GtidSet| BinlogPosition {
+        server_uuid: facts.uuid,
+        file,
+        offset,
+        gtid_set: with_gtids.then_some(set),
+    };
+    match start {
+        Start::Earliest => {
+            let file = binary_logs(conn)?.into_iter().next().map(|log| log.name).ok_or_else(no_binlog)?;
+            // What is not in the binlogs any more is exactly what was purged.
+            Ok((at(file, FIRST_OFFSET, facts.purged.clone()), None))
+        }
+        Start::Latest => {
+            let (end, executed) = current_end(conn, &facts.version)?;
+            Ok((at(end.file, end.offset, executed), None))
+        }
+        Start::Gtid(set) if with_gtids => {
+            let (end, _) = current_end(conn, &facts.version)?;
+            Ok((at(end.file, FIRST_OFFSET, set.clone()), None))
+        }
+        Start::Gtid(_) => Err(Error::new(
+            ErrorKind::Config,
+            "start names a GTID set, but the server's gtid_mode is not ON",
+        )
+        .remedy("start: earliest, latest or file:offset")),
+        Start::FileOffset { file, offset } => {
+            if *offset < FIRST_OFFSET {
+                return Err(Error::new(ErrorKind::Config, format!("start offset {offset} lies before the first event, at 4")));
+            }
+            let position = at(file.clone(), *offset, GtidSet::new());
+            facts.refuse_lost_file(&position, &binary_logs(conn)?)?;
+            Ok((position, with_gtids.then_some(*offset)))
+        }
+    }
+}
+
+/// Where a bounded run ends.
+pub(super) fn end(conn: &mut Conn, facts: &ServerFacts, until: &Until) -> Result<Option<BinlogPosition>> {
+    match until {
+        Until::Forever => Ok(None),
+        Until::Position(position) => Ok(Some(position.clone())),
+        Until::CaughtUp => {
+            let (end, executed) = current_end(conn, &facts.version)?;
+            Ok(Some(BinlogPosition {
+                server_uuid: facts.uuid,
+                file: end.file,
+                offset: end.offset,
+                gtid_set: (facts.gtid_mode == GtidMode::On).then_some(executed),
+            }))
+        }
+    }
+}
+
+fn no_binlog() -> Error {
+    Error::new(ErrorKind::SourceSetting, "the server has no binlog").remedy("start the server with log_bin")
+}

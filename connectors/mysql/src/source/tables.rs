@@ -1,0 +1,165 @@
+//! The tables of a run: their version in force, their state, the rows gathered for them.
+//!
+//! Guarantee: a table that is stopped stays stopped, in this run and, through the checkpoint, in all
+//! later ones; a table's structure, once known, is replaced by nobody here (this version of lakeward
+//! does not follow structure changes: it stops the table).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use lakeward_core::{
+    Error, ErrorKind, Position, Result, Resume, TableId, TableSchema, TableState, TableStatus,
+};
+
+use crate::rows::BatchBuilder;
+
+/// One captured table.
+pub(super) struct Table {
+    pub(super) id: TableId,
+    /// The version in force, once it is known.
+    pub(super) schema: Option<Arc<TableSchema>>,
+    pub(super) status: TableStatus,
+    /// Whether this run has yielded the version.
+    pub(super) announced: bool,
+    /// Gathers rows under the last table map.
+    pub(super) builder: Option<BatchBuilder>,
+    /// The last transaction with rows of the table, by our own count.
+    pub(super) touched: u64,
+}
+
+impl Table {
+    pub(super) fn is_active(&self) -> bool {
+        match self.status {
+            TableStatus::Active => true,
+            TableStatus::Stopped { .. } => false,
+        }
+    }
+}
+
+/// All captured tables seen so far.
+#[derive(Default)]
+pub(super) struct Tables {
+    list: Vec<Table>,
+    index: HashMap<TableId, usize>,
+    /// As the checkpoints hold them, until something changes.
+    states: Option<Arc<BTreeMap<TableId, TableState>>>,
+}
+
+impl Tables {
+    /// The tables of a checkpoint.
+    pub(super) fn resume(resume: &Resume) -> Result<Tables> {
+        let mut tables = Tables::default();
+        let Some(checkpoint) = &resume.checkpoint else { return Ok(tables) };
+        for (id, state) in checkpoint.tables.iter() {
+            let schema = resume
+                .schemas
+                .iter()
+                .find(|schema| schema.table == *id && schema.version == state.schema_version);
+            if schema.is_none() && state.schema_version != 0 {
+                return Err(Error::new(
+                    ErrorKind::LakeCorrupt,
+                    format!("the lake lacks version {} of {id}'s structure", state.schema_version),
+                ));
+            }
+            let at = tables.find_or_add(id);
+            if let Some(table) = tables.list.get_mut(at) {
+                table.schema = schema.cloned();
+                table.status = state.status.clone();
+            }
+        }
+        Ok(tables)
+    }
+
+    /// The place of a captured table, new or known.
+    pub(super) fn find_or_add(&mut self, id: &TableId) -> usize {
+        if let Some(at) = self.index.get(id) {
+            return *at;
+        }
+        let at = self.list.len();
+        self.list.push(Table {
+            id: id.clone(),
+            schema: None,
+            status: TableStatus::Active,
+            announced: false,
+            builder: None,
+            touched: 0,
+        });
+        self.index.insert(id.clone(), at);
+        self.states = None;
+        at
+    }
+
+    /// The place of a table seen before.
+    pub(super) fn find(&self, id: &TableId) -> Option<usize> {
+        self.index.get(id).copied()
+    }
+
+    pub(super) fn get(&self, at: usize) -> Result<&Table> {
+        self.list.get(at).ok_or_else(no_such_table)
+    }
+
+    pub(super) fn get_mut(&mut self, at: usize) -> Result<&mut Table> {
+        self.list.get_mut(at).ok_or_else(no_such_table)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Table> {
+        self.list.iter()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Sets a table's version.
+    pub(super) fn set_schema(&mut self, at: usize, schema: Arc<TableSchema>) -> Result<()> {
+        let table = self.get_mut(at)?;
+        table.schema = Some(schema);
+        table.announced = false;
+        self.states = None;
+        Ok(())
+    }
+
+    /// Stops a table. Rows gathered for it before stay: they have their numbers.
+    pub(super) fn stop(&mut self, at: usize, error: &Error, position: Position) -> Result<()> {
+        let places: String = error.context().iter().map(|(what, place)| format!(" ({what} {place})")).collect();
+        self.get_mut(at)?.status = TableStatus::Stopped {
+            kind: error.kind().name().to_owned(),
+            message: format!("{}{places}", error.message()),
+            remedy: error.remedy_text().map(str::to_owned),
+            at: position,
+        };
+        self.states = None;
+        Ok(())
+    }
+
+    /// Takes a stop back, as the transaction that brought it is read again.
+    pub(super) fn unstop(&mut self, at: usize) -> Result<()> {
+        let table = self.get_mut(at)?;
+        table.status = TableStatus::Active;
+        table.builder = None;
+        self.states = None;
+        Ok(())
+    }
+
+    /// How many are stopped.
+    pub(super) fn stopped(&self) -> usize {
+        self.list.iter().filter(|table| !table.is_active()).count()
+    }
+
+    /// Their states, for a checkpoint.
+    pub(super) fn states(&mut self) -> Arc<BTreeMap<TableId, TableState>> {
+        let list = &self.list;
+        let states = self.states.get_or_insert_with(|| {
+            let state = |table: &Table| TableState {
+                schema_version: table.schema.as_ref().map_or(0, |schema| schema.version),
+                status: table.status.clone(),
+            };
+            Arc::new(list.iter().map(|table| (table.id.clone(), state(table))).collect())
+        });
+        states.clone()
+    }
+}
+
+fn no_such_table() -> Error {
+    Error::new(ErrorKind::Bug, "a table that was never added")
+}

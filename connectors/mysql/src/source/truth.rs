@@ -1,0 +1,229 @@
+//! Table structures from the catalog, where the log does not name columns
+//! (`binlog_row_metadata=MINIMAL`, the server's default).
+//!
+//! Guarantee: a structure given out was in force when the rows that ask for it were written. Why: the
+//! catalog is read, then the end of the log is noted; the log from the asking position to that end is
+//! read for statements that touch captured tables. A table that none touches in that range had one
+//! structure throughout it, and the rows lie in it. (A table's own CREATE, if nothing else touches it,
+//! lies before its rows.) All others are refused, as a start before the catalog cannot be proved.
+//! A statement that ran between the reading and the noting is in the range as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lakeward_core::{BinlogPosition, Error, ErrorKind, Result, TableFilter, TableId, TypeOptions};
+
+use super::decoder::is_at_or_after;
+use super::start::FIRST_OFFSET;
+use super::statement;
+use crate::binlog::event::Event;
+use crate::binlog::payload::Payload;
+use crate::binlog::stream::{EventStream, From, Place, Replica, ServerStream};
+use crate::binlog::table_map::{Structure, same_columns};
+use crate::binlog::transaction::{Assembler, Step};
+use crate::catalog::{self, Catalog};
+use crate::config::MysqlConfig;
+use crate::connection::{Purpose, connect};
+use crate::server::{ServerFacts, current_end};
+
+/// The catalog as of one reading.
+struct Reading {
+    catalog: Catalog,
+    /// What touched captured tables between the asking position and the reading.
+    touches: Touches,
+}
+
+type Touches = BTreeMap<TableId, Vec<Touch>>;
+
+/// A statement that changes a table, or may.
+struct Touch {
+    /// It makes the table.
+    creates: bool,
+    statement: String,
+    place: String,
+}
+
+/// See the module.
+pub(super) struct CatalogTruth {
+    config: MysqlConfig,
+    filter: TableFilter,
+    replica: Replica,
+    types: TypeOptions,
+    /// Whether new rows come with full metadata.
+    full_metadata: bool,
+    reading: Option<Reading>,
+    /// Tables that the stream itself saw touched since the reading.
+    stale: BTreeSet<TableId>,
+}
+
+impl CatalogTruth {
+    pub(super) fn new(
+        config: MysqlConfig,
+        filter: TableFilter,
+        replica: Replica,
+        types: TypeOptions,
+        full_metadata: bool,
+    ) -> Self {
+        // The server ends an older dump of the same uuid, so the second reader needs its own.
+        let replica = Replica { uuid: uuid::Uuid::from_u128(replica.uuid.as_u128() ^ 1), ..replica };
+        CatalogTruth { config, filter, replica, types, full_metadata, reading: None, stale: BTreeSet::new() }
+    }
+
+    /// The stream passed a statement that touches the table.
+    pub(super) fn forget(&mut self, table: &TableId) {
+        self.stale.insert(table.clone());
+    }
+
+    /// Captured tables that the server has now.
+    pub(super) fn captured(&self) -> Result<Vec<TableId>> {
+        let mut conn = connect(&self.config, Purpose::Questions)?;
+        let visible = catalog::visible_tables(&mut conn)?;
+        Ok(visible.into_keys().filter(|table| self.filter.captures(table)).collect())
+    }
+
+    /// The structure of `table` for rows right after `from`. `None` if the log's own is all that is
+    /// needed; `in_log` is that.
+    pub(super) fn structure(
+        &mut self,
+        table: &TableId,
+        in_log: Option<&Structure>,
+        from: &BinlogPosition,
+    ) -> Result<Option<Structure>> {
+        match in_log {
+            // Only the catalog knows TINYINT(1), which matters where it is to be a boolean.
+            Some(in_log) if self.types.tinyint1_as_boolean => {
+                let mut conn = connect(&self.config, Purpose::Questions)?;
+                let catalog = catalog::read(&mut conn, &self.filter)?;
+                let found = catalog.tables.get(table).filter(|found| {
+                    same_columns(&found.columns, &in_log.columns) && found.key == in_log.key
+                });
+                Ok(found.map(|found| Structure { columns: found.columns.clone(), key: found.key.clone() }))
+            }
+            Some(_) => Ok(None),
+            None => self.proved(table, from).map(Some),
+        }
+    }
+
+    fn proved(&mut self, table: &TableId, from: &BinlogPosition) -> Result<Structure> {
+        let known = self.reading.as_ref().is_some_and(|reading| reading.catalog.tables.contains_key(table));
+        if !known || self.stale.contains(table) {
+            self.reading = Some(self.read(from)?);
+            self.stale.clear();
+        }
+        let remedy = "SET PERSIST binlog_row_metadata = FULL, and start after that and after the last change of the table's structure";
+        let unknown = |how: String| Error::new(ErrorKind::TableChanged, how).of_table(table).remedy(remedy);
+        let Some(reading) = &self.reading else {
+            return Err(Error::new(ErrorKind::Bug, "no catalog after it was read"));
+        };
+        let touches = reading.touches.get(table).map_or(&[][..], Vec::as_slice);
+        match touches {
+            [] | [Touch { creates: true, .. }] => {}
+            [touch, ..] => {
+                return Err(unknown(format!(
+                    "its structure at this position is not known: `{}` changed it at {}, before the catalog was read",
+                    touch.statement, touch.place
+                )));
+            }
+        }
+        let refused = reading.catalog.refused.iter().find(|error| {
+            matches!(error.scope(), lakeward_core::Scope::Table(refused) if refused == table)
+        });
+        if let Some(error) = refused {
+            return Err(unknown(format!("the catalog's description is not understood: {}", error.message())));
+        }
+        let found = reading
+            .catalog
+            .tables
+            .get(table)
+            .ok_or_else(|| unknown("the log has rows of it, and the catalog does not know it".to_owned()))?;
+        Ok(Structure { columns: found.columns.clone(), key: found.key.clone() })
+    }
+
+    fn read(&self, from: &BinlogPosition) -> Result<Reading> {
+        let mut conn = connect(&self.config, Purpose::Questions)?;
+        let facts = ServerFacts::read(&mut conn)?;
+        let catalog = catalog::read(&mut conn, &self.filter)?;
+        let (end, _) = current_end(&mut conn, &facts.version)?;
+        drop(conn);
+        let end = BinlogPosition { server_uuid: facts.uuid, file: end.file, offset: end.offset, gtid_set: None };
+        tracing::info!(
+            full_metadata = self.full_metadata,
+            "reading the log from {}:{} to {}:{} for statements that change tables",
+            from.file,
+            from.offset,
+            end.file,
+            end.offset
+        );
+        let candidates: Vec<TableId> = catalog.tables.keys().cloned().collect();
+        let touches = self.touches(from, &end, &candidates, facts.names_ignore_case())?;
+        Ok(Reading { catalog, touches })
+    }
+
+    /// Statements that touch captured tables from `from` to `end`.
+    fn touches(
+        &self,
+        from: &BinlogPosition,
+        end: &BinlogPosition,
+        candidates: &[TableId],
+        lower_case_names: bool,
+    ) -> Result<Touches> {
+        let mut place = Place { file: from.file.as_str().into(), offset: from.offset };
+        let mut touches = BTreeMap::new();
+        if from.server_uuid == end.server_uuid && is_at_or_after(&place, end) {
+            return Ok(touches);
+        }
+        let request = match (&from.gtid_set, u32::try_from(from.offset)) {
+            (Some(set), _) => From::GtidSet(set.clone()),
+            (None, Ok(offset)) => From::File { file: from.file.clone(), offset },
+            (None, Err(_)) => From::File { file: from.file.clone(), offset: FIRST_OFFSET as u32 },
+        };
+        let conn = connect(&self.config, Purpose::Stream)?;
+        let mut stream = ServerStream::open(conn, &request, self.replica, self.config.max_event.0)?;
+        let mut assembler = Assembler::new(false, lower_case_names);
+        while let Some(event) = stream.next()? {
+            place.pass(&event.header);
+            match assembler.accept(event)? {
+                Step::Rotate { to, .. } => place = Place { file: to.file.into(), offset: to.offset },
+                Step::Payload(body) => {
+                    let mut payload = Payload::open(body, self.config.max_event.0)?;
+                    while let Some(event) = payload.next()? {
+                        self.note(&mut assembler, event, &place, candidates, &mut touches)?;
+                    }
+                    assembler.payload_ended()?;
+                }
+                step => self.note_step(step, &place, candidates, &mut touches),
+            }
+            // A heartbeat says that there is nothing more: the rest was left out, as we have it.
+            let idle = event.header.event_type().is_some_and(crate::binlog::event::EventType::is_heartbeat);
+            if assembler.is_between() && (idle || is_at_or_after(&place, end)) {
+                break;
+            }
+        }
+        Ok(touches)
+    }
+
+    fn note(
+        &self,
+        assembler: &mut Assembler,
+        event: Event<'_>,
+        place: &Place,
+        candidates: &[TableId],
+        touches: &mut Touches,
+    ) -> Result<()> {
+        let step = assembler.accept_inner(event)?;
+        self.note_step(step, place, candidates, touches);
+        Ok(())
+    }
+
+    fn note_step(&self, step: Step<'_>, place: &Place, candidates: &[TableId], touches: &mut Touches) {
+        if let Step::Statement { query, statement, .. } = step {
+            for table in statement::touched(&statement, &self.filter, candidates) {
+                let touch = Touch {
+                    creates: statement::creates(&statement, &table),
+                    statement: statement::excerpt(&query.sql),
+                    place: format!("{}:{}", place.file, place.offset),
+                };
+                touches.entry(table).or_default().push(touch);
+            }
+        }
+    }
+}

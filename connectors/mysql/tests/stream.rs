@@ -1,0 +1,258 @@
+//! The source against a real MySQL 9.7: starts, resumes, broken links, lost positions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lakeward_core::clock::SystemClock;
+use lakeward_core::stats::SourceStats;
+use lakeward_core::{
+    ByteSize, Checkpoint, ErrorKind, Feed, Position, Resume, Result, Secret, Source, TableFilter, TableId,
+    TableSchema, TableStatus, TypeOptions,
+};
+use lakeward_mysql::{MysqlConfig, MysqlOptions, MysqlSource, OnError, Start, Until};
+use lakeward_test_support::mysql::{MySql, MySqlOptions, PASSWORD, RowMetadata, USER};
+
+fn server(gtid: bool, row_metadata: RowMetadata) -> MySql {
+    let server = MySql::start(MySqlOptions { gtid, row_metadata, ..MySqlOptions::default() });
+    server.create_user();
+    server
+}
+
+fn config(server: &MySql) -> MysqlConfig {
+    let mut config: MysqlConfig = serde_json::from_value(serde_json::json!({
+        "host": "127.0.0.1", "port": server.port(), "user": USER, "heartbeat": "200ms", "read_timeout": "3s",
+    }))
+    .unwrap();
+    config.password = Some(Secret::new(PASSWORD));
+    config
+}
+
+fn options(server: &MySql, start: Start, until: Until, resume: Resume) -> MysqlOptions {
+    MysqlOptions {
+        config: config(server),
+        tables: TableFilter { include: vec!["shop.*".into()], exclude: Vec::new() },
+        types: TypeOptions::default(),
+        before_images: false,
+        start,
+        until,
+        resume,
+        memory: ByteSize::mib(64),
+        clock: Arc::new(SystemClock::start()),
+        seed: 42,
+        stats: Arc::new(SourceStats::default()),
+        on_error: OnError::StopTable,
+    }
+}
+
+/// What a sink would have after a run.
+#[derive(Default)]
+struct Taken {
+    /// Each change by its number.
+    changes: BTreeMap<i64, String>,
+    schemas: Vec<Arc<TableSchema>>,
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Taken {
+    fn take(&mut self, item: Feed) {
+        match item {
+            Feed::Schema(schema) => self.schemas.push(schema),
+            Feed::Boundary(checkpoint) => self.checkpoint = Some(checkpoint),
+            Feed::Mark(mark) => self.note(mark.seq, format!("{} t", mark.table())),
+            Feed::Batch(batch) => {
+                for (row, (seq, op)) in batch.meta.seq.iter().zip(&batch.meta.op).enumerate() {
+                    let row = batch.rows.slice(row, 1);
+                    self.note(*seq, format!("{} {} {:?}", batch.schema.table, op.letter(), row.columns()));
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, seq: i64, text: String) {
+        assert_eq!(self.changes.insert(seq, text), None, "number {seq} was given twice");
+    }
+
+    fn resume(&self) -> Resume {
+        Resume { checkpoint: self.checkpoint.clone(), schemas: self.schemas.clone() }
+    }
+
+    fn assert_dense(&self, count: usize) {
+        let numbers: Vec<i64> = self.changes.keys().copied().collect();
+        assert_eq!(numbers, (1..=count as i64).collect::<Vec<_>>());
+        assert_eq!(self.checkpoint.as_ref().unwrap().next_seq, count as i64 + 1);
+    }
+
+    fn status(&self, table: &str) -> &TableStatus {
+        &self.checkpoint.as_ref().unwrap().tables[&TableId::new("shop", table)].status
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+/// Runs to the end of a bounded source.
+fn run(options: MysqlOptions, taken: &mut Taken) -> Result<()> {
+    let mut source = MysqlSource::open(options)?;
+    block_on(async {
+        while let Some(item) = source.next().await? {
+            taken.take(item);
+        }
+        Ok(())
+    })
+}
+
+/// Takes from an endless source until a boundary at which `count` changes were taken.
+fn take_changes(source: &mut MysqlSource, taken: &mut Taken, count: usize) {
+    block_on(tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            let item = source.next().await.unwrap().expect("an endless source");
+            let boundary = matches!(item, Feed::Boundary(_));
+            taken.take(item);
+            if boundary && taken.changes.len() >= count {
+                break;
+            }
+        }
+    }))
+    .expect("the changes must come within a minute");
+}
+
+const SHOP: &str = "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20)); \
+                    CREATE TABLE shop.u (id INT PRIMARY KEY)";
+
+#[test]
+fn a_run_goes_on_where_the_last_one_ended() {
+    for (gtid, metadata) in
+        [(true, RowMetadata::Full), (true, RowMetadata::Minimal), (false, RowMetadata::Full), (false, RowMetadata::Minimal)]
+    {
+        let server = server(gtid, metadata);
+        server.sql(SHOP);
+        server.sql("INSERT INTO shop.t VALUES (1,'a'),(2,'b'); UPDATE shop.t SET id = 3 WHERE id = 2");
+        let mut taken = Taken::default();
+        run(options(&server, Start::Earliest, Until::CaughtUp, Resume::default()), &mut taken).unwrap();
+        taken.assert_dense(4);
+        // Nothing new: a boundary all the same, and no number.
+        run(options(&server, Start::Earliest, Until::CaughtUp, taken.resume()), &mut taken).unwrap();
+        taken.assert_dense(4);
+        server.sql("FLUSH BINARY LOGS; DELETE FROM shop.t WHERE id = 1; INSERT INTO shop.u VALUES (1); TRUNCATE shop.t");
+        run(options(&server, Start::Earliest, Until::CaughtUp, taken.resume()), &mut taken).unwrap();
+        taken.assert_dense(7);
+        assert!(taken.changes[&7].ends_with(" t"));
+        let Position::Binlog(position) = taken.checkpoint.unwrap().position else { panic!("position") };
+        assert_eq!(position.gtid_set.is_some(), gtid);
+    }
+}
+
+#[test]
+fn starts_begin_where_they_say() {
+    let server = server(true, RowMetadata::Full);
+    server.sql(SHOP);
+    server.sql("INSERT INTO shop.t VALUES (1,'a')");
+    let executed = server.value("SELECT @@gtid_executed");
+    let place = server.rows("SHOW BINARY LOG STATUS");
+    let (file, offset) = (place[0][0].clone().unwrap(), place[0][1].as_deref().unwrap().parse().unwrap());
+    server.sql("INSERT INTO shop.t VALUES (2,'b'),(3,'c')");
+    let by_gtid = Start::Gtid(executed.parse().unwrap());
+    for (start, count) in [(Start::Earliest, 3), (Start::Latest, 0), (by_gtid, 2), (Start::FileOffset { file, offset }, 2)] {
+        let mut taken = Taken::default();
+        run(options(&server, start.clone(), Until::CaughtUp, Resume::default()), &mut taken).unwrap();
+        assert_eq!(taken.changes.len(), count, "{start:?}");
+        let Position::Binlog(position) = taken.checkpoint.unwrap().position else { panic!("position") };
+        assert_eq!(position.gtid_set.unwrap().to_string(), server.value("SELECT @@gtid_executed").replace('\n', ""), "{start:?}");
+    }
+}
+
+#[test]
+fn killed_connections_lose_and_double_nothing() {
+    let server = server(true, RowMetadata::Full);
+    server.sql(SHOP);
+    let stats = Arc::new(SourceStats::default());
+    let mut options = options(&server, Start::Earliest, Until::Forever, Resume::default());
+    options.stats = stats.clone();
+    let mut source = MysqlSource::open(options).unwrap();
+    let mut taken = Taken::default();
+    for round in 0..4 {
+        let rows: Vec<String> = (0..500).map(|n| format!("({}, 'x')", round * 500 + n)).collect();
+        server.sql(&format!("INSERT INTO shop.t VALUES {}", rows.join(",")));
+        take_changes(&mut source, &mut taken, (round + 1) * 500);
+        let dumps = "SELECT id FROM performance_schema.processlist WHERE command LIKE 'Binlog Dump%'";
+        for dump in server.rows(dumps) {
+            server.sql(&format!("KILL {}", dump[0].as_deref().unwrap()));
+        }
+    }
+    taken.assert_dense(2000);
+    assert!(stats.reconnects.get() >= 3, "{} reconnects", stats.reconnects.get());
+}
+
+#[test]
+fn a_restarted_server_is_followed_on() {
+    let mut server = server(true, RowMetadata::Full);
+    server.sql(SHOP);
+    server.sql("INSERT INTO shop.t VALUES (1,'a')");
+    let mut source = MysqlSource::open(options(&server, Start::Earliest, Until::Forever, Resume::default())).unwrap();
+    let mut taken = Taken::default();
+    take_changes(&mut source, &mut taken, 1);
+    server.restart();
+    server.sql("INSERT INTO shop.t VALUES (2,'b')");
+    take_changes(&mut source, &mut taken, 2);
+    taken.assert_dense(2);
+}
+
+#[test]
+fn a_purged_position_is_told_before_anything_is_read() {
+    for gtid in [true, false] {
+        let server = server(gtid, RowMetadata::Full);
+        server.sql(SHOP);
+        let mut taken = Taken::default();
+        run(options(&server, Start::Earliest, Until::CaughtUp, Resume::default()), &mut taken).unwrap();
+        server.sql("INSERT INTO shop.t VALUES (1,'a'); FLUSH BINARY LOGS; FLUSH BINARY LOGS");
+        let newest = server.rows("SHOW BINARY LOG STATUS")[0][0].clone().unwrap();
+        server.sql(&format!("PURGE BINARY LOGS TO '{newest}'"));
+        let error = run(options(&server, Start::Earliest, Until::CaughtUp, taken.resume()), &mut taken).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PositionLost, "{error}");
+        assert!(error.remedy_text().is_some(), "{error}");
+    }
+}
+
+#[test]
+fn another_server_is_told_from_the_one_read_before() {
+    for gtid in [true, false] {
+        let (one, other) = (server(gtid, RowMetadata::Full), server(gtid, RowMetadata::Full));
+        let mut taken = Taken::default();
+        one.sql(SHOP);
+        run(options(&one, Start::Earliest, Until::CaughtUp, Resume::default()), &mut taken).unwrap();
+        let error = run(options(&other, Start::Earliest, Until::CaughtUp, taken.resume()), &mut taken).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SourceLineage, "{error}");
+    }
+}
+
+#[test]
+fn without_column_names_a_table_altered_before_the_catalog_was_read_stops_and_others_go_on() {
+    let server = server(true, RowMetadata::Minimal);
+    server.sql(SHOP);
+    server.sql(
+        "INSERT INTO shop.t VALUES (1,'a'); INSERT INTO shop.u VALUES (1); \
+         ALTER TABLE shop.t RENAME COLUMN v TO w; INSERT INTO shop.u VALUES (2)",
+    );
+    let mut taken = Taken::default();
+    run(options(&server, Start::Earliest, Until::CaughtUp, Resume::default()), &mut taken).unwrap();
+    taken.assert_dense(2);
+    assert_eq!(*taken.status("u"), TableStatus::Active);
+    match taken.status("t") {
+        TableStatus::Stopped { kind, remedy, .. } => {
+            assert_eq!(kind, "TableChanged");
+            assert!(remedy.as_deref().unwrap().contains("binlog_row_metadata"));
+        }
+        TableStatus::Active => panic!("t must stop"),
+    }
+}
+
+#[test]
+fn a_source_that_is_dropped_ends_its_thread() {
+    let server = server(true, RowMetadata::Full);
+    let source = MysqlSource::open(options(&server, Start::Latest, Until::Forever, Resume::default())).unwrap();
+    let start = Instant::now();
+    drop(source);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}

@@ -1,0 +1,110 @@
+//! `lakeward run`: the engine over the configured connectors, until it ends or is told to stop.
+
+use std::sync::Arc;
+
+use clap::Args;
+use lakeward_core::clock::SystemClock;
+use lakeward_core::{Clock, Error, ErrorKind, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::cli::{Outcome, Which, runtime};
+use crate::config::{self, Pipeline};
+use crate::engine::{Ended, Engine, Plan, Reason, Stopper, Until, stop_signal};
+use crate::telemetry::{self, Telemetry};
+use crate::wiring::Connectors;
+
+/// Follow the server's binlog and keep the lake complete.
+///
+/// Goes on from the last commit in the lake; a new pipeline begins at `start`. SIGTERM or SIGINT
+/// commits what was read and ends within seconds; a second one ends at once. Neither loses or
+/// doubles anything, and nor does SIGKILL.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  lakeward run --config shop.yaml\n  lakeward run --until-caught-up   # \
+                        for cron: ends with 6 when tables are stopped")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    which: Which,
+    /// End, committed, at the position that the server has now.
+    #[arg(long)]
+    until_caught_up: bool,
+    /// Print an error that ends the run as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(crate) fn run(args: &RunArgs) -> Result<Outcome> {
+    let pipeline = Arc::new(config::load(&args.which.config)?);
+    telemetry::log::begin(pipeline.log);
+    let until = if args.until_caught_up { Until::CaughtUp } else { Until::Forever };
+    let runtime = runtime()?;
+    let ended = runtime.block_on(follow(&pipeline, until));
+    // A read that hangs in a library must not hold the process: what counts is committed.
+    runtime.shutdown_background();
+    ended.map(|ended| told(&ended, until))
+}
+
+async fn follow(pipeline: &Arc<Pipeline>, until: Until) -> Result<Ended> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let (stopper, stop) = stop_signal();
+    let listening = tokio::spawn(stop_on_signal(stopper, signals()?));
+    let interval = pipeline.checked_lake.interval;
+    let telemetry = Telemetry::new(&pipeline.name, clock.clone(), interval);
+    let serving = match pipeline.metrics {
+        Some(listen) => Some(telemetry::serve(telemetry.clone(), listen).await?.1),
+        None => None,
+    };
+    // Ids and jitter only have to differ between processes.
+    let seed = clock.unix_micros().cast_unsigned() ^ u64::from(std::process::id()).rotate_left(40);
+    info!(pipeline = pipeline.name, version = env!("CARGO_PKG_VERSION"), "lakeward begins");
+    let route = Connectors::new(pipeline.clone(), telemetry.clone(), seed);
+    let plan = Plan::new(until, interval, seed);
+    let engine = Engine::new(route, plan, clock, telemetry.progress.clone(), stop);
+    let ended = Box::pin(engine.run()).await;
+    for task in [Some(listening), serving].into_iter().flatten() {
+        task.abort();
+    }
+    ended
+}
+
+fn signals() -> Result<[Signal; 2]> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| Error::new(ErrorKind::Io, "signals cannot be heard").caused_by(error))
+    };
+    Ok([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?])
+}
+
+/// The first signal asks the run to stop, the second one ends the process: as safe as SIGKILL.
+async fn stop_on_signal(stopper: Stopper, [mut terminate, mut interrupt]: [Signal; 2]) {
+    let mut heard = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    heard().await;
+    info!("asked to stop; committing what was read");
+    stopper.stop();
+    heard().await;
+    warn!("asked again; leaving at once, the next start finishes what is open");
+    std::process::exit(130);
+}
+
+fn told(ended: &Ended, until: Until) -> Outcome {
+    let position = ended.committed.as_ref().map(|committed| committed.position.to_string());
+    let position = position.as_deref().unwrap_or("none");
+    match ended.reason {
+        Reason::Stopped => info!(position, "stopped; everything read is committed"),
+        Reason::Abandoned => warn!(position, "stopped without a commit; the next start reads on from here"),
+        Reason::CaughtUp => info!(position, "caught up; everything is committed"),
+    }
+    let stopped: Vec<String> = ended.stopped_tables().iter().map(ToString::to_string).collect();
+    if stopped.is_empty() {
+        return Outcome::Done;
+    }
+    warn!(tables = stopped.join(", "), "tables are stopped; `lakeward status` says why, and how to mend it");
+    match until {
+        Until::CaughtUp if ended.reason == Reason::CaughtUp => Outcome::TablesStopped,
+        Until::CaughtUp | Until::Forever => Outcome::Done,
+    }
+}

@@ -1,0 +1,231 @@
+//! `lakeward status`: how far the lake is, from its own log; how far the server is beyond that, where
+//! it answers; and the stopped tables with what mends them. Reads only.
+
+use lakeward_core::clock::SystemClock;
+use lakeward_core::{Checkpoint, Clock, Position, Result, TableStatus};
+use serde::Serialize;
+
+use crate::cli::{Outcome, Report, answer, runtime};
+use crate::wiring::{LakeStatus, ServerFacts};
+use crate::{config, wiring};
+
+/// The whole answer.
+#[derive(Serialize)]
+struct Status {
+    pipeline: String,
+    lake: Option<LakeStatus>,
+    server: Server,
+    tables: Tables,
+}
+
+/// The server beside the checkpoint.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+enum Server {
+    /// It answers.
+    Reachable {
+        /// Where its binlog ends.
+        end: Option<String>,
+        /// Transactions it has that the lake has not; `None` without GTIDs or a checkpoint.
+        transactions_behind: Option<u64>,
+        /// Age of the last transaction in the lake, where the server has more of them; else 0.
+        lag_seconds: Option<u64>,
+    },
+    /// It does not.
+    Unreachable {
+        /// Why.
+        error: String,
+    },
+}
+
+/// How many tables are captured, and which are not any more.
+#[derive(Default, Serialize)]
+struct Tables {
+    active: usize,
+    stopped: Vec<Stopped>,
+}
+
+#[derive(Serialize)]
+struct Stopped {
+    table: String,
+    kind: String,
+    message: String,
+    remedy: Option<String>,
+    at: String,
+}
+
+pub(crate) fn status(report: &Report) -> Result<Outcome> {
+    let pipeline = config::load(&report.which.config)?;
+    let (lake, server) = runtime()?.block_on(async {
+        let lake = wiring::status(&pipeline).await?;
+        Ok((lake, wiring::server(&pipeline).await))
+    })?;
+    let checkpoint = lake.as_ref().and_then(|lake| lake.checkpoint.as_ref());
+    let status = Status {
+        pipeline: pipeline.name.clone(),
+        server: beside(checkpoint, server, SystemClock::start().unix_micros()),
+        tables: checkpoint.map(tables).unwrap_or_default(),
+        lake,
+    };
+    match report.json {
+        true => answer(&format!("{:#}", serde_json::json!(status)))?,
+        false => answer(&text(&status))?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn beside(checkpoint: Option<&Checkpoint>, server: Result<ServerFacts>, now_us: i64) -> Server {
+    let facts = match server {
+        Ok(facts) => facts,
+        Err(error) => return Server::Unreachable { error: error.to_string() },
+    };
+    let end = facts.end.as_ref().map(|end| format!("{}:{}", end.file, end.offset));
+    let position = checkpoint.map(|checkpoint| &checkpoint.position);
+    let transactions_behind = match position {
+        Some(Position::Binlog(at)) => at.gtid_set.as_ref().map(|ours| facts.executed.minus(ours).count()),
+        Some(_) | None => None,
+    };
+    let at_end = match (position, &facts.end) {
+        (_, _) if transactions_behind == Some(0) => true,
+        (Some(Position::Binlog(at)), Some(end)) => at.file == end.file && at.offset >= end.offset,
+        (_, _) => false,
+    };
+    let age_us = checkpoint.and_then(|checkpoint| checkpoint.commit_us).map(|us| now_us.saturating_sub(us));
+    let lag_seconds = match at_end {
+        true => Some(0),
+        false => age_us.and_then(|us| u64::try_from(us / 1_000_000).ok()),
+    };
+    Server::Reachable { end, transactions_behind, lag_seconds }
+}
+
+fn tables(checkpoint: &Checkpoint) -> Tables {
+    let mut tables = Tables::default();
+    for (table, state) in checkpoint.tables.iter() {
+        match &state.status {
+            TableStatus::Active => tables.active += 1,
+            TableStatus::Stopped { kind, message, remedy, at } => tables.stopped.push(Stopped {
+                table: table.to_string(),
+                kind: kind.clone(),
+                message: message.clone(),
+                remedy: remedy.clone(),
+                at: at.to_string(),
+            }),
+        }
+    }
+    tables
+}
+
+fn text(status: &Status) -> String {
+    let mut text = format!("pipeline {}\n", status.pipeline);
+    match &status.lake {
+        None => text.push_str("lake      it never ran: there is no commit log\n"),
+        Some(lake) => text.push_str(&lake_lines(lake)),
+    }
+    match &status.server {
+        Server::Unreachable { error } => text.push_str(&format!("server    not reached: {error}\n")),
+        Server::Reachable { end, transactions_behind, lag_seconds } => {
+            text.push_str(&format!(
+                "server    binlog ends at {}\n",
+                end.as_deref().unwrap_or("no place: it is off")
+            ));
+            if let Some(behind) = transactions_behind {
+                text.push_str(&format!("behind    {behind} transactions\n"));
+            }
+            if let Some(lag) = lag_seconds {
+                text.push_str(&format!("lag       {lag} s\n"));
+            }
+        }
+    }
+    let Tables { active, stopped } = &status.tables;
+    text.push_str(&format!("tables    {active} captured, {} stopped\n", stopped.len()));
+    for table in stopped {
+        text.push_str(&format!(
+            "  {} stopped at {}: {} ({})\n",
+            table.table, table.at, table.message, table.kind
+        ));
+        if let Some(remedy) = &table.remedy {
+            text.push_str(&format!("    to mend it: {remedy}\n"));
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn lake_lines(lake: &LakeStatus) -> String {
+    let LakeStatus { record, epoch, files_not_known_visible, checkpoint, .. } = lake;
+    let mut text = format!("lake      record {record}, epoch {epoch}\n");
+    if *files_not_known_visible > 0 {
+        text.push_str(&format!(
+            "          {files_not_known_visible} files of the last records may not be visible yet\n"
+        ));
+    }
+    match checkpoint {
+        None => text.push_str("position  none: nothing is committed yet\n"),
+        Some(checkpoint) => text.push_str(&format!(
+            "position  {}\n          {} change events so far\n",
+            checkpoint.position,
+            checkpoint.next_seq.saturating_sub(FIRST_SEQ)
+        )),
+    }
+    text
+}
+
+/// The number of a pipeline's first change event.
+const FIRST_SEQ: i64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lakeward_core::{BinlogPosition, Error, ErrorKind, TableId, TableState};
+
+    use super::*;
+
+    fn checkpoint() -> Checkpoint {
+        let position = Position::Binlog(BinlogPosition {
+            server_uuid: "3e11fa47-71ca-11e1-9e33-c80aa9429562".parse().unwrap(),
+            file: "binlog.000002".into(),
+            offset: 4_711,
+            gtid_set: None,
+        });
+        let stopped = TableStatus::Stopped {
+            kind: "TableChanged".into(),
+            message: "a column was added".into(),
+            remedy: Some("do this".into()),
+            at: position.clone(),
+        };
+        let states = [
+            (TableId::new("shop", "a"), TableState { schema_version: 1, status: TableStatus::Active }),
+            (TableId::new("shop", "b"), TableState { schema_version: 1, status: stopped }),
+        ];
+        Checkpoint { position, next_seq: 11, commit_us: Some(0), tables: Arc::new(states.into()) }
+    }
+
+    #[test]
+    fn a_status_tells_position_stopped_tables_and_a_server_that_is_away() {
+        let away = Err(Error::new(ErrorKind::SourceUnreachable, "no answer"));
+        let lake = LakeStatus {
+            record: 9,
+            epoch: 7,
+            records_since_claim: 2,
+            shown_through: 8,
+            files_not_known_visible: 0,
+            checkpoint: Some(checkpoint()),
+        };
+        let status = Status {
+            pipeline: "shop".into(),
+            server: beside(Some(&checkpoint()), away, 0),
+            tables: tables(&checkpoint()),
+            lake: Some(lake),
+        };
+        let told = text(&status);
+        for words in
+            ["binlog.000002:4711", "10 change events", "no answer", "1 captured, 1 stopped", "do this"]
+        {
+            assert!(told.contains(words), "{words} is not in:\n{told}");
+        }
+        let json = serde_json::json!(status);
+        assert_eq!(json["tables"]["stopped"][0]["table"], "shop.b");
+        assert_eq!(json["server"]["state"], "unreachable");
+    }
+}

@@ -1,0 +1,186 @@
+//! The YAML file -> a checked [`Pipeline`]. Parsed once; only the checked form can be run.
+//!
+//! Guarantee: a key that is not known, a value of a wrong type, or a choice that this version does
+//! not offer is an error that names the file, the line, the key and the fix; nothing is passed
+//! over. Values that come from `${env:…}` and `${file:…}` are never shown in an error, and neither
+//! is any value of a wrong type: it may be a secret in the wrong place.
+
+mod locate;
+mod reference;
+mod start;
+mod trouble;
+mod written;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use lakeward_core::{ByteSize, Error, ErrorKind, Result, TableFilter, TypeOptions};
+use lakeward_lake::config::{Lake, LakeConfig};
+use lakeward_mysql::{MysqlConfig, OnError};
+
+pub use reference::{Outside, process};
+pub use start::StartAt;
+use trouble::Trouble;
+pub use written::{LogConfig, LogFormat, LogLevel};
+use written::{Plain, SnapshotMode, Transport, Written};
+
+/// A pipeline whose config was checked.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// Its name, part of every durable key.
+    pub name: String,
+    /// The server.
+    pub mysql: MysqlConfig,
+    /// What is captured.
+    pub tables: TableFilter,
+    /// Where a new pipeline begins.
+    pub start: StartAt,
+    /// The lake, as written.
+    pub lake: LakeConfig,
+    /// The lake, checked.
+    pub checked_lake: Lake,
+    /// Memory for changes under way.
+    pub memory: ByteSize,
+    /// Choices in the mapping of types.
+    pub types: TypeOptions,
+    /// Whether previous images are kept.
+    pub before_images: bool,
+    /// What an error about one table's data stops.
+    pub on_error: OnError,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    pub metrics: Option<SocketAddr>,
+    /// Log lines.
+    pub log: LogConfig,
+}
+
+/// Least memory with which a pipeline makes sense.
+const MEMORY_MIN: ByteSize = ByteSize::mib(64);
+/// Longest name: it is part of file names.
+const NAME_MAX: usize = 63;
+
+/// Reads and checks a config file.
+///
+/// Errors: `Config`, with the file, the key, the line and the fix.
+pub fn load(path: &Path) -> Result<Pipeline> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                "run `lakeward init` to write one, or name one with --config FILE"
+            }
+            _ => "make the file readable UTF-8 text",
+        };
+        Error::new(ErrorKind::Config, "the config file cannot be read")
+            .at("file", path.display())
+            .remedy(remedy)
+            .caused_by(error)
+    })?;
+    parse(&text, &process()).map_err(|error| error.at("file", path.display()))
+}
+
+/// Checks the text of a config file; references are looked up in `outside`.
+///
+/// Errors: as [`load`].
+pub fn parse(text: &str, outside: &Outside<'_>) -> Result<Pipeline> {
+    let trouble = Trouble::new(text);
+    let mut value: yaml_serde::Value = yaml_serde::from_str(text).map_err(|error| trouble.syntax(&error))?;
+    let referenced = reference::resolve(&mut value, outside).map_err(|error| trouble.placed(error))?;
+    let written: Written =
+        serde_path_to_error::deserialize(value).map_err(|error| trouble.shape(&error, &referenced))?;
+    check(written).map_err(|error| trouble.placed(error))
+}
+
+fn wrong(key: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Config, message).at("key", key).remedy(remedy)
+}
+
+fn check(written: Written) -> Result<Pipeline> {
+    check_name(&written.name)?;
+    check_tables(&written.tables)?;
+    let mode = written.snapshot.map_or(SnapshotMode::Initial, |snapshot| snapshot.mode);
+    if mode != SnapshotMode::NoData {
+        return Err(wrong(
+            "snapshot.mode",
+            format!("snapshot mode `{}` is not yet available in this version", mode.name()),
+            "write `snapshot: { mode: no_data }`; the pipeline then begins at `start` and does not copy the \
+             rows that exist already",
+        ));
+    }
+    match written.transport {
+        Transport::Plain(Plain::Direct) => {}
+        Transport::Kafka { kafka: _ } => {
+            let message = "transport over Kafka is not yet available in this version";
+            return Err(wrong("transport", message, "write `transport: direct`, or remove the key"));
+        }
+    }
+    if written.memory < MEMORY_MIN {
+        let message = format!("{} is too little memory", written.memory);
+        return Err(wrong("memory", message, format!("set it to {MEMORY_MIN} or more")));
+    }
+    let start = written.start.parse().map_err(|message: String| {
+        wrong("start", message, "write `earliest`, `latest`, a GTID set, or `binlog.000001:4`")
+    })?;
+    written.source.mysql.check()?;
+    let checked_lake = written.lake.checked()?;
+    Ok(Pipeline {
+        name: written.name,
+        mysql: written.source.mysql,
+        tables: written.tables,
+        start,
+        lake: written.lake,
+        checked_lake,
+        memory: written.memory,
+        types: written.types,
+        before_images: written.before_images,
+        on_error: written.on_error,
+        metrics: written.metrics.map(|metrics| metrics.listen),
+        log: written.log,
+    })
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let fits = name.len() <= NAME_MAX
+        && name.bytes().next().is_some_and(plain)
+        && name.bytes().all(|b| plain(b) || matches!(b, b'_' | b'-'));
+    match fits {
+        true => Ok(()),
+        false => Err(wrong(
+            "name",
+            format!("`{name}` cannot be a pipeline's name"),
+            format!("use 1 to {NAME_MAX} of a-z, 0-9, `_` and `-`, the first one a letter or digit"),
+        )),
+    }
+}
+
+fn check_tables(tables: &TableFilter) -> Result<()> {
+    if tables.include.is_empty() {
+        let message = "no table is included";
+        return Err(wrong("tables.include", message, "name some, as `include: [\"shop.*\"]`"));
+    }
+    if let Some(pattern) = tables.malformed() {
+        let message = format!("`{pattern}` is not of the form `database.table`");
+        return Err(wrong(
+            "tables",
+            message,
+            "write `shop.orders` or `shop.*`; quote a dot in a name: `` `a.b`.c ``",
+        ));
+    }
+    for (key, list) in [("tables.include", &tables.include), ("tables.exclude", &tables.exclude)] {
+        let twice = list.iter().enumerate().find(|(place, one)| list.iter().take(*place).any(|o| o == *one));
+        if let Some((_, pattern)) = twice {
+            return Err(wrong(key, format!("`{pattern}` is listed twice"), "remove one of the two"));
+        }
+    }
+    Ok(())
+}
+
+/// The JSON Schema of the config file, for editors; `schemas/config.schema.json` holds it.
+pub fn json_schema() -> schemars::Schema {
+    let mut schema = schemars::schema_for!(Written);
+    schema.insert("$id".into(), "config.schema.json".into());
+    schema.insert("title".into(), "lakeward config".into());
+    schema
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! Good and bad config files.
+
+use super::*;
+
+const SMALLEST: &str = "\
+name: shop
+source:
+  mysql: { host: 127.0.0.1, user: lakeward, password: '${env:PW}' }
+tables: { include: ['shop.*'] }
+snapshot: { mode: no_data }
+lake: { url: 'file:///var/lib/lake' }
+";
+
+fn read(text: &str) -> Result<Pipeline> {
+    let variable = |name: &str| (name == "PW").then(|| "hunter2 # : \"\n".to_owned());
+    let file = |path: &Path| match path.to_str() {
+        Some("/secret") => Ok("sesame\r\n".to_owned()),
+        _ => Err(std::io::ErrorKind::NotFound.into()),
+    };
+    parse(text, &Outside { variable: &variable, file: &file })
+}
+
+#[test]
+fn the_smallest_file_has_the_documented_defaults() {
+    let pipeline = read(SMALLEST).unwrap();
+    assert_eq!(pipeline.start, StartAt::Latest);
+    assert_eq!(pipeline.memory, ByteSize::mib(256));
+    assert_eq!(pipeline.on_error, OnError::StopTable);
+    assert_eq!(pipeline.mysql.password.unwrap().reveal(), "hunter2 # : \"\n");
+    assert_eq!((pipeline.metrics, pipeline.log, pipeline.before_images), (None, LogConfig::default(), false));
+}
+
+#[test]
+fn references_are_replaced_in_any_string() {
+    let text = SMALLEST.replace("${env:PW}", "a${file:/secret}b$${x}").replace("shop.*", "${env:PW}.x");
+    let pipeline = read(&text).unwrap();
+    assert_eq!(pipeline.mysql.password.unwrap().reveal(), "asesameb${x}");
+    assert!(pipeline.tables.include[0].starts_with("hunter2"));
+}
+
+/// A change to the smallest file, and what its error must name.
+fn refused(from: &str, to: &str, words: &[&str]) {
+    assert!(SMALLEST.contains(from), "{from}");
+    let error = read(&SMALLEST.replace(from, to)).expect_err(to);
+    let text = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::Config, "{text}");
+    assert!(error.remedy_text().is_some() || text.contains("must"), "no remedy: {text}");
+    for word in words {
+        assert!(text.contains(word), "`{word}` is not in: {text}");
+    }
+    assert!(!text.contains("hunter2"), "a secret is shown: {text}");
+}
+
+#[test]
+fn what_is_not_known_is_named_with_its_line_and_the_nearest_word() {
+    refused("user:", "usr:", &["usr", "`user`", "line 3", "source.mysql.usr"]);
+    refused("tables:", "table:", &["`table`", "`tables`", "line 4"]);
+    refused("lake:", "memry: 1GiB\nlake:", &["`memory`", "line 6"]);
+    refused(
+        "'file:///var/lib/lake' }",
+        "'file:///x', commit: { intervall: 60s } }",
+        &["lake.commit.intervall"],
+    );
+    refused("snapshot:", "flurb: 1\nsnapshot:", &["flurb", "use one of", "line 5"]);
+}
+
+#[test]
+fn what_is_missing_or_of_a_wrong_type_is_named() {
+    refused("name: shop\n", "", &["`name`"]);
+    refused("user: lakeward,", "", &["`user`", "source.mysql", "line 3"]);
+    refused("host: 127.0.0.1", "host: h, port: x", &["source.mysql.port", "line 3", "whole number"]);
+    refused("host: 127.0.0.1", "host: h, port: 70000", &["source.mysql.port", "whole number"]);
+    refused("['shop.*']", "shop.*", &["tables.include", "sequence", "line 4"]);
+    refused("'file:///var/lib/lake' }", "'file:///x', commit: { interval: 60 } }", &["interval"]);
+    refused("'file:///var/lib/lake' }", "'file:///x', commit: { interval: 60x } }", &["60x"]);
+    refused("lake:", "memory: 12parsecs\nlake:", &["parsecs", "memory", "line 6"]);
+    refused("lake:", "memory: 1MiB\nlake:", &["memory", "64MiB", "line 6"]);
+    refused("lake:", "log: { level: loud }\nlake:", &["loud", "debug", "log.level"]);
+    refused("lake:", "metrics: { listen: nowhere }\nlake:", &["metrics.listen"]);
+    refused("'shop.*'", "'shop.*', 7", &["tables.include[1]", "line 4"]);
+}
+
+#[test]
+fn a_secret_in_a_wrong_place_is_not_shown() {
+    refused("host: 127.0.0.1", "host: h, port: '${env:PW}'", &["source.mysql.port"]);
+    refused("lake:", "memory: '${env:PW}'\nlake:", &["memory"]);
+    refused("lake:", "on_error: '${env:PW}'\nlake:", &["on_error"]);
+    refused("'${env:PW}'", "[hunter2]", &["source.mysql.password"]);
+    refused(
+        "mysql: { host: 127.0.0.1, user: lakeward, password: '${env:PW}' }",
+        "mysql: hunter2",
+        &["mysql"],
+    );
+}
+
+#[test]
+fn what_this_version_does_not_offer_says_what_to_write_instead() {
+    for mode in ["initial", "initial_only", "when_needed", "always"] {
+        refused("no_data", mode, &[mode, "not yet available", "no_data", "line 5"]);
+    }
+    refused("snapshot: { mode: no_data }\n", "", &["snapshot.mode", "initial", "no_data"]);
+    refused(
+        "snapshot:",
+        "transport: { kafka: { brokers: 'b:9092' } }\nsnapshot:",
+        &["Kafka", "direct", "line 5"],
+    );
+}
+
+#[test]
+fn values_that_cannot_be_meant_are_refused() {
+    refused("name: shop", "name: Shop", &["`Shop`", "a-z", "line 1"]);
+    refused("name: shop", "name: ''", &["name"]);
+    refused("'shop.*'", "'orders'", &["orders", "database.table", "line 4"]);
+    refused("'shop.*'", "", &["tables.include"]);
+    refused("'shop.*'", "'shop.a', 'shop.a'", &["shop.a", "twice"]);
+    refused("lake:", "start: yesterday\nlake:", &["yesterday", "earliest", "line 6"]);
+    refused("file:///var/lib/lake", "ftp://x", &["lake.url", "line 6"]);
+    refused("host: 127.0.0.1", "host: h, heartbeat: 10s", &["twice", "line 3"]);
+}
+
+#[test]
+fn references_that_lead_nowhere_are_named() {
+    refused("${env:PW}", "${env:NOT_SET}", &["NOT_SET", "source.mysql.password", "line 3"]);
+    refused("${env:PW}", "${file:/none}", &["/none", "source.mysql.password"]);
+    refused("${env:PW}", "${vault:x}", &["vault", "${env:NAME}"]);
+    refused("${env:PW}", "${env:PW", &["no end"]);
+}
+
+#[test]
+fn text_that_is_not_yaml_is_told_with_its_line() {
+    refused("tables:", "  tables: ]", &["YAML", "line"]);
+    refused("name: shop", "name: shop\nname: shop", &["YAML", "name"]);
+    refused("name: shop", "- name", &["YAML"]);
+    assert_eq!(read("").unwrap_err().kind(), ErrorKind::Config);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told() {
+    let error = load(Path::new("/nowhere/lakeward.yaml")).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/lakeward.yaml") && error.contains("lakeward init"), "{error}");
+}
+
+#[test]
+fn damaged_text_never_panics() {
+    let seed = 20_261_121_u64;
+    println!("seed {seed}");
+    let mut state = seed;
+    let mut roll = |sides: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % sides
+    };
+    let pieces: Vec<char> = "${}[]:,'\"-#&*!|>\n \t0aé\u{0}".chars().collect();
+    for _ in 0..5_000 {
+        let mut text: Vec<char> = SMALLEST.chars().collect();
+        for _ in 0..=roll(4) {
+            let at = roll(text.len());
+            match roll(3) {
+                0 => text[at] = pieces[roll(pieces.len())],
+                1 => text.insert(at, pieces[roll(pieces.len())]),
+                _ => drop(text.remove(at)),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(error) = read(&text) {
+            assert_eq!(error.kind(), ErrorKind::Config, "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_schema_in_the_repository_is_the_one_of_the_code() {
+    crate::schema_file("config.schema.json", &json_schema().to_value());
+}
+
+#[test]
+fn the_examples_are_valid_by_parser_and_schema() {
+    let validator = jsonschema::validator_for(&json_schema().to_value()).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let outside = Outside { variable: &|_| Some("x".into()), file: &|_| Ok("x".into()) };
+        parse(&text, &outside).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let json: serde_json::Value = yaml_serde::from_str(&text).unwrap();
+        let faults: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(faults.is_empty(), "{}: {faults:?}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 3, "the examples are gone");
+}
+
+#[test]
+fn the_schema_refuses_what_the_parser_refuses() {
+    let validator = jsonschema::validator_for(&json_schema().to_value()).unwrap();
+    for (from, to) in
+        [("user:", "usr:"), ("no_data", "initial"), ("name: shop", "name: Shop"), ("lake:", "x: 1\nlake:")]
+    {
+        let json: serde_json::Value = yaml_serde::from_str(&SMALLEST.replace(from, to)).unwrap();
+        assert!(!validator.is_valid(&json), "{to}");
+    }
+}

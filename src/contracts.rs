@@ -1,0 +1,154 @@
+//! The contracts with the outside under `schemas/`, compared with what the code really writes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jsonschema::Validator;
+use lakeward_core::{
+    BinlogPosition, Checkpoint, Column, ColumnType, Position, TableId, TableSchema, TableState, TableStatus,
+    TypeOptions,
+};
+use lakeward_lake::commit::record::{ColumnStats, Entry, FileEntry, Record, Repairs};
+use lakeward_lake::objects::{Part, Upload};
+use serde_json::Value;
+
+fn schemas() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
+}
+
+fn validator() -> Validator {
+    let text = std::fs::read_to_string(schemas().join("commit-record.schema.json")).unwrap();
+    jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap()
+}
+
+const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+fn position(offset: u64, gtids: &str) -> Position {
+    Position::Binlog(BinlogPosition {
+        server_uuid: UUID.parse().unwrap(),
+        file: "binlog.000042".into(),
+        offset,
+        gtid_set: Some(format!("{UUID}:{gtids}").parse().unwrap()),
+    })
+}
+
+fn checkpoint(offset: u64, gtids: &str, next_seq: i64) -> Checkpoint {
+    let stopped = TableStatus::Stopped {
+        kind: "TableChanged".into(),
+        message: "the table's structure changed".into(),
+        remedy: Some("lakeward resume shop.prices".into()),
+        at: position(4_711, "1-5"),
+    };
+    let tables = [
+        (TableId::new("shop", "orders"), TableState { schema_version: 1, status: TableStatus::Active }),
+        (TableId::new("shop", "prices"), TableState { schema_version: 1, status: stopped }),
+    ];
+    Checkpoint {
+        position: position(offset, gtids),
+        next_seq,
+        commit_us: Some(1_795_269_600_000_000),
+        tables: Arc::new(tables.into()),
+    }
+}
+
+fn file() -> FileEntry {
+    let key = "shop/orders/dt=2026-11-21/hr=14/shop-00000000000000000001-7-1.parquet";
+    let column = |name: &str, nulls, range: Option<(&str, &str)>| ColumnStats {
+        name: name.into(),
+        nulls,
+        min: range.map(|(min, _)| min.into()),
+        max: range.map(|(_, max)| max.into()),
+    };
+    FileEntry {
+        upload: Upload { key: key.into(), upload_id: "opaque".into(), lakeward_id: "shop/7/1".into() },
+        parts: vec![Part { number: 1, etag: "\"opaque\"".into(), bytes: 1_234 }],
+        table: TableId::new("shop", "orders"),
+        schema_version: 1,
+        partition: "dt=2026-11-21/hr=14".into(),
+        bytes: 1_234,
+        rows: 10,
+        seq: (1, 10),
+        commit_us: (1_795_269_600_000_000, 1_795_269_601_000_000),
+        columns: vec![column("id", 0, Some(("1", "10"))), column("note", 10, None)],
+    }
+}
+
+fn structure() -> TableSchema {
+    let column = |name: &str, ty| Column { name: name.into(), ty, nullable: true };
+    let columns = vec![
+        column("id", ColumnType::Int { width: 8, unsigned: true, display_one: false }),
+        column("note", ColumnType::Text { collation: 255 }),
+        column("data", ColumnType::Json),
+    ];
+    TableSchema::new(TableId::new("shop", "orders"), 1, columns, vec![0], TypeOptions::default())
+}
+
+/// One record of every kind.
+fn records() -> Vec<(&'static str, Record, Vec<u8>)> {
+    let (before, after) = (checkpoint(4, "1-4", 1), checkpoint(9_000, "1-9", 11));
+    let claim = Entry::Claim { checkpoint: None, writer: UUID.parse().unwrap() };
+    let commit = Entry::Commit {
+        from: Some(before),
+        to: after.clone(),
+        schemas: vec![structure()],
+        files: vec![file()],
+        repairs: None,
+    };
+    let repair = Entry::Commit {
+        from: Some(after.clone()),
+        to: after,
+        schemas: Vec::new(),
+        files: vec![file()],
+        repairs: Some(Repairs { record: 8, lost: vec!["shop/orders/lost.parquet".into()] }),
+    };
+    [("claim", 7, claim), ("commit", 8, commit), ("repair", 9, repair)]
+        .into_iter()
+        .map(|(name, number, entry)| {
+            let (record, bytes) = Record::new("shop", number, 7, 6, entry).unwrap();
+            (name, record, bytes.to_vec())
+        })
+        .collect()
+}
+
+#[test]
+fn commit_records_are_of_their_schema_and_stand_as_examples() {
+    let validator = validator();
+    for (name, record, bytes) in records() {
+        let json: Value = serde_json::from_slice(&bytes).unwrap();
+        let faults: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(faults.is_empty(), "{name}: {faults:?}");
+        let path = schemas().join(format!("examples/commit-record.{name}.json"));
+        if std::env::var_os("LAKEWARD_WRITE_SCHEMAS").is_some() {
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        let stored = std::fs::read(&path).unwrap();
+        assert_eq!(stored, bytes, "{} is not what the code writes", path.display());
+        assert_eq!(Record::read("shop", record.number, &stored).unwrap(), record);
+    }
+}
+
+#[test]
+fn the_schema_of_commit_records_refuses_others() {
+    let validator = validator();
+    for (_, _, bytes) in records() {
+        let json: Value = serde_json::from_slice(&bytes).unwrap();
+        for key in
+            json.as_object().unwrap().keys().filter(|key| !["schemas", "repairs"].contains(&key.as_str()))
+        {
+            let mut without = json.clone();
+            without.as_object_mut().unwrap().remove(key);
+            assert!(!validator.is_valid(&without), "a record without {key}");
+        }
+    }
+}
+
+#[test]
+fn the_documented_change_event_has_the_columns_of_the_code() {
+    let text = std::fs::read_to_string(schemas().join("change-event.md")).unwrap();
+    for (_, name) in lakeward_lake::config::MetaColumns::default().named() {
+        assert!(text.contains(&format!("| `{name}` |")), "{name} is not documented");
+    }
+    for op in ["c", "u", "d", "r", "t"] {
+        assert!(text.contains(&format!("`{op}`")), "{op} is not documented");
+    }
+}

@@ -1,0 +1,65 @@
+//! What the loop tells the outside about itself; read by the telemetry.
+
+use std::time::Duration;
+
+use lakeward_core::stats::{Counter, Gauge};
+
+/// Signs of life of the loop. Times are milliseconds on the run's [`lakeward_core::Clock::elapsed`].
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Commits by this process.
+    pub commits: Counter,
+    /// Attempts that ended in an error.
+    pub failures: Counter,
+    /// Boundaries reached.
+    pub boundaries: Counter,
+    /// When something last moved: an item taken, a boundary reached, a commit made.
+    pub moved_ms: Gauge,
+    /// When attempts began to fail without a commit between them, µs UTC; 0 while they do not.
+    pub failing_since_us: Gauge,
+    /// Commit time on the source of the oldest row that is taken and not committed, µs UTC; 0 where
+    /// none is.
+    pub oldest_waiting_us: Gauge,
+    /// Microseconds spent in commits.
+    pub commit_us: Counter,
+}
+
+impl Progress {
+    /// Takes rows of which the oldest was committed on the source at `commit_us`.
+    pub(super) fn waiting(&self, commit_us: i64) {
+        if self.oldest_waiting_us.get() == 0 {
+            self.oldest_waiting_us.set(commit_us);
+        }
+    }
+
+    pub(super) fn moved(&self, now: Duration) {
+        self.moved_ms.set(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn boundary(&self, now: Duration, nothing_waits: bool) {
+        self.boundaries.add(1);
+        self.moved(now);
+        if nothing_waits {
+            self.mended();
+        }
+    }
+
+    pub(super) fn committed(&self, now: Duration, took: Duration) {
+        self.commits.add(1);
+        self.commit_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.oldest_waiting_us.set(0);
+        self.moved(now);
+        self.mended();
+    }
+
+    pub(super) fn failed(&self, unix_micros: i64) {
+        self.failures.add(1);
+        if self.failing_since_us.get() == 0 {
+            self.failing_since_us.set(unix_micros);
+        }
+    }
+
+    pub(super) fn mended(&self) {
+        self.failing_since_us.set(0);
+    }
+}

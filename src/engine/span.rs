@@ -1,0 +1,78 @@
+//! What was taken since the last commit, and whether that is worth a commit by now.
+
+use std::time::Duration;
+
+use lakeward_core::{Checkpoint, Error, ErrorKind, Feed, Result};
+
+use super::Plan;
+
+/// What was taken since the last commit.
+pub(super) struct Span {
+    committed: Option<Checkpoint>,
+    begun: Duration,
+    /// The boundary that was reached, while nothing came after it.
+    at: Option<Checkpoint>,
+    /// Rows taken, and marks.
+    rows: u64,
+}
+
+impl Span {
+    /// Nothing was taken since `committed`, `now` (elapsed).
+    pub(super) fn begin(committed: Option<Checkpoint>, now: Duration) -> Self {
+        Span { at: committed.clone(), committed, begun: now, rows: 0 }
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub(super) fn at_boundary(&self) -> bool {
+        self.at.is_some()
+    }
+
+    /// Counts an item that is not a boundary.
+    pub(super) fn take(&mut self, feed: &Feed) {
+        self.at = None;
+        match feed {
+            Feed::Batch(batch) => self.rows += batch.meta.seq.len() as u64,
+            Feed::Mark(_) => self.rows += 1,
+            Feed::Schema(_) | Feed::Boundary(_) => {}
+        }
+    }
+
+    /// Reaches a boundary: as many numbers were given as rows arrived.
+    pub(super) fn boundary(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        if let Some(committed) = &self.committed {
+            let given = checkpoint.next_seq.checked_sub(committed.next_seq);
+            if given.and_then(|given| u64::try_from(given).ok()) != Some(self.rows) {
+                return Err(Error::new(
+                    ErrorKind::Bug,
+                    format!("{} rows arrived for the numbers from {}", self.rows, committed.next_seq),
+                )
+                .at("next number", checkpoint.next_seq)
+                .at("position", &checkpoint.position));
+            }
+        }
+        self.at = Some(checkpoint);
+        Ok(())
+    }
+
+    /// How long until a commit is due; `None` while there is nothing to commit, or no boundary.
+    pub(super) fn due_in(&self, plan: &Plan, now: Duration) -> Option<Duration> {
+        let at = self.at.as_ref()?;
+        let interval = match &self.committed {
+            // `start: latest` must mean the same place after a crash.
+            None => Duration::ZERO,
+            Some(done) if self.rows > 0 || at.tables != done.tables => plan.interval,
+            Some(done) if at != done => plan.idle_interval,
+            Some(_) => return None,
+        };
+        Some(interval.saturating_sub(now.saturating_sub(self.begun)))
+    }
+
+    /// The boundary to commit, if it says more than the last commit: rows, a state, or a position.
+    pub(super) fn unsaved(&self) -> Option<Checkpoint> {
+        let at = self.at.as_ref()?;
+        (self.rows > 0 || self.committed.as_ref() != Some(at)).then(|| at.clone())
+    }
+}

@@ -1,0 +1,64 @@
+//! Whether a run is alive, and whether it is ready: by what moved, not by what runs.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Telemetry;
+
+/// So many commit intervals without a move, and at least [`SHORTEST`], are too many.
+const INTERVALS: u32 = 5;
+const SHORTEST: Duration = Duration::from_mins(2);
+
+/// A run's health, for a probe.
+pub struct Health<'a>(pub &'a Telemetry);
+
+/// What a probe is told.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Whether all is well.
+    pub ok: bool,
+    /// What was found.
+    pub reason: String,
+}
+
+impl Verdict {
+    fn of(ok: bool, reason: impl Into<String>) -> Self {
+        Verdict { ok, reason: reason.into() }
+    }
+}
+
+impl Health<'_> {
+    /// Fails when nothing moved for several commit intervals (an idle source still yields
+    /// boundaries, so silence means that the loop is stuck or the server is gone), or when
+    /// attempts have failed for so long without a commit between them.
+    pub fn alive(&self) -> Verdict {
+        let Telemetry { progress, clock, interval, source, .. } = self.0;
+        let window = interval.saturating_mul(INTERVALS).max(SHORTEST);
+        let moved = Duration::from_millis(u64::try_from(progress.moved_ms.get()).unwrap_or(0));
+        let still = clock.elapsed().saturating_sub(moved);
+        if still > window {
+            let why = match source.connected.get() {
+                0 => "the server is not connected",
+                _ => "the loop is stuck",
+            };
+            return Verdict::of(false, format!("nothing moved for {} s: {why}", still.as_secs()));
+        }
+        let since = progress.failing_since_us.get();
+        let failing_us = clock.unix_micros().saturating_sub(since);
+        if since > 0 && u128::try_from(failing_us).is_ok_and(|us| us > window.as_micros()) {
+            return Verdict::of(false, format!("attempts fail for {} s", failing_us / 1_000_000));
+        }
+        Verdict::of(true, "moving")
+    }
+
+    /// Whether the stream is connected and a first boundary was reached.
+    pub fn ready(&self) -> Verdict {
+        let Telemetry { progress, source, .. } = self.0;
+        match (source.connected.get(), progress.boundaries.get()) {
+            (0, _) => Verdict::of(false, "the server is not connected"),
+            (_, 0) => Verdict::of(false, "no boundary was reached yet"),
+            _ => Verdict::of(true, "streaming"),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The only file that names concrete connectors.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakeward_core::clock::SystemClock;
+use lakeward_core::stats::LakeStats;
+use lakeward_core::{ByteSize, Error, ErrorKind, Finding, Result, Resume, TableFilter, TableId};
+use lakeward_lake::objects::lake_store::{PATIENCE, StoreOptions};
+use lakeward_lake::sink::{LakeSink, SinkOptions};
+pub use lakeward_lake::status::LakeStatus;
+pub use lakeward_mysql::ServerFacts;
+use lakeward_mysql::source::{self, MysqlOptions, MysqlSource, Start};
+use lakeward_mysql::{MysqlConfig, Purpose};
+use uuid::Uuid;
+
+use crate::config::{Pipeline, StartAt};
+use crate::engine::{Route, Until};
+use crate::telemetry::Telemetry;
+
+/// From a MySQL binlog straight to the lake.
+pub struct Connectors {
+    pipeline: Arc<Pipeline>,
+    telemetry: Telemetry,
+    seed: u64,
+}
+
+impl Connectors {
+    /// The ends of `pipeline`, which count in `telemetry`.
+    pub fn new(pipeline: Arc<Pipeline>, telemetry: Telemetry, seed: u64) -> Self {
+        Connectors { pipeline, telemetry, seed }
+    }
+}
+
+impl Route for Connectors {
+    type Source = MysqlSource;
+    type Sink = LakeSink;
+
+    async fn sink(&mut self) -> Result<LakeSink> {
+        LakeSink::new(SinkOptions {
+            lake: self.pipeline.checked_lake.clone(),
+            pipeline: self.pipeline.name.clone(),
+            memory: lake_share(self.pipeline.memory),
+            clock: self.telemetry.clock.clone(),
+            stats: self.telemetry.lake.clone(),
+            writer: unique(),
+        })
+        .await
+    }
+
+    async fn source(&mut self, resume: Resume, until: Until) -> Result<MysqlSource> {
+        self.seed = self.seed.wrapping_add(1);
+        let options = MysqlOptions {
+            config: self.pipeline.mysql.clone(),
+            tables: self.pipeline.tables.clone(),
+            types: self.pipeline.types,
+            before_images: self.pipeline.before_images,
+            start: start(&self.pipeline.start),
+            until: match until {
+                Until::Forever => source::Until::Forever,
+                Until::CaughtUp => source::Until::CaughtUp,
+            },
+            resume,
+            memory: self.pipeline.memory,
+            clock: self.telemetry.clock.clone(),
+            seed: self.seed,
+            stats: self.telemetry.source.clone(),
+            on_error: self.pipeline.on_error,
+        };
+        off_thread(move || MysqlSource::open(options)).await
+    }
+}
+
+fn start(at: &StartAt) -> Start {
+    match at {
+        StartAt::Earliest => Start::Earliest,
+        StartAt::Latest => Start::Latest,
+        StartAt::Gtids(set) => Start::Gtid(set.clone()),
+        StartAt::File { file, offset } => Start::FileOffset { file: file.clone(), offset: *offset },
+    }
+}
+
+/// What the source leaves of the memory: it holds three eighths of it, in its queue and builders.
+fn lake_share(memory: ByteSize) -> ByteSize {
+    ByteSize(memory.0 / 8 * 5)
+}
+
+/// Runs what blocks beside the async threads.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Error::new(ErrorKind::Bug, "a thread panicked").caused_by(error)),
+    }
+}
+
+/// An id that no other writer has: 122 bits that the system draws.
+fn unique() -> Uuid {
+    let drawn = || RandomState::new().hash_one(0_u8);
+    uuid::Builder::from_random_bytes(Uuid::from_u64_pair(drawn(), drawn()).into_bytes()).into_uuid()
+}
+
+/// Access to the lake for one report.
+fn store_options() -> StoreOptions {
+    StoreOptions {
+        clock: Arc::new(SystemClock::start()),
+        stats: Arc::new(LakeStats::default()),
+        writer: unique(),
+        patience: REPORT_PATIENCE.min(PATIENCE),
+    }
+}
+
+/// Somebody waits for a report.
+const REPORT_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Looks at server and lake. Nothing stays written.
+pub async fn check(pipeline: &Pipeline) -> Result<Vec<Finding>> {
+    let (mysql, tables) = (pipeline.mysql.clone(), pipeline.tables.clone());
+    let reserved = reserved(pipeline);
+    let mut findings =
+        off_thread(move || Ok(lakeward_mysql::preflight::check(&mysql, &tables, &reserved))).await?;
+    let captured = captured(&pipeline.mysql, &pipeline.tables).await;
+    let lake = &pipeline.checked_lake;
+    findings.extend(lakeward_lake::preflight::check(lake, &pipeline.name, &captured, store_options()).await);
+    Ok(findings)
+}
+
+/// Names that the lake gives to its own columns and folders.
+fn reserved(pipeline: &Pipeline) -> Vec<String> {
+    let before = pipeline.before_images;
+    let columns = pipeline.checked_lake.files.columns.named();
+    let columns = columns.into_iter().filter(|(key, _)| before || *key != "before");
+    let folders = pipeline.lake.layout.folder_names(pipeline.lake.partition);
+    columns.map(|(_, name)| name.to_owned()).chain(folders.iter().map(|name| (*name).to_owned())).collect()
+}
+
+/// The captured tables, as far as the server tells; that it does not is a finding of its own.
+async fn captured(mysql: &MysqlConfig, tables: &TableFilter) -> Vec<TableId> {
+    let (mysql, tables) = (mysql.clone(), tables.clone());
+    let visible = off_thread(move || discover(&mysql)).await.unwrap_or_default();
+    visible.into_iter().filter(|table| tables.captures(table)).collect()
+}
+
+/// Tables that the account can see.
+pub fn discover(mysql: &MysqlConfig) -> Result<Vec<TableId>> {
+    lakeward_mysql::preflight::discover(mysql)
+}
+
+/// What the lake knows of the pipeline; `None` if it never ran.
+pub async fn status(pipeline: &Pipeline) -> Result<Option<LakeStatus>> {
+    lakeward_lake::status::read(&pipeline.checked_lake, &pipeline.name, store_options()).await
+}
+
+/// The server as it stands now.
+pub async fn server(pipeline: &Pipeline) -> Result<ServerFacts> {
+    let mysql = pipeline.mysql.clone();
+    off_thread(move || ServerFacts::read(&mut lakeward_mysql::connect(&mysql, Purpose::Questions)?)).await
+}

@@ -1,0 +1,139 @@
+//! Memory stays within its bounds whatever the source does: a transaction of five million rows, two
+//! hundred tables at once, a row of 64 MB. Each test prints its figures.
+
+use std::time::{Duration, Instant};
+
+use lakeward_test_support::mysql::MySql;
+use lakeward_test_support::{Pipeline, wait_until};
+use mysql::prelude::Queryable;
+
+use crate::lake::LakeView;
+use crate::world::{folder, server, set, times, view};
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// Runs to the end; answers the greatest resident set in MiB.
+fn peak(pipeline: &Pipeline, what: &str) -> f64 {
+    let mut run = pipeline.start(&["run", "--until-caught-up"]);
+    let start = Instant::now();
+    let mut peak = 0.0_f64;
+    let status = wait_until(what, Duration::from_secs(300), || {
+        peak = peak.max(run.peak_mib().unwrap_or_default());
+        run.ended()
+    });
+    assert!(status.success(), "{what}: {}", run.printed());
+    println!("{what}: peak memory {peak:.0} MiB in {:.1?}", start.elapsed());
+    peak
+}
+
+/// Rows in the files, as the log counts them.
+fn rows(view: &LakeView) -> u64 {
+    let records = view.records();
+    let files = records.iter().flat_map(|record| record["files"].as_array().into_iter().flatten());
+    files.map(|file| file["rows"].as_u64().expect("rows of a file")).sum()
+}
+
+#[test]
+fn a_transaction_of_five_million_rows() {
+    large_transaction(5_000_000, "OFF");
+}
+
+#[test]
+fn a_compressed_transaction_of_a_million_rows() {
+    large_transaction(1_000_000, "ON");
+}
+
+fn large_transaction(rows_wanted: u64, compressed: &str) {
+    let server = server();
+    server.sql(
+        "CREATE DATABASE shop;
+         CREATE TABLE shop.big (id BIGINT PRIMARY KEY, customer INT UNSIGNED NOT NULL, name VARCHAR(40), amount DECIMAL(12,2), \
+         at DATETIME(6), note TEXT);
+         CREATE TABLE shop.small (id INT PRIMARY KEY); INSERT INTO shop.small VALUES (1);
+         CREATE DATABASE numbers; CREATE TABLE numbers.d (n INT PRIMARY KEY);
+         SET SESSION sql_log_bin = 0; INSERT INTO numbers.d VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)",
+    );
+    server.sql(&format!(
+        "SET SESSION binlog_transaction_compression = {compressed}; INSERT INTO shop.big SELECT n, n MOD 1000, CONCAT('name ', n MOD 7919), n / 100, \
+         '2026-11-21 00:00:00' + INTERVAL n MICROSECOND, IF(n MOD 3 = 0, NULL, CONCAT('some note for row ', n)) FROM \
+         (SELECT a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 10000 * e.n + 100000 * f.n + 1000000 * g.n AS n FROM \
+          numbers.d a, numbers.d b, numbers.d c, numbers.d d, numbers.d e, numbers.d f, numbers.d g WHERE g.n < 5) all_numbers \
+         WHERE n < {rows_wanted}"
+    ));
+    let pipeline = folder(&server);
+    let peak = peak(&pipeline, &format!("a transaction of {rows_wanted} rows, compression {compressed}"));
+    assert_eq!(rows(&view(&pipeline)), rows_wanted + 1);
+    assert!(peak < 1024.0, "{peak} MiB");
+}
+
+#[test]
+fn two_hundred_tables_at_once() {
+    let server = server();
+    let mut conn = server.conn();
+    conn.query_drop("CREATE DATABASE shop").unwrap();
+    for table in 0..200 {
+        let statement = format!(
+            "CREATE TABLE shop.t{table} (id INT PRIMARY KEY, a VARCHAR(200), b DOUBLE, c JSON, d DATETIME(3), e BLOB, f INT, g TEXT)"
+        );
+        conn.query_drop(statement).unwrap();
+    }
+    let rounds = times(40);
+    for round in 0..rounds {
+        conn.query_drop("START TRANSACTION").unwrap();
+        for table in 0..200 {
+            let rows: Vec<String> = (0..30)
+                .map(|row| {
+                    let id = round * 30 + row;
+                    format!(
+                        "({id}, '{:0>180}', {id}.5, '{{\"k\": \"{:0>120}\"}}', NOW(3), x'{:0>300}', {id}, REPEAT('text {id} ', 40))",
+                        id * 7919,
+                        id * 104_729,
+                        id
+                    )
+                })
+                .collect();
+            conn.query_drop(format!("INSERT INTO shop.t{table} VALUES {}", rows.join(","))).unwrap();
+        }
+        conn.query_drop("COMMIT").unwrap();
+    }
+    let pipeline = folder(&server);
+    let peak = peak(&pipeline, "200 tables at once");
+    assert_eq!(rows(&view(&pipeline)), rounds * 200 * 30);
+    assert_eq!(view(&pipeline).files().len(), 200);
+    assert!(peak < 1024.0, "{peak} MiB");
+}
+
+#[test]
+fn a_row_of_64_mb_takes_the_budget_and_three_times_the_event() {
+    let server = server();
+    server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY, v LONGBLOB)");
+    let size = 64_000_000;
+    for id in 1..=3 {
+        server.sql(&format!(
+            "INSERT INTO shop.t VALUES ({id}, REPEAT(UNHEX(SHA2('{id}', 512)), {size} DIV 64))"
+        ));
+    }
+    let budget_mib = 128.0;
+    let mut pipeline = folder(&server);
+    set(&mut pipeline, "memory", "128MiB");
+    let peak = peak(&pipeline, "three rows of 64 MB with a budget of 128 MiB");
+    check_large_rows(&server, &pipeline, size);
+    let bound = budget_mib + 3.0 * f64::from(size) / MIB;
+    assert!(peak < bound, "{peak} MiB of {bound}");
+}
+
+/// The large values came through whole: their lengths and hashes are the source's.
+fn check_large_rows(server: &MySql, pipeline: &Pipeline, size: u32) {
+    let view = view(pipeline);
+    let files = view.files().remove(&("shop".to_owned(), "t".to_owned())).expect("the table is in the lake");
+    let paths: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/python/hashes.py");
+    let arguments: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let lake = lakeward_test_support::python(&script, &arguments, "");
+    let rows = server.rows("SELECT id, LENGTH(v), SHA2(v, 256) FROM shop.t ORDER BY id");
+    let source: Vec<String> =
+        rows.into_iter().map(|row| row.into_iter().flatten().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(source.len(), 3);
+    assert!(source.iter().all(|row| row.contains(&size.to_string())));
+    assert_eq!(lake.lines().collect::<Vec<_>>(), source);
+}

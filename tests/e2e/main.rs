@@ -1,0 +1,23 @@
+//! End to end: the real `lakeward` binary between a real MySQL server and a lake on a folder or a real
+//! S3 server, read back by DuckDB and pyarrow. One binary, one module per promise.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod bad_input;
+mod bounded;
+mod careless_store;
+mod crash;
+mod equality;
+mod expected;
+mod faults;
+mod lake;
+mod metrics;
+mod position;
+mod secrets;
+mod statements;
+mod status;
+mod stopped_tables;
+mod tls;
+mod traffic;
+mod two_writers;
+mod types;
+mod world;

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Installs all that the tests, the demo and the benchmark need, once; says nothing when all is there.
+here=$(dirname "${BASH_SOURCE[0]}")
+. "$here/servers/home.sh"
+tools cc=build-essential setpriv=util-linux flock=util-linux
+for server in mysql versitygw python; do
+    bash "$here/servers/$server.sh" install
+done

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# A Python environment with the independent readers of a lake: DuckDB and pyarrow, versions pinned.
+# Usage: python.sh install
+. "$(dirname "${BASH_SOURCE[0]}")/home.sh"
+VENV=$SERVERS_HOME/venv
+PACKAGES=(duckdb==1.5.5 pyarrow==26.0.1)
+
+complete() {
+    [ -x "$VENV/bin/python" ] && "$VENV/bin/python" - "${PACKAGES[@]}" 2>/dev/null <<'PY'
+import sys
+from importlib.metadata import version
+sys.exit(any(version(name) != pin for name, pin in (package.split("==") for package in sys.argv[1:])))
+PY
+}
+
+install() {
+    complete && return
+    tools python3=python3
+    python3 -c 'import ensurepip' 2>/dev/null || tools no-such-command=python3-venv
+    say "installing ${PACKAGES[*]} (once)"
+    [ -x "$VENV/bin/python" ] || python3 -m venv "$VENV"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${PACKAGES[@]}" >&2
+}
+
+case ${1:-} in
+    install) locked python install;;
+    *) die "usage: python.sh install";;
+esac

@@ -1,0 +1,16 @@
+//! Waiting for something to become true, never for a time to pass.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Asks `condition` until it answers `Some`; fails, naming `what`, after `limit`.
+pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(started.elapsed() < limit, "waited {limit:?} in vain for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
