@@ -263,7 +263,14 @@ impl<S: Store> Sink for LakeSink<S> {
 
     async fn close(&mut self) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Open(run) | State::Broken(run) => Box::pin(run.close(&self.store)).await,
+            State::Open(run) => Box::pin(run.close(&self.store)).await,
+            State::Broken(run) => {
+                // The first error is told already; a newer writer may have dropped all of it.
+                if let Err(error) = Box::pin(run.close(&self.store)).await {
+                    tracing::warn!(%error, "what was staged could not be dropped; the next start does");
+                }
+                Ok(())
+            }
             State::New | State::Closed => Ok(()),
         }
     }

@@ -242,6 +242,18 @@ fn remove_if_empty(folder: Option<&Path>) {
     }
 }
 
+/// Flushes the folder that a staged file has left, and removes it once it is empty. Another file's
+/// showing may have done so.
+fn flush_staged_folder(folder: Option<&Path>) -> Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if error.kind() == Io::NotFound => return Ok(()),
+        flushed => flushed.map_err(|error| failed("flush the folder", folder, error))?,
+    }
+    remove_if_empty(Some(folder));
+    Ok(())
+}
+
 fn show(staged: &Path, path: &Path, bytes: u64) -> Result<Shown> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     match fs::metadata(staged) {
@@ -260,10 +272,7 @@ fn show(staged: &Path, path: &Path, bytes: u64) -> Result<Shown> {
     match fs::metadata(path) {
         Ok(found) if found.len() == bytes => {
             flush_folder(parent)?;
-            if let Some(staged_folder) = staged.parent().filter(|folder| folder.is_dir()) {
-                flush_folder(staged_folder)?;
-                remove_if_empty(Some(staged_folder));
-            }
+            flush_staged_folder(staged.parent())?;
             Ok(Shown::Visible)
         }
         Ok(found) => {

@@ -206,7 +206,7 @@ pub(crate) async fn lost_uploads_are_repaired<S: Store>(store: Arc<Broken<S>>, l
     commit(&mut sink, 1, 1).await.unwrap();
     commit(&mut sink, 1, 3).await.unwrap();
     store.shows_fail(true);
-    let error = commit(&mut sink, 3, 9).await.unwrap_err();
+    let error = commit(&mut sink, 3, 10).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LakeUnreachable);
     sink.close().await.unwrap();
     let open = store.open_uploads("shop").await.unwrap();
@@ -219,10 +219,10 @@ pub(crate) async fn lost_uploads_are_repaired<S: Store>(store: Arc<Broken<S>>, l
 
     let mut sink = LakeSink::over(Arc::clone(&store), options(lake.clone(), 2));
     let opened = sink.open().await.unwrap();
-    assert_eq!(opened.resume.checkpoint, Some(checkpoint(9)));
+    assert_eq!(opened.resume.checkpoint, Some(checkpoint(10)));
     let [lost] = opened.lost.as_slice() else { panic!("{:?}", opened.lost) };
-    assert_eq!((&lost.from, &lost.to, lost.files.len()), (&checkpoint(3), &checkpoint(9), 2));
-    assert!(visible(&*store).await.len() < 8);
+    assert_eq!((&lost.from, &lost.to, lost.files.len()), (&checkpoint(3), &checkpoint(10), 2));
+    assert!(visible(&*store).await.len() < 9);
     // Fewer rows than were lost are refused.
     sink.repair(lost.clone()).await.unwrap();
     sink.schema(schema()).await.unwrap();
@@ -234,10 +234,10 @@ pub(crate) async fn lost_uploads_are_repaired<S: Store>(store: Arc<Broken<S>>, l
     let lost = sink.open().await.unwrap().lost;
     sink.repair(lost[0].clone()).await.unwrap();
     sink.schema(schema()).await.unwrap();
-    sink.write(batch(3..9)).await.unwrap();
+    sink.write(batch(3..10)).await.unwrap();
     sink.commit(lost[0].to.clone()).await.unwrap();
-    assert_eq!(visible(&*store).await, (1..9).collect::<Vec<_>>());
-    commit(&mut sink, 9, 12).await.unwrap();
+    assert_eq!(visible(&*store).await, (1..10).collect::<Vec<_>>());
+    commit(&mut sink, 10, 12).await.unwrap();
     assert_eq!(visible(&*store).await, (1..12).collect::<Vec<_>>());
 }
 
@@ -344,22 +344,23 @@ async fn a_damaged_or_missing_record_stops_the_pipeline_by_name() {
     sink.open().await.unwrap();
     commit(&mut sink, 1, 1).await.unwrap();
     commit(&mut sink, 1, 5).await.unwrap();
-    let record = place.root.join(format!("_lakeward/shop/log/{:020}.json", 3));
+    commit(&mut sink, 5, 6).await.unwrap();
+    let record = place.root.join(format!("_lakeward/shop/log/{:020}.json", 4));
     let whole = std::fs::read(&record).unwrap();
     let text = String::from_utf8(whole.clone()).unwrap();
-    for damaged in [text.replace("\"next_seq\":5", "\"next_seq\":4"), text.replace("\"shop\"", "\"soap\"")] {
+    for damaged in [text.replace("\"next_seq\":6", "\"next_seq\":7"), text.replace("\"shop\"", "\"soap\"")] {
         assert_ne!(damaged, text);
         std::fs::write(&record, damaged).unwrap();
         let error = place.sink(2).await.open().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::LakeCorrupt);
-        assert!(error.to_string().contains("00000000000000000003.json"), "{error}");
+        assert!(error.to_string().contains("00000000000000000004.json"), "{error}");
     }
     std::fs::write(&record, &whole).unwrap();
-    std::fs::remove_file(place.root.join(format!("_lakeward/shop/log/{:020}.json", 2))).unwrap();
+    std::fs::remove_file(place.root.join(format!("_lakeward/shop/log/{:020}.json", 3))).unwrap();
     std::fs::remove_file(place.root.join("_lakeward/shop/log/_hint")).unwrap();
     let error = place.sink(2).await.open().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LakeCorrupt);
-    assert!(error.to_string().contains("record 2 is missing"), "{error}");
+    assert!(error.to_string().contains("record 3 is missing"), "{error}");
 }
 
 #[tokio::test]

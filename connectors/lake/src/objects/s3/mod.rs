@@ -14,6 +14,8 @@
 mod connect;
 mod probe;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
