@@ -199,6 +199,10 @@ impl<R: Route> Engine<R> {
 
     async fn open(&mut self) -> Result<(R::Sink, R::Source)> {
         let mut sink = self.route.sink().await?;
+        if sink.is_new().await? {
+            // A source that refuses must leave no trace in the lake, not even a claim.
+            drop(self.route.source(Resume::default(), self.plan.until).await?);
+        }
         let opened = sink.open().await?;
         self.committed.clone_from(&opened.resume.checkpoint);
         for lost in opened.lost {

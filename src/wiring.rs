@@ -1,6 +1,5 @@
 //! The only file that names concrete connectors.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +43,7 @@ impl Route for Connectors {
             memory: lake_share(self.pipeline.memory),
             clock: self.telemetry.clock.clone(),
             stats: self.telemetry.lake.clone(),
-            writer: unique(),
+            writer: Uuid::new_v4(),
         })
         .await
     }
@@ -94,18 +93,12 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send +
     }
 }
 
-/// An id that no other writer has: 122 bits that the system draws.
-fn unique() -> Uuid {
-    let drawn = || RandomState::new().hash_one(0_u8);
-    uuid::Builder::from_random_bytes(Uuid::from_u64_pair(drawn(), drawn()).into_bytes()).into_uuid()
-}
-
 /// Access to the lake for one report.
 fn store_options() -> StoreOptions {
     StoreOptions {
         clock: Arc::new(SystemClock::start()),
         stats: Arc::new(LakeStats::default()),
-        writer: unique(),
+        writer: Uuid::new_v4(),
         patience: REPORT_PATIENCE.min(PATIENCE),
     }
 }

@@ -184,6 +184,10 @@ struct MemorySink {
 }
 
 impl Sink for MemorySink {
+    async fn is_new(&mut self) -> Result<bool> {
+        Ok(self.world.lock().unwrap().checkpoint.is_none())
+    }
+
     async fn open(&mut self) -> Result<Opened> {
         yield_now().await;
         fails(&self.world)?;

@@ -17,6 +17,11 @@ impl Period {
     pub const fn secs(n: u64) -> Self {
         Period(Duration::from_secs(n))
     }
+
+    /// `n` milliseconds.
+    pub const fn millis(n: u64) -> Self {
+        Period(Duration::from_millis(n))
+    }
 }
 
 /// Units and their milliseconds, smallest first.

@@ -52,8 +52,11 @@ pub struct Opened {
 ///
 /// Nothing that was written becomes visible before `commit` returns or a later `open` finishes it.
 pub trait Sink: Send {
+    /// Whether nothing was ever written for the pipeline. Reads only; may be called before `open`.
+    fn is_new(&mut self) -> impl Future<Output = Result<bool>> + Send;
+
     /// Claims the sink for this process (fencing older ones), finishes what was decided, and tells
-    /// where to go on. Called once, first.
+    /// where to go on. Called once, before what follows.
     fn open(&mut self) -> impl Future<Output = Result<Opened>> + Send;
 
     /// Takes a table version; called before the first batch of that version in this run.

@@ -205,7 +205,7 @@ pub struct Lake {
 }
 
 /// Smallest `commit.file_size` and `row_group_size`: below, Parquet's own overhead rules.
-const SIZE_MIN: ByteSize = ByteSize::mib(1);
+const SIZE_MIN: ByteSize = ByteSize(64 << 10);
 /// Greatest file: what S3 takes in 10,000 parts of the 8 MiB that a part has at least.
 const SIZE_MAX: ByteSize = ByteSize::mib(10_000 * 8);
 

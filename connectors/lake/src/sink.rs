@@ -13,6 +13,7 @@ use lakeward_core::{
 };
 use uuid::Uuid;
 
+use crate::commit::log::Log;
 use crate::commit::record::FileEntry;
 use crate::commit::writer::{Writer, WriterOptions};
 use crate::config::Lake;
@@ -198,6 +199,10 @@ impl<S: Store> Run<S> {
 }
 
 impl<S: Store> Sink for LakeSink<S> {
+    async fn is_new(&mut self) -> Result<bool> {
+        Ok(Log::new(Arc::clone(&self.store), &self.options.pipeline).end().await? == 0)
+    }
+
     async fn open(&mut self) -> Result<Opened> {
         if !matches!(self.state, State::New) {
             return Err(Error::new(ErrorKind::Bug, "the lake was opened twice"));

@@ -116,7 +116,7 @@ fn default_port() -> u16 {
 }
 
 fn default_heartbeat() -> Period {
-    Period::secs(2)
+    Period::millis(500)
 }
 
 fn default_connect_timeout() -> Period {

@@ -250,7 +250,8 @@ impl ServerFacts {
         )
         .at("server", self.uuid)
         .remedy(
-            "read from a replica that still has them, or begin the pipeline anew; then keep binlogs longer",
+            "read from a replica that still has them, or begin the pipeline anew; then raise the binlogs' retention: \
+             SET PERSIST binlog_expire_logs_seconds = 604800",
         ))
     }
 
@@ -285,7 +286,8 @@ impl ServerFacts {
                 format!("binlog {} is gone; the oldest is {oldest}", at.file),
             )
             .at("position", at)
-            .remedy("begin the pipeline anew; then keep binlogs longer")),
+            .remedy("begin the pipeline anew; then raise the binlogs' retention: \
+                      SET PERSIST binlog_expire_logs_seconds = 604800")),
         }
     }
 }

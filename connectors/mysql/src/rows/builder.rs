@@ -41,8 +41,8 @@ impl<'a, 'b> Image<'a, 'b> {
 }
 
 impl BatchBuilder {
-    /// An empty builder. `want_before` adds previous images to the batches; `stats` counts rows and
-    /// zero dates when a batch is finished.
+    /// An empty builder. `want_before` adds previous images to the batches; `stats` counts zero
+    /// dates when a batch is finished.
     pub fn new(layout: Arc<RowLayout>, want_before: bool, stats: Arc<SourceStats>) -> Self {
         let columns = layout.empty_columns();
         let before = want_before.then(|| layout.empty_columns());
@@ -99,7 +99,7 @@ impl BatchBuilder {
         if rows == 0 {
             return Ok(None);
         }
-        self.count();
+        self.count_zero_dates();
         let meta = std::mem::take(&mut self.meta);
         let schema = Arc::clone(self.layout.schema());
         let batch = |columns: &mut Vec<Column>| {
@@ -185,14 +185,8 @@ impl BatchBuilder {
         }
     }
 
-    fn count(&mut self) {
+    fn count_zero_dates(&mut self) {
         let table = &self.layout.schema().table;
-        for op in [Op::Create, Op::Update, Op::Delete] {
-            let count = self.meta.op.iter().filter(|found| **found == op).count();
-            if count > 0 {
-                self.stats.rows.add(&(table.clone(), op.letter()), u64::try_from(count).unwrap_or(u64::MAX));
-            }
-        }
         for (column, described) in self.columns.iter_mut().zip(&self.layout.schema().columns) {
             match column.take_zero_dates() {
                 0 => {}
