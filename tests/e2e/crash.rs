@@ -4,25 +4,28 @@
 use std::time::{Duration, Instant};
 
 use lakeward_test_support::mysql::MySql;
-use lakeward_test_support::{Lister, Pipeline, Random, Signal, seed, wait_until};
-use serde_json::json;
+use lakeward_test_support::{Lister, Random, Signal, seed, wait_until};
 
 use crate::lake::Reader;
-use crate::traffic::{Traffic, assert_lake_is_source, create_tables};
-use crate::world::{Store, ended, folder, server, set, stop, stored, times, view, wait_for_checkpoint, with};
+use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
+use crate::world::{Store, ended, folder, restless, stop, stored, times, view, wait_for_checkpoint, with};
 
-/// Failpoints that a plain run does not come by, and where they are reached instead.
-const ELSEWHERE: &[(&str, &str)] = &[];
-
-/// Commits often and in small files, so that a kill finds every step under way.
-fn restless(pipeline: &mut Pipeline) {
-    set(pipeline, "lake/commit", json!({ "interval": "200ms", "file_size": "256KiB" }));
+/// Every failpoint there is.
+pub(crate) fn failpoints() -> impl Iterator<Item = &'static str> {
+    let all =
+        [lakeward_mysql::FAILPOINTS, lakeward_lake::files::FAILPOINTS, lakeward_lake::commit::FAILPOINTS];
+    all.into_iter().flatten().copied()
 }
 
-fn server_with_tables() -> MySql {
-    let server = server();
-    create_tables(&server);
-    server
+/// Reached once by a process, or once for each thing that the one before left behind.
+const ONCE: &[&str] =
+    &["lake.claim.before", "lake.claim.after", "lake.hint.put", "lake.abort.each", "mysql.connect"];
+
+/// A table with one row.
+pub(crate) fn create_one_more(server: &MySql, number: u32) {
+    server.sql(&format!(
+        "CREATE TABLE shop.new_{number} (id INT PRIMARY KEY); INSERT INTO shop.new_{number} VALUES (1)"
+    ));
 }
 
 fn killed_at_every_failpoint(store: Store) {
@@ -31,16 +34,20 @@ fn killed_at_every_failpoint(store: Store) {
     restless(&mut pipeline);
     let lister = Lister::start(pipeline.lake());
     let traffic = Traffic::start(&server, seed(), Duration::from_millis(3));
-    let names = [lakeward_lake::files::FAILPOINTS, lakeward_lake::commit::FAILPOINTS].into_iter().flatten();
     let mut tables = 0;
-    for name in names.filter(|name| ELSEWHERE.iter().all(|(elsewhere, _)| elsewhere != *name)) {
-        for nth in [1, 3] {
+    for name in failpoints() {
+        let later = if ONCE.contains(&name) { None } else { Some(3) };
+        for nth in [Some(1), later].into_iter().flatten() {
             let failpoint = format!("{name}=kill@{nth}");
             let mut run = pipeline.start_with_failpoints(&["run"], &failpoint);
-            // New tables all the time: the steps that come before a table's first file.
+            let mut looks = 0;
             wait_until(&failpoint, Duration::from_secs(60), || {
-                tables += 1;
-                server.sql(&format!("CREATE TABLE shop.new_{tables} (id INT PRIMARY KEY); INSERT INTO shop.new_{tables} VALUES (1)"));
+                // New tables all the time: the steps that come before a table's first file.
+                if looks % 8 == 0 {
+                    tables += 1;
+                    create_one_more(&server, tables);
+                }
+                looks += 1;
                 run.ended()
             });
             assert!(run.was_killed(), "{failpoint}: {}", run.printed());
@@ -67,6 +74,26 @@ fn killed_at_every_failpoint_on_s3() {
     killed_at_every_failpoint(Store::S3);
 }
 
+/// A step that fails once is a passing error: the same run goes on and ends right.
+#[test]
+fn a_step_fails_at_every_failpoint() {
+    let server = server_with_tables();
+    let mut pipeline = folder(&server);
+    restless(&mut pipeline);
+    let mut random = Random::new(seed());
+    for (table, name) in (1..).zip(failpoints()) {
+        for nth in [1, 2] {
+            burst(&server, &mut random, 15);
+            create_one_more(&server, table * 10 + nth);
+            let failpoint = format!("{name}=error@{nth}");
+            let mut run = pipeline.start_with_failpoints(&["run", "--until-caught-up"], &failpoint);
+            let ended = ended(&mut run, Duration::from_secs(60));
+            assert_eq!(ended.code, Some(0), "{failpoint}: {}", ended.printed());
+            assert_lake_is_source(&server, &view(&pipeline));
+        }
+    }
+}
+
 fn killed_at_random_times(store: Store) {
     let kills = times(50);
     let server = server_with_tables();
@@ -79,13 +106,13 @@ fn killed_at_random_times(store: Store) {
     for kill in 1..=kills {
         let mut run = pipeline.start(&["run"]);
         // Every fifth one must get somewhere before; else the time alone decides.
-        let records = view(&pipeline).records().len();
+        let records = view(&pipeline).record_count();
         let far = kill % 5 != 0;
         let lifetime = Duration::from_millis(20 + random.below(700));
         let start = Instant::now();
         wait_until("the time of the kill", Duration::from_secs(60), || {
             assert!(run.ended().is_none(), "run {kill} ended by itself: {}", run.printed());
-            let far = far || view(&pipeline).records().len() > records + 2;
+            let far = far || view(&pipeline).record_count() > records + 2;
             (far && start.elapsed() >= lifetime).then_some(())
         });
         run.signal(Signal::Kill);

@@ -108,39 +108,22 @@ pub(crate) struct LakeView {
 }
 
 impl LakeView {
-    /// The commit log, in order.
-    pub(crate) fn records(&self) -> Vec<Value> {
+    /// Paths of the commit log's records, in order.
+    fn log(&self) -> Vec<PathBuf> {
         let mut paths = files_below(&self.root.join("_lakeward").join(&self.pipeline).join("log"));
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
-        let read = |path: &PathBuf| {
-            let text = fs::read(path).expect("a record can be read");
-            serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-        };
-        paths.iter().map(read).collect()
+        paths
     }
 
-    /// Visible data files by table: those that the log names; of a repaired record those still there.
-    pub(crate) fn files(&self) -> BTreeMap<Name, Vec<PathBuf>> {
-        let records = self.records();
-        let repaired: BTreeSet<u64> =
-            records.iter().filter_map(|record| record["repairs"].as_u64()).collect();
-        let mut files: BTreeMap<Name, Vec<PathBuf>> = BTreeMap::new();
-        for record in &records {
-            let number = record["number"].as_u64().expect("a record has a number");
-            for file in record["files"].as_array().into_iter().flatten() {
-                let table = (text(&file["table"][0]), text(&file["table"][1]));
-                let path = self.root.join(text(&file["key"]));
-                if !path.exists() {
-                    assert!(repaired.contains(&number), "{} is named but not there", path.display());
-                    continue;
-                }
-                let size = fs::metadata(&path).expect("the file is there").len();
-                assert_eq!(Some(size), file["bytes"].as_u64(), "size of {}", path.display());
-                files.entry(table).or_default().push(path);
-            }
-        }
-        files
+    /// How many records there are.
+    pub(crate) fn record_count(&self) -> usize {
+        self.log().len()
+    }
+
+    /// The commit log, in order.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        self.log().iter().map(|path| read_record(path)).collect()
     }
 
     /// The last checkpoint in the log.
@@ -148,7 +131,7 @@ impl LakeView {
         let checkpoint = |record: Value| {
             [&record["to"], &record["checkpoint"]].into_iter().find(|c| c.is_object()).cloned()
         };
-        self.records().into_iter().rev().find_map(checkpoint)
+        self.log().iter().rev().find_map(|path| checkpoint(read_record(path)))
     }
 
     /// Tables that are stopped, as of the last checkpoint.
@@ -171,6 +154,26 @@ impl LakeView {
     pub(crate) fn contents(&self) -> BTreeMap<PathBuf, u64> {
         let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
         files_below(&self.root).into_iter().map(|path| (path.clone(), size(&path))).collect()
+    }
+
+    /// Visible data files by table: those that the log names and no repair replaces.
+    pub(crate) fn files(&self) -> BTreeMap<Name, Vec<PathBuf>> {
+        let records = self.records();
+        let lists = records.iter().filter_map(|record| record["repairs"]["lost"].as_array());
+        let lost: BTreeSet<String> = lists.flatten().map(text).collect();
+        let mut files: BTreeMap<Name, Vec<PathBuf>> = BTreeMap::new();
+        for file in records.iter().flat_map(|record| record["files"].as_array().into_iter().flatten()) {
+            let (table, key) = ((text(&file["table"][0]), text(&file["table"][1])), text(&file["key"]));
+            let path = self.root.join(&key);
+            if lost.contains(&key) {
+                assert!(!path.exists(), "{key} was repaired, and is there");
+                continue;
+            }
+            let size = fs::metadata(&path).unwrap_or_else(|error| panic!("{key} is named: {error}")).len();
+            assert_eq!(Some(size), file["bytes"].as_u64(), "size of {key}");
+            files.entry(table).or_default().push(path);
+        }
+        files
     }
 
     /// Every object outside of `_lakeward`, and not of the S3 server's own.
@@ -244,6 +247,11 @@ pub(crate) fn assert_latest_is(name: &Name, events: &Events, key: &[&str], sourc
     wrong.extend(lake.into_values().map(|row| format!("only in the lake {row:?}")));
     let shown = wrong.len().min(5);
     assert!(wrong.is_empty(), "{name:?}: {} rows differ, as\n{}", wrong.len(), wrong[..shown].join("\n"));
+}
+
+fn read_record(path: &Path) -> Value {
+    let text = fs::read(path).expect("a record can be read");
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn reader_name(reader: Reader) -> &'static str {

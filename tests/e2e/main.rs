@@ -14,6 +14,7 @@ mod metrics;
 mod position;
 mod secrets;
 mod statements;
+mod status;
 mod stopped_tables;
 mod tls;
 mod traffic;

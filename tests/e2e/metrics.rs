@@ -106,7 +106,7 @@ fn health_follows_progress() {
     assert_eq!(get(port, "/healthz").0, 200);
     assert_eq!(get(port, "/nothing").0, 404);
     s3.pause();
-    wait_until("healthz to tell that nothing moves", Duration::from_secs(60), || {
+    wait_until("healthz to tell that nothing moves", Duration::from_secs(200), || {
         (get(port, "/healthz").0 == 503).then_some(())
     });
     s3.resume();

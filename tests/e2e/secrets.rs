@@ -55,7 +55,7 @@ fn no_secret_is_shown_or_written() {
     set(&mut pipeline, "metrics/listen", format!("127.0.0.1:{port}"));
     set(&mut pipeline, "lake/s3/access_key", "${env:AWS_ACCESS_KEY_ID}");
     set(&mut pipeline, "lake/s3/secret_key", "${env:AWS_SECRET_ACCESS_KEY}");
-    pipeline.environment.push(("RUST_LOG".into(), "trace".into()));
+    set(&mut pipeline, "log/level", "trace");
     let mut seen = Seen::default();
     let mut run = pipeline.start(&["run"]);
     wait_for_checkpoint(&pipeline, &mut run);
@@ -79,7 +79,7 @@ fn no_secret_is_shown_or_written() {
     // Now with things that go wrong: every error message there is to be had with a secret near it.
     let wrong = |key: &str, value: serde_json::Value| {
         let mut broken = Pipeline::new(PIPELINE, &server, &["shop.*"], &Place::s3(&s3));
-        broken.environment.push(("RUST_LOG".into(), "trace".into()));
+        set(&mut broken, "log/level", "trace");
         set(&mut broken, key, value);
         broken
     };

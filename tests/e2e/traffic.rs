@@ -14,7 +14,7 @@ use mysql::{Conn, OptsBuilder};
 
 use crate::expected::{self, Mapping};
 use crate::lake::{Events, LakeView, Name, Reader, assert_latest_is};
-use crate::world::utc;
+use crate::world::{server, utc};
 
 /// Tables of the writer and their keys. `n` counts the changes of a row.
 const TABLES: &[(&str, &[&str], &str)] = &[
@@ -39,6 +39,13 @@ pub(crate) fn create_tables(server: &MySql) {
     for (table, _, columns) in TABLES {
         server.sql(&format!("CREATE TABLE shop.{table} ({columns})"));
     }
+}
+
+/// A server with the writer's tables.
+pub(crate) fn server_with_tables() -> MySql {
+    let server = server();
+    create_tables(&server);
+    server
 }
 
 /// One transaction's statements.

@@ -7,31 +7,21 @@ use lakeward_test_support::http_faults::{Fault, HttpFaults, Rule};
 use lakeward_test_support::mysql::MySql;
 use lakeward_test_support::s3::S3;
 use lakeward_test_support::{Lakeward, Lister, Pipeline, Place, Random, Signal, python, seed, wait_until};
-use serde_json::json;
 
 use crate::careless_store::CarelessStore;
-use crate::traffic::{Traffic, assert_lake_is_source, burst, create_tables};
+use crate::crash::{create_one_more, failpoints};
+use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
 use crate::world::{
-    PIPELINE, Store, ended, folder, refuses, server, set, stop, stored, view, wait_for_checkpoint,
+    PIPELINE, Store, ended, folder, refuses, restless, stop, stored, view, wait_for_checkpoint,
 };
 
 const FENCED: Option<i32> = Some(25);
 
-fn server_with_tables() -> MySql {
-    let server = server();
-    create_tables(&server);
-    server
-}
-
-fn restless(pipeline: &mut Pipeline) {
-    set(pipeline, "lake/commit", json!({ "interval": "200ms", "file_size": "256KiB" }));
-}
-
 fn wait_for_records(pipeline: &Pipeline, run: &mut Lakeward, more: usize) {
-    let records = view(pipeline).records().len();
+    let records = view(pipeline).record_count();
     wait_until("records", Duration::from_secs(60), || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
-        (view(pipeline).records().len() >= records + more).then_some(())
+        (view(pipeline).record_count() >= records + more).then_some(())
     });
 }
 
@@ -80,13 +70,13 @@ fn paused_at_every_failpoint(store: Store) {
     restless(&mut pipeline);
     let lister = Lister::start(pipeline.lake());
     let traffic = Traffic::start(&server, seed(), Duration::from_millis(4));
-    let names = [lakeward_lake::files::FAILPOINTS, lakeward_lake::commit::FAILPOINTS].into_iter().flatten();
     let mut tables = 0;
-    for name in names.filter(|name| !name.starts_with("lake.abort")) {
+    // Nothing is left to abort where the one before ended in order.
+    for name in failpoints().filter(|name| !name.starts_with("lake.abort")) {
         let mut first = pipeline.start_with_failpoints(&["run"], &format!("{name}=stop@1"));
         wait_until(&format!("the pause at {name}"), Duration::from_secs(60), || {
             tables += 1;
-            server.sql(&format!("CREATE TABLE shop.new_{tables} (id INT PRIMARY KEY); INSERT INTO shop.new_{tables} VALUES (1)"));
+            create_one_more(&server, tables);
             assert!(first.ended().is_none(), "{name}: {}", first.printed());
             first.is_stopped().then_some(())
         });
@@ -216,7 +206,7 @@ fn decided_uploads_that_expired_are_read_again_from_the_source() {
     burst(&server, &mut Random::new(seed() ^ 7), 20);
     pipeline.catch_up();
     assert!(
-        view(&pipeline).records().iter().any(|record| record["repairs"].is_u64()),
+        view(&pipeline).records().iter().any(|record| record["repairs"].is_object()),
         "a repair is in the log"
     );
     assert_lake_is_source(&server, &view(&pipeline));

@@ -8,7 +8,7 @@ use lakeward_test_support::s3::S3;
 use lakeward_test_support::{Lakeward, Pipeline, Place, wait_until};
 use mysql::Conn;
 use mysql::prelude::Queryable;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lake::LakeView;
 
@@ -92,6 +92,14 @@ pub(crate) fn with(mut pipeline: Pipeline, key: &str, value: impl Into<Value>) -
 pub(crate) fn set(pipeline: &mut Pipeline, key: &str, value: impl Into<Value>) {
     let place = key.split('/').fold(&mut pipeline.config, |place, name| &mut place[name]);
     *place = value.into();
+}
+
+/// Makes it commit often and in small files, so that a fault finds every step under way, and notice a
+/// dead link soon.
+pub(crate) fn restless(pipeline: &mut Pipeline) {
+    set(pipeline, "lake/commit", json!({ "interval": "200ms", "file_size": "256KiB" }));
+    set(pipeline, "source/mysql/heartbeat", "1s");
+    set(pipeline, "source/mysql/read_timeout", "3s");
 }
 
 /// The pipeline's lake as readers see it.

@@ -174,7 +174,7 @@ fn command_output(argv: &[String], limit: Period) -> Result<Secret> {
 fn login_failure(error: mysql::Error, config: &MysqlConfig) -> Error {
     let place = format!("{}:{}", config.host, config.port);
     // rustls hands its verdicts on as I/O errors of this kind.
-    if let mysql::Error::IoError(io) = &error
+    if let Some(io) = io_cause(&error)
         && io.kind() == std::io::ErrorKind::InvalidData
     {
         return tls_failure(&io.to_string(), config).at("server", place);
@@ -223,16 +223,7 @@ pub fn failure(error: mysql::Error, doing: &str) -> Error {
             }
             .at("doing", doing);
         }
-        mysql::Error::IoError(io) if io.kind() == std::io::ErrorKind::WouldBlock => {
-            (ErrorKind::SourceUnreachable, "the server said nothing within the read timeout".to_owned())
-        }
-        mysql::Error::IoError(io) => (ErrorKind::SourceUnreachable, format!("the connection failed: {io}")),
-        mysql::Error::CodecError(codec) => match codec.to_string() {
-            text if text.contains("too large") => {
-                (ErrorKind::EventTooLarge, "a packet is larger than max_event".to_owned())
-            }
-            text => (ErrorKind::SourceUnreachable, format!("the connection is out of step: {text}")),
-        },
+        mysql::Error::IoError(_) | mysql::Error::CodecError(_) => link_failure(&error),
         mysql::Error::DriverError(driver) => driver_failure(driver),
         mysql::Error::UrlError(url) => (ErrorKind::Config, format!("the server's address is wrong: {url}")),
         mysql::Error::TlsError(tls) => (ErrorKind::SourceTls, format!("TLS cannot be set up: {tls}")),
@@ -243,13 +234,38 @@ pub fn failure(error: mysql::Error, doing: &str) -> Error {
     Error::new(kind, message).at("doing", doing)
 }
 
+/// The I/O error inside, which the driver also wraps as a failure of its packet codec.
+fn io_cause(error: &mysql::Error) -> Option<&std::io::Error> {
+    match error {
+        mysql::Error::IoError(io) => Some(io),
+        mysql::Error::CodecError(codec) => std::error::Error::source(codec)?.downcast_ref(),
+        _ => None,
+    }
+}
+
+fn link_failure(error: &mysql::Error) -> (ErrorKind, String) {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    let text = error.to_string();
+    match io_cause(error) {
+        // Which of the two a read timeout gives depends on the platform.
+        Some(io) if matches!(io.kind(), WouldBlock | TimedOut) => {
+            (ErrorKind::SourceUnreachable, "the server said nothing within the read timeout".to_owned())
+        }
+        Some(io) => (ErrorKind::SourceUnreachable, format!("the connection failed: {io}")),
+        None if text.contains("larger than max_allowed_packet") => {
+            (ErrorKind::EventTooLarge, "a packet is larger than source.mysql.max_event".to_owned())
+        }
+        None => (ErrorKind::SourceUnreachable, format!("the connection is out of step: {text}")),
+    }
+}
+
 fn driver_failure(error: &DriverError) -> (ErrorKind, String) {
     let kind = match error {
         DriverError::TlsNotSupported => {
             return (ErrorKind::SourceTls, "the server offers no TLS".to_owned());
         }
         DriverError::PacketTooLarge => {
-            return (ErrorKind::EventTooLarge, "a packet is larger than max_event".to_owned());
+            return (ErrorKind::EventTooLarge, "a packet is larger than source.mysql.max_event".to_owned());
         }
         DriverError::UnknownAuthPlugin(_)
         | DriverError::OldMysqlPasswordDisabled

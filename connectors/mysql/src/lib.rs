@@ -11,6 +11,7 @@ pub mod rows;
 pub mod server;
 pub mod session;
 pub mod source;
+mod version;
 
 pub use config::{CommitTime, MysqlConfig, TlsConfig, TlsMode};
 pub use connection::{Purpose, connect};

@@ -105,7 +105,6 @@ pub fn named_rows(conn: &mut Conn, sql: &str) -> Result<(Vec<String>, Vec<TextRo
 }
 
 /// `None` where the value is not text; the text protocol gives bytes and NULL only.
-#[expect(clippy::option_option, reason = "not text, NULL and a text are three things")]
 fn text(value: mysql::Value) -> Option<Option<String>> {
     match value {
         mysql::Value::NULL => Some(None),

@@ -1,4 +1,5 @@
 //! The source against a real MySQL 9.7: starts, resumes, broken links, lost positions.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use lakeward_core::clock::SystemClock;
 use lakeward_core::stats::SourceStats;
 use lakeward_core::{
-    ByteSize, Checkpoint, ErrorKind, Feed, Position, Resume, Result, Secret, Source, TableFilter, TableId,
+    ByteSize, Checkpoint, ErrorKind, Feed, Position, Result, Resume, Secret, Source, TableFilter, TableId,
     TableSchema, TableStatus, TypeOptions,
 };
 use lakeward_mysql::{MysqlConfig, MysqlOptions, MysqlSource, OnError, Start, Until};
@@ -105,7 +106,7 @@ fn run(options: MysqlOptions, taken: &mut Taken) -> Result<()> {
 
 /// Takes from an endless source until a boundary at which `count` changes were taken.
 fn take_changes(source: &mut MysqlSource, taken: &mut Taken, count: usize) {
-    block_on(tokio::time::timeout(Duration::from_secs(60), async {
+    let take = async {
         loop {
             let item = source.next().await.unwrap().expect("an endless source");
             let boundary = matches!(item, Feed::Boundary(_));
@@ -114,8 +115,9 @@ fn take_changes(source: &mut MysqlSource, taken: &mut Taken, count: usize) {
                 break;
             }
         }
-    }))
-    .expect("the changes must come within a minute");
+    };
+    block_on(async { tokio::time::timeout(Duration::from_secs(60), take).await })
+        .expect("the changes must come within a minute");
 }
 
 const SHOP: &str = "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(20)); \
@@ -123,9 +125,12 @@ const SHOP: &str = "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KE
 
 #[test]
 fn a_run_goes_on_where_the_last_one_ended() {
-    for (gtid, metadata) in
-        [(true, RowMetadata::Full), (true, RowMetadata::Minimal), (false, RowMetadata::Full), (false, RowMetadata::Minimal)]
-    {
+    for (gtid, metadata) in [
+        (true, RowMetadata::Full),
+        (true, RowMetadata::Minimal),
+        (false, RowMetadata::Full),
+        (false, RowMetadata::Minimal),
+    ] {
         let server = server(gtid, metadata);
         server.sql(SHOP);
         server.sql("INSERT INTO shop.t VALUES (1,'a'),(2,'b'); UPDATE shop.t SET id = 3 WHERE id = 2");
@@ -154,12 +159,18 @@ fn starts_begin_where_they_say() {
     let (file, offset) = (place[0][0].clone().unwrap(), place[0][1].as_deref().unwrap().parse().unwrap());
     server.sql("INSERT INTO shop.t VALUES (2,'b'),(3,'c')");
     let by_gtid = Start::Gtid(executed.parse().unwrap());
-    for (start, count) in [(Start::Earliest, 3), (Start::Latest, 0), (by_gtid, 2), (Start::FileOffset { file, offset }, 2)] {
+    for (start, count) in
+        [(Start::Earliest, 3), (Start::Latest, 0), (by_gtid, 2), (Start::FileOffset { file, offset }, 2)]
+    {
         let mut taken = Taken::default();
         run(options(&server, start.clone(), Until::CaughtUp, Resume::default()), &mut taken).unwrap();
         assert_eq!(taken.changes.len(), count, "{start:?}");
         let Position::Binlog(position) = taken.checkpoint.unwrap().position else { panic!("position") };
-        assert_eq!(position.gtid_set.unwrap().to_string(), server.value("SELECT @@gtid_executed").replace('\n', ""), "{start:?}");
+        assert_eq!(
+            position.gtid_set.unwrap().to_string(),
+            server.value("SELECT @@gtid_executed").replace('\n', ""),
+            "{start:?}"
+        );
     }
 }
 
@@ -190,7 +201,8 @@ fn a_restarted_server_is_followed_on() {
     let mut server = server(true, RowMetadata::Full);
     server.sql(SHOP);
     server.sql("INSERT INTO shop.t VALUES (1,'a')");
-    let mut source = MysqlSource::open(options(&server, Start::Earliest, Until::Forever, Resume::default())).unwrap();
+    let mut source =
+        MysqlSource::open(options(&server, Start::Earliest, Until::Forever, Resume::default())).unwrap();
     let mut taken = Taken::default();
     take_changes(&mut source, &mut taken, 1);
     server.restart();
@@ -209,7 +221,8 @@ fn a_purged_position_is_told_before_anything_is_read() {
         server.sql("INSERT INTO shop.t VALUES (1,'a'); FLUSH BINARY LOGS; FLUSH BINARY LOGS");
         let newest = server.rows("SHOW BINARY LOG STATUS")[0][0].clone().unwrap();
         server.sql(&format!("PURGE BINARY LOGS TO '{newest}'"));
-        let error = run(options(&server, Start::Earliest, Until::CaughtUp, taken.resume()), &mut taken).unwrap_err();
+        let error =
+            run(options(&server, Start::Earliest, Until::CaughtUp, taken.resume()), &mut taken).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PositionLost, "{error}");
         assert!(error.remedy_text().is_some(), "{error}");
     }
@@ -222,7 +235,8 @@ fn another_server_is_told_from_the_one_read_before() {
         let mut taken = Taken::default();
         one.sql(SHOP);
         run(options(&one, Start::Earliest, Until::CaughtUp, Resume::default()), &mut taken).unwrap();
-        let error = run(options(&other, Start::Earliest, Until::CaughtUp, taken.resume()), &mut taken).unwrap_err();
+        let error =
+            run(options(&other, Start::Earliest, Until::CaughtUp, taken.resume()), &mut taken).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SourceLineage, "{error}");
     }
 }
@@ -249,9 +263,31 @@ fn without_column_names_a_table_altered_before_the_catalog_was_read_stops_and_ot
 }
 
 #[test]
+fn the_log_and_the_catalog_tell_the_same_structure() {
+    let server = server(true, RowMetadata::Full);
+    server.sql("CREATE DATABASE shop");
+    server.sql(
+        "CREATE TABLE shop.t (b INT UNSIGNED, a CHAR(200) CHARACTER SET utf8mb4, v VECTOR(3), s VARCHAR(9) CHARACTER SET latin1, \
+         e ENUM('x','ü') CHARACTER SET latin1, w SET('p','q'), f BINARY(7), x BLOB, y TEXT CHARACTER SET koi8r, \
+         n YEAR, u TINYINT UNSIGNED, d DECIMAL(30,4), g GEOMETRY, j JSON, m TIMESTAMP(3), h TIME(2), bits BIT(11), \
+         secret INT INVISIBLE, gen INT AS (b + 1) STORED, PRIMARY KEY (s(3), b))",
+    );
+    server.sql("INSERT INTO shop.t (b, s) VALUES (1, 'k')");
+    let mut taken = Taken::default();
+    run(options(&server, Start::Earliest, Until::CaughtUp, Resume::default()), &mut taken).unwrap();
+    let mut conn = lakeward_mysql::connect(&config(&server), lakeward_mysql::Purpose::Questions).unwrap();
+    let filter = TableFilter { include: vec!["shop.*".into()], exclude: Vec::new() };
+    let catalog = lakeward_mysql::catalog::read(&mut conn, &filter).unwrap();
+    let table = &catalog.tables[&TableId::new("shop", "t")];
+    assert_eq!(taken.schemas[0].columns, table.columns);
+    assert_eq!(taken.schemas[0].key, table.key);
+}
+
+#[test]
 fn a_source_that_is_dropped_ends_its_thread() {
     let server = server(true, RowMetadata::Full);
-    let source = MysqlSource::open(options(&server, Start::Latest, Until::Forever, Resume::default())).unwrap();
+    let source =
+        MysqlSource::open(options(&server, Start::Latest, Until::Forever, Resume::default())).unwrap();
     let start = Instant::now();
     drop(source);
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());

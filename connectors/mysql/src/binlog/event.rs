@@ -45,9 +45,6 @@ macro_rules! event_types {
             /// Its name, for counters and errors.
             pub fn name(self) -> &'static str { match self { $(EventType::$name => stringify!($name),)* } }
 
-            /// Whether it says that the server has nothing more at the moment.
-            pub fn is_heartbeat(self) -> bool { matches!(self, EventType::Heartbeat | EventType::HeartbeatV2) }
-
             /// What is done with it.
             pub fn role(self) -> Role { match self { $(EventType::$name => Role::$role,)* } }
         }
@@ -204,7 +201,12 @@ pub struct Event<'a> {
 /// Post-header length of a type in all servers since 5.1.16.
 fn usual_post_header(code: u8) -> usize {
     match EventType::of(code) {
-        Some(EventType::WriteRows | EventType::UpdateRows | EventType::DeleteRows | EventType::PartialUpdateRows) => 10,
+        Some(
+            EventType::WriteRows
+            | EventType::UpdateRows
+            | EventType::DeleteRows
+            | EventType::PartialUpdateRows,
+        ) => 10,
         _ => 8,
     }
 }
@@ -285,9 +287,8 @@ impl Format {
         // Since 5.6.1 the event ends with the checksum algorithm and, whatever that is, a checksum.
         let (body, checksum) = if has_checksum_field(&self.server_version) {
             let body = strip(header, rest)?;
-            let (algorithm, _) = body
-                .split_last()
-                .ok_or_else(|| cursor.corrupt("it has no checksum algorithm"))?;
+            let (algorithm, _) =
+                body.split_last().ok_or_else(|| cursor.corrupt("it has no checksum algorithm"))?;
             let on = match algorithm {
                 0 => false,
                 1 => true,
@@ -305,9 +306,8 @@ impl Format {
 
 /// Servers from 5.6.1 on write a checksum algorithm into the format description.
 fn has_checksum_field(server_version: &str) -> bool {
-    let mut numbers = server_version
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|number| number.parse::<u32>().unwrap_or(0));
+    let mut numbers =
+        server_version.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     (next(), next(), next()) >= (5, 6, 1)
 }
@@ -362,7 +362,8 @@ impl Rotate {
     pub fn parse(body: &[u8]) -> Result<Rotate> {
         let mut cursor = Cursor::new(body, "a rotate event");
         let offset = cursor.u64()?;
-        let file = std::str::from_utf8(cursor.rest()).map_err(|_| cursor.corrupt("its file name is not text"))?;
+        let file =
+            std::str::from_utf8(cursor.rest()).map_err(|_| cursor.corrupt("its file name is not text"))?;
         if file.is_empty() {
             return Err(cursor.corrupt("it has no file name"));
         }

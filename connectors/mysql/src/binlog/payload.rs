@@ -39,7 +39,7 @@ impl<'a> Payload<'a> {
     }
 
     /// The next inner event; `None` after the last.
-    pub fn next(&mut self) -> Result<Option<Event<'_>>> {
+    pub fn next_event(&mut self) -> Result<Option<Event<'_>>> {
         if self.left == 0 {
             return match self.input.fill_buf().map_err(damaged)? {
                 [] => Ok(None),
@@ -89,7 +89,8 @@ impl<'a> Fields<'a> {
             if field == 0 {
                 break;
             }
-            let value = Cursor::new(cursor.length_encoded_bytes()?, "a transaction payload event").length_encoded()?;
+            let value = Cursor::new(cursor.length_encoded_bytes()?, "a transaction payload event")
+                .length_encoded()?;
             match field {
                 1 => size = Some(value),
                 2 => compression = Some(value),
@@ -136,8 +137,11 @@ fn damaged(error: std::io::Error) -> Error {
 
 /// The error for an event above the limit.
 pub(crate) fn too_large(size: u64, limit: u64) -> Error {
-    Error::new(ErrorKind::EventTooLarge, format!("an event of {size} bytes, above the limit of {limit} bytes"))
-        .remedy("raise source.mysql.max_event if the machine has three times that memory to spare")
+    Error::new(
+        ErrorKind::EventTooLarge,
+        format!("an event of {size} bytes, above the limit of {limit} bytes"),
+    )
+    .remedy("raise source.mysql.max_event if the machine has three times that memory to spare")
 }
 
 #[cfg(test)]
@@ -148,7 +152,7 @@ mod tests {
     fn sizes(body: &[u8]) -> Result<Vec<usize>> {
         let mut payload = Payload::open(body, 1 << 20)?;
         let mut sizes = Vec::new();
-        while let Some(event) = payload.next()? {
+        while let Some(event) = payload.next_event()? {
             sizes.push(event.body.len());
         }
         Ok(sizes)
@@ -157,7 +161,8 @@ mod tests {
     #[test]
     fn inner_events_come_out_whole() {
         let events: Vec<u8> =
-            [sample::event(2, &[1; 100]), sample::event(30, &[2; 70_000]), sample::event(16, &[3; 8])].concat();
+            [sample::event(2, &[1; 100]), sample::event(30, &[2; 70_000]), sample::event(16, &[3; 8])]
+                .concat();
         for compression in [0, 255] {
             let body = sample::payload(&events, compression, events.len() as u64);
             assert_eq!(sizes(&body).unwrap(), [100, 70_000, 8]);

@@ -192,8 +192,9 @@ const MAGIC: [u8; 4] = [0xfe, b'b', b'i', b'n'];
 impl FileStream<BufReader<File>> {
     /// Opens a file.
     pub fn open(path: &Path, max_event: u64) -> Result<Self> {
-        let file = File::open(path)
-            .map_err(|error| Error::new(ErrorKind::Io, format!("cannot open {}", path.display())).caused_by(error))?;
+        let file = File::open(path).map_err(|error| {
+            Error::new(ErrorKind::Io, format!("cannot open {}", path.display())).caused_by(error)
+        })?;
         Self::new(BufReader::new(file), max_event)
     }
 }

@@ -161,7 +161,9 @@ impl TableMap {
         }
         match names.len() == self.described.len() {
             true => Ok(names),
-            false => Err(value.corrupt(format!("{} names for {} columns", names.len(), self.described.len()))),
+            false => {
+                Err(value.corrupt(format!("{} names for {} columns", names.len(), self.described.len())))
+            }
         }
     }
 
@@ -210,7 +212,8 @@ impl TableMap {
             .iter()
             .zip(names)
             .map(|(column, name)| {
-                let ty = column.column_type().map_err(|error| error.of_table(&self.table).at("column", name))?;
+                let ty =
+                    column.column_type().map_err(|error| error.of_table(&self.table).at("column", name))?;
                 Ok(Column { name: name.clone(), ty, nullable: column.nullable })
             })
             .collect::<Result<_>>()?;
@@ -231,7 +234,10 @@ impl TableMap {
         for (column, known) in self.described.iter().zip(&schema.columns) {
             let ty = column.column_type()?;
             if !column.agrees(&ty, &known.ty) {
-                return Err(changed(format!("column {} is {ty:?} in the log and {:?} before", known.name, known.ty)));
+                return Err(changed(format!(
+                    "column {} is {ty:?} in the log and {:?} before",
+                    known.name, known.ty
+                )));
             }
             if column.nullable != known.nullable {
                 return Err(changed(format!("column {} changed whether it may be NULL", known.name)));
@@ -335,9 +341,16 @@ fn optional_fields<'a>(mut cursor: Cursor<'a>) -> Result<Vec<(u8, Cursor<'a>)>> 
     Ok(fields)
 }
 
-/// Types with a collation; binary ones have that of binary strings.
+/// Types with a collation; binary ones have that of binary strings, and VECTOR is one of them (seen
+/// in logs of 9.0.1 and 9.7.4).
 fn is_character(ty: WireType) -> bool {
-    matches!(ty, WireType::String { .. } | WireType::VarString { .. } | WireType::Blob { .. })
+    matches!(
+        ty,
+        WireType::String { .. }
+            | WireType::VarString { .. }
+            | WireType::Blob { .. }
+            | WireType::Vector { .. }
+    )
 }
 
 fn is_labelled(ty: WireType) -> bool {

@@ -149,9 +149,10 @@ impl Assembler {
                     return Err(corrupt(format!("a transaction is cut off by a {} event", ty.name())));
                 }
                 match ty {
-                    T::Rotate => {
-                        Ok(Step::Rotate { to: Rotate::parse(event.body)?, artificial: header.is_artificial() })
-                    }
+                    T::Rotate => Ok(Step::Rotate {
+                        to: Rotate::parse(event.body)?,
+                        artificial: header.is_artificial(),
+                    }),
                     _ => Ok(Step::Nothing),
                 }
             }
@@ -238,7 +239,9 @@ impl Assembler {
         let open = self.state == State::Open;
         let misplaced = || Err(corrupt(format!("`{}` is out of place", query.sql)));
         match statement {
-            Statement::Transaction(Control::Begin) | Statement::Xa(Xa { verb: XaVerb::Start, .. }) if open => {
+            Statement::Transaction(Control::Begin) | Statement::Xa(Xa { verb: XaVerb::Start, .. })
+                if open =>
+            {
                 Err(corrupt("a transaction begins inside another"))
             }
             Statement::Transaction(Control::Begin) => Ok(self.opened(Step::Nothing)),
@@ -326,11 +329,16 @@ fn refused(event: &Event<'_>) -> Error {
             let text = event.body.get(3..).map(|text| String::from_utf8_lossy(text).into_owned());
             Error::new(
                 ErrorKind::UnsupportedEvent,
-                format!("the server reports that changes are missing from its log: {}", text.unwrap_or_default()),
+                format!(
+                    "the server reports that changes are missing from its log: {}",
+                    text.unwrap_or_default()
+                ),
             )
             .remedy("read the tables anew: begin a new pipeline after this position")
         }
-        Some(ty) => Error::new(ErrorKind::UnsupportedEvent, format!("an event of type {} ({code})", ty.name())),
+        Some(ty) => {
+            Error::new(ErrorKind::UnsupportedEvent, format!("an event of type {} ({code})", ty.name()))
+        }
         None => Error::new(ErrorKind::UnsupportedEvent, format!("an event of the unknown type {code}")),
     }
 }

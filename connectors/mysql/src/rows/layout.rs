@@ -37,7 +37,8 @@ impl RowLayout {
     /// # Errors
     /// `TableChanged` if count or types differ, `UnreadableValue` for an unknown collation.
     pub fn new(wire: &[WireColumn], schema: Arc<TableSchema>) -> Result<Self> {
-        if wire.len() != schema.columns.len() {
+        // Without a column an image has no bytes, and no end.
+        if wire.len() != schema.columns.len() || wire.is_empty() {
             return Err(changed(&schema, wire.len()));
         }
         let columns = wire.iter().zip(&schema.columns).map(|(sent, column)| {

@@ -21,16 +21,16 @@ use std::time::Duration;
 
 use lakeward_core::stats::SourceStats;
 use lakeward_core::{
-    BinlogPosition, ChangeBatch, Checkpoint, Clock, Error, ErrorKind, Feed, GtidSet, MarkReason, OriginRun,
-    Origin, Position, Result, TableFilter, TableId, TableMark, TableSchema, TypeOptions, failpoint,
+    BinlogPosition, ChangeBatch, Checkpoint, Clock, Error, ErrorKind, Feed, GtidSet, MarkReason, Origin,
+    OriginRun, Position, Result, TableFilter, TableId, TableMark, TableSchema, TypeOptions, failpoint,
 };
 use uuid::Uuid;
 
+use super::OnError;
 use super::queue::{Closed, Sender};
+use super::statement::{self, Effect};
 use super::tables::Tables;
 use super::truth::CatalogTruth;
-use super::statement::{self, Effect};
-use super::OnError;
 use crate::binlog::event::{Event, Rotate};
 use crate::binlog::payload::Payload;
 use crate::binlog::query::Query;
@@ -263,8 +263,9 @@ impl Decoder {
 
     fn payload(&mut self, body: &[u8]) -> Outcome {
         self.event_offset = self.place.offset;
-        let mut payload = Payload::open(body, self.settings.max_event).map_err(|error| self.located(error))?;
-        while let Some(event) = payload.next().map_err(|error| self.located(error))? {
+        let mut payload =
+            Payload::open(body, self.settings.max_event).map_err(|error| self.located(error))?;
+        while let Some(event) = payload.next_event().map_err(|error| self.located(error))? {
             let step = self.assembler.accept_inner(event).map_err(|error| self.located(error))?;
             self.step(step)?;
         }
@@ -284,7 +285,9 @@ impl Decoder {
             }
             Step::PreviousGtids(set) => {
                 // Only where we read a file for its GTIDs: elsewhere ours hold more.
-                if self.pass_until.is_some() && let Some(gtids) = &mut self.gtids {
+                if self.pass_until.is_some()
+                    && let Some(gtids) = &mut self.gtids
+                {
                     gtids.union(&set);
                 }
                 self.pass_to_start();
@@ -303,7 +306,9 @@ impl Decoder {
                 self.ended()
             }
             Step::Ended => self.ended(),
-            Step::Payload(_) => Err(Error::new(ErrorKind::CorruptEvent, "nested compressed transactions").into()),
+            Step::Payload(_) => {
+                Err(Error::new(ErrorKind::CorruptEvent, "nested compressed transactions").into())
+            }
         }
     }
 
@@ -351,7 +356,10 @@ impl Decoder {
             if let Some(until) = self.pass_until.filter(|until| self.place.offset > *until) {
                 return Err(Error::new(
                     ErrorKind::Config,
-                    format!("start offset {until} lies inside a transaction, which ends at {}", self.place.offset),
+                    format!(
+                        "start offset {until} lies inside a transaction, which ends at {}",
+                        self.place.offset
+                    ),
                 )
                 .remedy("start at the end of a transaction, as SHOW BINLOG EVENTS shows it")
                 .into());
@@ -455,7 +463,9 @@ impl Decoder {
             true => Some(self.tables.find_or_add(&name)),
             false => None,
         };
-        if let Some(table) = table.filter(|table| self.tables.get(*table).is_ok_and(|table| table.is_active())) {
+        if let Some(table) =
+            table.filter(|table| self.tables.get(*table).is_ok_and(|table| table.is_active()))
+        {
             self.flush_table(table)?;
             let bound = self.bind(table, event);
             self.settle(table, bound)?;
@@ -558,7 +568,9 @@ impl Decoder {
     /// Rows of a transaction that is read again must be those of the same transaction.
     fn follow_replay(&mut self) -> Outcome {
         match &self.replay {
-            Some(replay) if self.transaction_name() != replay.name => Err(lost_transaction(&replay.name).into()),
+            Some(replay) if self.transaction_name() != replay.name => {
+                Err(lost_transaction(&replay.name).into())
+            }
             _ => Ok(()),
         }
     }
@@ -636,7 +648,8 @@ impl Decoder {
                 }
                 Effect::VoidDatabase(database) => {
                     let of_it = |table: &&super::tables::Table| *table.id.database == *database;
-                    let tables: Vec<TableId> = self.tables.iter().filter(of_it).map(|t| t.id.clone()).collect();
+                    let tables: Vec<TableId> =
+                        self.tables.iter().filter(of_it).map(|t| t.id.clone()).collect();
                     for table in tables {
                         self.void(&table)?;
                     }
@@ -684,7 +697,8 @@ impl Decoder {
         let Some(schema) = table.schema.clone().filter(|_| table.is_active()) else { return Ok(()) };
         self.follow_replay()?;
         self.flush_table(at)?;
-        let mark = TableMark { schema, seq: self.next_seq, origin: self.origin(), reason: MarkReason::Truncate };
+        let mark =
+            TableMark { schema, seq: self.next_seq, origin: self.origin(), reason: MarkReason::Truncate };
         self.announce(at)?;
         self.next_seq += 1;
         self.rows_since_boundary += 1;
@@ -744,11 +758,13 @@ fn known_structure(map: &TableMap, schema: &TableSchema) -> Result<()> {
     let remedy = "this version does not follow structure changes: begin a new pipeline for the table";
     map.check(schema).map_err(|error| error.remedy(remedy))?;
     match map.structure()? {
-        Some(now) if !same_columns(&now.columns, &schema.columns) || now.key != schema.key => Err(Error::new(
-            ErrorKind::TableChanged,
-            format!("the names, types or key of the columns are not those of version {}", schema.version),
-        )
-        .remedy(remedy)),
+        Some(now) if !same_columns(&now.columns, &schema.columns) || now.key != schema.key => {
+            Err(Error::new(
+                ErrorKind::TableChanged,
+                format!("the names, types or key of the columns are not those of version {}", schema.version),
+            )
+            .remedy(remedy))
+        }
         _ => Ok(()),
     }
 }
@@ -792,9 +808,13 @@ fn from_seq(batch: ChangeBatch, seq: i64) -> Option<ChangeBatch> {
 /// Whether a place is at or after another in the order of one server's files; `false` where their
 /// names do not tell (`binlog.999999` comes before `binlog.1000000`).
 pub(super) fn is_at_or_after(place: &Place, other: &BinlogPosition) -> bool {
-    let split = |file: &str| file.rsplit_once('.').and_then(|(base, n)| Some((base.to_owned(), n.parse::<u64>().ok()?)));
+    let split = |file: &str| {
+        file.rsplit_once('.').and_then(|(base, n)| Some((base.to_owned(), n.parse::<u64>().ok()?)))
+    };
     match (split(&place.file), split(&other.file)) {
-        (Some((base, n)), Some((other_base, m))) => base == other_base && (n, place.offset) >= (m, other.offset),
+        (Some((base, n)), Some((other_base, m))) => {
+            base == other_base && (n, place.offset) >= (m, other.offset)
+        }
         _ => false,
     }
 }

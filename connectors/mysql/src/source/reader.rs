@@ -52,7 +52,9 @@ impl Reader {
             None => free_server_id(&mut conn, &facts, options.seed)?,
         };
         drop(conn);
-        let MysqlOptions { config, tables, types, before_images, memory, clock, seed, stats, on_error, .. } = options;
+        let MysqlOptions {
+            config, tables, types, before_images, memory, clock, seed, stats, on_error, ..
+        } = options;
         let mut random = seed;
         let replica = Replica {
             server_id,

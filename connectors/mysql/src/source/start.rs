@@ -45,7 +45,9 @@ fn with_or_without_gtids(facts: &ServerFacts, position: BinlogPosition) -> Resul
             "gtid_mode is ON now, and the pipeline's position has no GTIDs",
         )
         .at("position", &position)
-        .remedy("SET GLOBAL gtid_mode = ON_PERMISSIVE, let the pipeline catch up, then begin it anew with GTIDs")),
+        .remedy(
+            "SET GLOBAL gtid_mode = ON_PERMISSIVE, let the pipeline catch up, then begin it anew with GTIDs",
+        )),
         (GtidMode::On, Some(_)) => Ok(position),
         (GtidMode::Off | GtidMode::Mixed, _) => Ok(BinlogPosition { gtid_set: None, ..position }),
     }
@@ -59,7 +61,11 @@ pub(super) fn refuse_lost(conn: &mut Conn, facts: &ServerFacts, position: &Binlo
     }
 }
 
-fn first_position(conn: &mut Conn, facts: &ServerFacts, start: &Start) -> Result<(BinlogPosition, Option<u64>)> {
+fn first_position(
+    conn: &mut Conn,
+    facts: &ServerFacts,
+    start: &Start,
+) -> Result<(BinlogPosition, Option<u64>)> {
     let with_gtids = facts.gtid_mode == GtidMode::On;
     let at = |file: String, offset: u64, set: GtidSet| BinlogPosition {
         server_uuid: facts.uuid,
@@ -81,14 +87,16 @@ fn first_position(conn: &mut Conn, facts: &ServerFacts, start: &Start) -> Result
             let (end, _) = current_end(conn, &facts.version)?;
             Ok((at(end.file, FIRST_OFFSET, set.clone()), None))
         }
-        Start::Gtid(_) => Err(Error::new(
-            ErrorKind::Config,
-            "start names a GTID set, but the server's gtid_mode is not ON",
-        )
-        .remedy("start: earliest, latest or file:offset")),
+        Start::Gtid(_) => {
+            Err(Error::new(ErrorKind::Config, "start names a GTID set, but the server's gtid_mode is not ON")
+                .remedy("start: earliest, latest or file:offset"))
+        }
         Start::FileOffset { file, offset } => {
             if *offset < FIRST_OFFSET {
-                return Err(Error::new(ErrorKind::Config, format!("start offset {offset} lies before the first event, at 4")));
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!("start offset {offset} lies before the first event, at 4"),
+                ));
             }
             let position = at(file.clone(), *offset, GtidSet::new());
             facts.refuse_lost_file(&position, &binary_logs(conn)?)?;

@@ -60,8 +60,15 @@ pub(super) fn effects(
         Statement::DropDatabase(database) => vec![Effect::VoidDatabase(database.clone())],
         Statement::Rows { verb, .. } => meant()
             .map(|table| {
-                let message = format!("a session with binlog_format=STATEMENT may have changed its rows ({verb})");
-                stop(table, ErrorKind::UnloggedChange, message, "SET GLOBAL binlog_format = ROW; then begin a new pipeline for the table", true)
+                let message =
+                    format!("a session with binlog_format=STATEMENT may have changed its rows ({verb})");
+                stop(
+                    table,
+                    ErrorKind::UnloggedChange,
+                    message,
+                    "SET GLOBAL binlog_format = ROW; then begin a new pipeline for the table",
+                    true,
+                )
             })
             .collect(),
         Statement::Unparsed { reason, .. } => meant()
@@ -117,7 +124,9 @@ pub(super) fn touched(statement: &Statement, filter: &TableFilter, candidates: &
         Statement::Unparsed { .. } | Statement::DropDatabase(_) => {
             candidates.iter().filter(|table| statement.may_touch(table)).cloned().collect()
         }
-        Statement::Transaction(_) | Statement::Xa(_) | Statement::Harmless(_) | Statement::Rows { .. } => Vec::new(),
+        Statement::Transaction(_) | Statement::Xa(_) | Statement::Harmless(_) | Statement::Rows { .. } => {
+            Vec::new()
+        }
     }
 }
 

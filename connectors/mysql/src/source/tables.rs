@@ -121,7 +121,8 @@ impl Tables {
 
     /// Stops a table. Rows gathered for it before stay: they have their numbers.
     pub(super) fn stop(&mut self, at: usize, error: &Error, position: Position) -> Result<()> {
-        let places: String = error.context().iter().map(|(what, place)| format!(" ({what} {place})")).collect();
+        let places: String =
+            error.context().iter().map(|(what, place)| format!(" ({what} {place})")).collect();
         self.get_mut(at)?.status = TableStatus::Stopped {
             kind: error.kind().name().to_owned(),
             message: format!("{}{places}", error.message()),

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lakeward_core::{BinlogPosition, Error, ErrorKind, Result, TableFilter, TableId, TypeOptions};
+use lakeward_core::{BinlogPosition, Error, ErrorKind, GtidSet, Result, TableFilter, TableId, TypeOptions};
 
 use super::decoder::is_at_or_after;
 use super::start::FIRST_OFFSET;
@@ -93,9 +93,10 @@ impl CatalogTruth {
             Some(in_log) if self.types.tinyint1_as_boolean => {
                 let mut conn = connect(&self.config, Purpose::Questions)?;
                 let catalog = catalog::read(&mut conn, &self.filter)?;
-                let found = catalog.tables.get(table).filter(|found| {
-                    same_columns(&found.columns, &in_log.columns) && found.key == in_log.key
-                });
+                let found = catalog
+                    .tables
+                    .get(table)
+                    .filter(|found| same_columns(&found.columns, &in_log.columns) && found.key == in_log.key);
                 Ok(found.map(|found| Structure { columns: found.columns.clone(), key: found.key.clone() }))
             }
             Some(_) => Ok(None),
@@ -124,17 +125,17 @@ impl CatalogTruth {
                 )));
             }
         }
-        let refused = reading.catalog.refused.iter().find(|error| {
-            matches!(error.scope(), lakeward_core::Scope::Table(refused) if refused == table)
-        });
+        let refused =
+            reading.catalog.refused.iter().find(
+                |error| matches!(error.scope(), lakeward_core::Scope::Table(refused) if refused == table),
+            );
         if let Some(error) = refused {
             return Err(unknown(format!("the catalog's description is not understood: {}", error.message())));
         }
-        let found = reading
-            .catalog
-            .tables
-            .get(table)
-            .ok_or_else(|| unknown("the log has rows of it, and the catalog does not know it".to_owned()))?;
+        let found =
+            reading.catalog.tables.get(table).ok_or_else(|| {
+                unknown("the log has rows of it, and the catalog does not know it".to_owned())
+            })?;
         Ok(Structure { columns: found.columns.clone(), key: found.key.clone() })
     }
 
@@ -142,9 +143,14 @@ impl CatalogTruth {
         let mut conn = connect(&self.config, Purpose::Questions)?;
         let facts = ServerFacts::read(&mut conn)?;
         let catalog = catalog::read(&mut conn, &self.filter)?;
-        let (end, _) = current_end(&mut conn, &facts.version)?;
+        let (end, executed) = current_end(&mut conn, &facts.version)?;
         drop(conn);
-        let end = BinlogPosition { server_uuid: facts.uuid, file: end.file, offset: end.offset, gtid_set: None };
+        let end = BinlogPosition {
+            server_uuid: facts.uuid,
+            file: end.file,
+            offset: end.offset,
+            gtid_set: from.gtid_set.as_ref().map(|_| executed),
+        };
         tracing::info!(
             full_metadata = self.full_metadata,
             "reading the log from {}:{} to {}:{} for statements that change tables",
@@ -167,8 +173,15 @@ impl CatalogTruth {
         lower_case_names: bool,
     ) -> Result<Touches> {
         let mut place = Place { file: from.file.as_str().into(), offset: from.offset };
+        let mut passed = from.gtid_set.clone().unwrap_or_default();
+        // The server leaves out transactions that we have, so that with GTIDs the last event may lie
+        // before the end; the sets decide then.
+        let at_end = |place: &Place, passed: &GtidSet| {
+            end.gtid_set.as_ref().is_some_and(|executed| executed.is_subset_of(passed))
+                || is_at_or_after(place, end)
+        };
         let mut touches = BTreeMap::new();
-        if from.server_uuid == end.server_uuid && is_at_or_after(&place, end) {
+        if from.server_uuid == end.server_uuid && at_end(&place, &passed) {
             return Ok(touches);
         }
         let request = match (&from.gtid_set, u32::try_from(from.offset)) {
@@ -181,21 +194,25 @@ impl CatalogTruth {
         let mut assembler = Assembler::new(false, lower_case_names);
         while let Some(event) = stream.next()? {
             place.pass(&event.header);
+            let was_between = assembler.is_between();
             match assembler.accept(event)? {
                 Step::Rotate { to, .. } => place = Place { file: to.file.into(), offset: to.offset },
                 Step::Payload(body) => {
                     let mut payload = Payload::open(body, self.config.max_event.0)?;
-                    while let Some(event) = payload.next()? {
+                    while let Some(event) = payload.next_event()? {
                         self.note(&mut assembler, event, &place, candidates, &mut touches)?;
                     }
                     assembler.payload_ended()?;
                 }
                 step => self.note_step(step, &place, candidates, &mut touches),
             }
-            // A heartbeat says that there is nothing more: the rest was left out, as we have it.
-            let idle = event.header.event_type().is_some_and(crate::binlog::event::EventType::is_heartbeat);
-            if assembler.is_between() && (idle || is_at_or_after(&place, end)) {
-                break;
+            if assembler.is_between() {
+                if let Some(gtid) = assembler.transaction().gtid.as_ref().filter(|_| !was_between) {
+                    passed.insert(gtid);
+                }
+                if at_end(&place, &passed) {
+                    break;
+                }
             }
         }
         Ok(touches)
