@@ -1,5 +1,7 @@
 //! The command line as a user meets it, where no server is needed: bad input, exit codes, secrets.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot set up fails the test")]
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};

@@ -152,13 +152,8 @@ fn text(status: &Status) -> String {
 }
 
 fn lake_lines(lake: &LakeStatus) -> String {
-    let LakeStatus { record, epoch, files_not_known_visible, checkpoint, .. } = lake;
+    let LakeStatus { record, epoch, checkpoint, .. } = lake;
     let mut text = format!("lake      record {record}, epoch {epoch}\n");
-    if *files_not_known_visible > 0 {
-        text.push_str(&format!(
-            "          {files_not_known_visible} files of the last records may not be visible yet\n"
-        ));
-    }
     match checkpoint {
         None => text.push_str("position  none: nothing is committed yet\n"),
         Some(checkpoint) => text.push_str(&format!(

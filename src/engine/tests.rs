@@ -133,8 +133,7 @@ impl MemorySource {
             feeds.push(Feed::Boundary(checkpoint(self.transaction, self.seq, world.stop_tables)));
             feeds.push(Feed::Schema(schema()));
         }
-        loop {
-            let Some(rows) = world.log.get(self.transaction).copied() else { break };
+        while let Some(rows) = world.log.get(self.transaction).copied() {
             let end = self.seq + i64::try_from(rows).unwrap();
             while self.seq < end {
                 let left = u64::try_from(end - self.seq).unwrap();
