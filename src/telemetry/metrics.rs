@@ -42,8 +42,8 @@ lines! {
         |t| one(t.source.transactions.get() as f64);
     "lakeward_source_rows_total", COUNTER, "Change events, by table and op (c, u, d, t)",
         |t| by(t.source.rows.get(), |(table, op)| vec![("table", table.to_string()), ("op", op.to_string())]);
-    "lakeward_source_rows_of_stopped_total", COUNTER, "Row events of stopped tables, not taken, by table",
-        |t| by(t.source.rows_of_stopped.get(), |table| vec![("table", table.to_string())]);
+    "lakeward_source_events_of_stopped_total", COUNTER, "Row events of stopped tables, not taken, by table",
+        |t| by(t.source.events_of_stopped.get(), |table| vec![("table", table.to_string())]);
     "lakeward_source_passed_over_total", COUNTER, "Events that change no rows, by kind",
         |t| by(t.source.passed_over.get(), |event| vec![("event", event.to_string())]);
     "lakeward_source_ddl_total", COUNTER, "DDL statements, by what became of them",

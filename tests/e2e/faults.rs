@@ -218,7 +218,7 @@ fn the_log_is_purged_while_the_link_is_down() {
 fn a_flipped_bit_never_passes() {
     let server = server_with_tables();
     let mut random = Random::new(seed());
-    burst(&server, &mut random, 900);
+    burst(&server, &mut random, 3000);
     let wire = TcpProxy::start(server.port());
     let mut codes = Vec::new();
     for _ in 0..15 {

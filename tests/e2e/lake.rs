@@ -156,6 +156,13 @@ impl LakeView {
         files_below(&self.root).into_iter().map(|path| (path.clone(), size(&path))).collect()
     }
 
+    /// Whether every file that the log names is visible. Files that were repaired never are again.
+    pub(crate) fn is_shown(&self) -> bool {
+        let records = self.records();
+        let files = records.iter().flat_map(|record| record["files"].as_array().into_iter().flatten());
+        files.into_iter().all(|file| self.root.join(text(&file["key"])).exists())
+    }
+
     /// Visible data files by table: those that the log names and no repair replaces.
     pub(crate) fn files(&self) -> BTreeMap<Name, Vec<PathBuf>> {
         let records = self.records();

@@ -153,14 +153,15 @@ pub(crate) fn wait_for_checkpoint(pipeline: &Pipeline, run: &mut Lakeward) {
     });
 }
 
-/// Waits until the running pipeline has committed everything that the server holds now.
+/// Waits until the running pipeline has committed and shown everything that the server holds now.
 pub(crate) fn wait_until_complete(pipeline: &Pipeline, server: &MySql, run: &mut Lakeward) {
     let executed = server.value("SELECT REPLACE(@@gtid_executed, '\n', '')");
     wait_until("the lake to hold all", Duration::from_secs(60), || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
         let checkpoint = view(pipeline).checkpoint()?;
         let ours = checkpoint["position"]["binlog"]["gtid_set"].as_str()?.to_owned();
-        (server.value(&format!("SELECT GTID_SUBSET('{executed}', '{ours}')")) == "1").then_some(())
+        let decided = server.value(&format!("SELECT GTID_SUBSET('{executed}', '{ours}')")) == "1";
+        (decided && view(pipeline).is_shown()).then_some(())
     });
 }
 

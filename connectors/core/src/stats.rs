@@ -82,8 +82,8 @@ pub struct SourceStats {
     pub transactions: Counter,
     /// Change events by table and op letter.
     pub rows: CounterBy<(TableId, &'static str)>,
-    /// Row changes of stopped tables, not taken, by table.
-    pub rows_of_stopped: CounterBy<TableId>,
+    /// Row events of stopped tables, not taken, by table.
+    pub events_of_stopped: CounterBy<TableId>,
     /// Benign events passed over, by event name.
     pub passed_over: CounterBy<&'static str>,
     /// DDL statements, by what became of them (`followed`, `ignored`, `stopped`).

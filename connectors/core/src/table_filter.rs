@@ -31,15 +31,26 @@ impl TableFilter {
         self.include.iter().chain(&self.exclude).find(|pattern| split(pattern).is_none()).map(String::as_str)
     }
 
+    /// Databases that are included by name, whatever their tables.
+    pub fn databases(&self) -> impl Iterator<Item = &str> {
+        let databases =
+            self.include.iter().filter_map(|pattern| split(pattern)).map(|(database, _)| database);
+        databases.filter(|database| database.is_literal()).map(|database| database.text)
+    }
+
     /// Included names without a wildcard: tables the user expects to exist.
     pub fn named(&self) -> impl Iterator<Item = TableId> {
         self.include.iter().filter_map(|pattern| {
             let (database, table) = split(pattern)?;
-            let literal = |part: Part<'_>| {
-                (part.quoted || !part.text.contains(['*', '?'])).then(|| part.text.to_owned())
-            };
+            let literal = |part: Part<'_>| part.is_literal().then(|| part.text.to_owned());
             Some(TableId::new(literal(database)?, literal(table)?))
         })
+    }
+}
+
+impl Part<'_> {
+    fn is_literal(self) -> bool {
+        self.quoted || !self.text.contains(['*', '?'])
     }
 }
 

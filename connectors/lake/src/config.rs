@@ -315,7 +315,9 @@ fn location(url: &str) -> Result<Location> {
         }
         return Ok(Location::S3 { bucket: bucket.into(), prefix: prefix.into() });
     }
-    let path = url.strip_prefix("file://").ok_or_else(|| wrong(KEY, "the url is of no known kind", FORMS))?;
+    let scheme = url.split_once("://").map_or("none", |(scheme, _)| scheme);
+    let unknown = || wrong(KEY, format!("the url is of no known kind: {scheme}"), FORMS);
+    let path = url.strip_prefix("file://").ok_or_else(unknown)?;
     if !path.starts_with('/') {
         return Err(wrong(KEY, "the folder's path is not absolute", FORMS));
     }

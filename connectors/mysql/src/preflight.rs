@@ -4,7 +4,7 @@
 //! [`settings`] is the one list of settings that capture rests on; opening a stream refuses on its
 //! errors, so `check` and `run` never disagree.
 
-use lakeward_core::{Finding, Level, Result, TableFilter, TableId};
+use lakeward_core::{Error, ErrorKind, Finding, Level, Result, TableFilter, TableId};
 use mysql::Conn;
 
 use crate::catalog::{self, Cascade, Catalog};
@@ -51,6 +51,42 @@ fn look(
     findings.push(retention(&mut conn, &facts)?);
     findings.extend(tables(&mut conn, filter, &held, Some(&facts), reserved)?);
     Ok(())
+}
+
+/// Refuses an account that may not read the binlog, and for a `new` pipeline also tables that are not
+/// there or may not be read: what `check` would have told. The first is named; `check` names all.
+///
+/// # Errors
+/// `SourceGrant`, `Config` for a table that does not exist, and those of asking the server.
+pub fn refuse(conn: &mut Conn, filter: &TableFilter, new: bool) -> Result<()> {
+    let held = Grants::read(conn)?;
+    refused(ErrorKind::SourceGrant, replication_grants(&held))?;
+    if !new {
+        return Ok(());
+    }
+    let visible: Vec<TableId> = catalog::visible_tables(conn)?.into_keys().collect();
+    if !visible.iter().any(|table| filter.captures(table)) {
+        let unreadable = filter.databases().find(|name| !held.may_select(&TableId::new(*name, "")));
+        if let Some(database) = unreadable {
+            let message = format!("{} lacks SELECT on the captured database", held.account());
+            return Err(Error::new(ErrorKind::SourceGrant, message)
+                .at("database", database)
+                .remedy(held.select_fix(database)));
+        }
+    }
+    refused(ErrorKind::Config, named_tables(filter, &visible, &held))
+}
+
+/// The first finding that is an error, as an error.
+fn refused(kind: ErrorKind, findings: Vec<Finding>) -> Result<()> {
+    let Some(finding) = findings.into_iter().find(|finding| finding.level == Level::Error) else {
+        return Ok(());
+    };
+    let error = Error::new(kind, finding.message).at("subject", finding.subject);
+    Err(match finding.fix {
+        Some(fix) => error.remedy(fix),
+        None => error,
+    })
 }
 
 /// Databases and tables that the account can see, for `init`.

@@ -207,6 +207,13 @@ impl ServerFacts {
         number("binlog_expire_logs_seconds").or_else(|| number("expire_logs_days").map(|days| days * 86_400))
     }
 
+    /// How long a binlog is surely kept, in seconds; `None` where it is not known, as on RDS and
+    /// Aurora, or kept for ever.
+    pub fn kept_seconds(&self) -> Option<u64> {
+        let told = matches!(self.hosting, Hosting::Plain | Hosting::CloudSql);
+        self.expire_seconds().filter(|seconds| told && *seconds > 0)
+    }
+
     /// Refuses settings under which changes are not logged, or not whole. The first wrong one is
     /// named; `check` names all.
     pub fn refuse_unfit(&self) -> Result<()> {
@@ -286,8 +293,10 @@ impl ServerFacts {
                 format!("binlog {} is gone; the oldest is {oldest}", at.file),
             )
             .at("position", at)
-            .remedy("begin the pipeline anew; then raise the binlogs' retention: \
-                      SET PERSIST binlog_expire_logs_seconds = 604800")),
+            .remedy(
+                "begin the pipeline anew; then raise the binlogs' retention: \
+                      SET PERSIST binlog_expire_logs_seconds = 604800",
+            )),
         }
     }
 }

@@ -125,6 +125,11 @@ fn make_folders(path: &Path) -> Result<()> {
         Ok(()) => flush_folder(parent),
         // Another process may have made it and died before the flush.
         Err(error) if error.kind() == Io::AlreadyExists && path.is_dir() => flush_folder(parent),
+        // A filesystem that takes no folders, such as /proc.
+        Err(error) if error.kind() == Io::NotFound && parent.is_dir() => {
+            let refused = io::Error::new(Io::PermissionDenied, error);
+            Err(failed("make the folder", path, refused))
+        }
         Err(error) => Err(failed("make the folder", path, error)),
     }
 }

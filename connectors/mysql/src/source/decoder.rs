@@ -86,6 +86,8 @@ pub(super) struct Settings {
     /// Bytes of rows gathered over all tables.
     pub(super) gather_bytes: usize,
     pub(super) original_commit_time: bool,
+    /// How long the server keeps its binlogs, in seconds; `None` where that is not known.
+    pub(super) kept_seconds: Option<u64>,
     /// The server stores names in lower case.
     pub(super) lower_case_names: bool,
     /// Rows that foreign keys change are logged.
@@ -410,6 +412,7 @@ impl Decoder {
         self.flush()?;
         self.last_boundary = self.settings.clock.elapsed();
         self.rows_since_boundary = 0;
+        self.settings.stats.headroom_seconds.set(self.headroom());
         let checkpoint = Checkpoint {
             position: Position::Binlog(self.position()),
             next_seq: self.next_seq,
@@ -417,6 +420,17 @@ impl Decoder {
             tables: self.tables.states(),
         };
         Ok(self.out.send(Ok(Feed::Boundary(checkpoint)), 0)?)
+    }
+
+    /// Seconds until the server may purge what was not read yet; -1 where that is not known.
+    fn headroom(&self) -> i64 {
+        let kept = self.settings.kept_seconds.and_then(|seconds| i64::try_from(seconds).ok());
+        let behind =
+            self.commit_us.map(|commit| (self.settings.clock.unix_micros() - commit).max(0) / 1_000_000);
+        match (kept, behind) {
+            (Some(kept), Some(behind)) => (kept - behind).max(0),
+            _ => -1,
+        }
     }
 
     /// The stream broke: back to the end of the last whole transaction.
@@ -538,7 +552,7 @@ impl Decoder {
         self.follow_replay()?;
         let table = self.tables.get_mut(at)?;
         if !table.is_active() {
-            self.settings.stats.rows_of_stopped.add(&table.id, 1);
+            self.settings.stats.events_of_stopped.add(&table.id, 1);
             return Ok(());
         }
         if self.assembler.transaction().xa {

@@ -19,6 +19,7 @@ use crate::binlog::stream::{EventStream, From, Replica, ServerStream};
 use crate::catalog::{self, Cascade};
 use crate::config::{CommitTime, MysqlConfig};
 use crate::connection::{Purpose, connect};
+use crate::preflight;
 use crate::server::{ServerFacts, free_server_id};
 
 const PAUSE_MIN: Duration = Duration::from_millis(250);
@@ -30,15 +31,20 @@ pub(super) struct Reader {
     config: MysqlConfig,
     replica: Replica,
     random: u64,
+    /// Whether the place where a new pipeline begins is told before anything is read.
+    tells_start: bool,
 }
 
 impl Reader {
     /// Connects, checks, and settles where to begin and to end.
     pub(super) fn open(options: MysqlOptions, out: Sender<Result<Feed>>) -> Result<Reader> {
         let mut conn = connect(&options.config, Purpose::Questions)?;
+        let is_new = options.resume.checkpoint.is_none();
+        preflight::refuse(&mut conn, &options.tables, is_new)?;
         let facts = ServerFacts::read(&mut conn)?;
         facts.refuse_unfit()?;
         let begin = start::begin(&mut conn, &facts, &options)?;
+        let tells_start = is_new && begin.pass_until.is_none();
         if begin.pass_until.is_none() {
             start::refuse_lost(&mut conn, &facts, &begin.position)?;
         }
@@ -70,6 +76,7 @@ impl Reader {
             max_event: config.max_event.0,
             gather_bytes: usize::try_from(memory.0 / 8).unwrap_or(usize::MAX),
             original_commit_time: config.commit_time == CommitTime::Original,
+            kept_seconds: facts.kept_seconds(),
             lower_case_names: facts.names_ignore_case(),
             logs_cascades: facts.logs_cascades(),
             clock,
@@ -82,7 +89,7 @@ impl Reader {
                 OnError::StopPipeline => return Err(error),
             }
         }
-        Ok(Reader { decoder, config, replica, random })
+        Ok(Reader { decoder, config, replica, random, tells_start })
     }
 
     /// Reads to the end; the body of the thread.
@@ -100,8 +107,11 @@ impl Reader {
 
     fn read(&mut self) -> Outcome {
         let mut pause = PAUSE_MIN;
-        if self.decoder.has_reached_until() {
+        let is_done = self.decoder.has_reached_until();
+        if is_done || self.tells_start {
             self.decoder.boundary()?;
+        }
+        if is_done {
             return Err(Halt::Done);
         }
         loop {

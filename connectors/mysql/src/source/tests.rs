@@ -64,6 +64,7 @@ fn run_of(include: &[&str], begin: Begin, gather_bytes: usize, on_error: OnError
     let (sender, feed) = queue(usize::MAX);
     let stats = Arc::new(SourceStats::default());
     let settings = Settings {
+        kept_seconds: None,
         filter: TableFilter {
             include: include.iter().map(|s| (*s).to_owned()).collect(),
             exclude: vec!["shop.other".into()],
