@@ -2,8 +2,9 @@
 //!
 //! A file is a multipart upload: no listing and no reader sees it until it is completed, and
 //! completing shows it whole. Its metadata `lakeward-id` proves, once it is visible, which upload it
-//! came from. `CompleteMultipartUpload` may be repeated: where the upload is gone, the object must be
-//! there with our id and size (ETags say nothing: KMS changes them). An upload that is gone without an
+//! came from. `CompleteMultipartUpload` may be repeated: whether it succeeds or the upload is gone, the
+//! object must be there with our id and size (ETags say nothing: KMS changes them; and versitygw 1.8
+//! answers 200 for an upload that is gone where any object has its key). An upload that is gone without an
 //! object is looked for several times before it is called lost.
 //!
 //! A record is put with `If-None-Match: *`. 412 is the definite "something is there"; 409, 5xx,
@@ -262,11 +263,18 @@ impl Store for S3 {
                 Ok(())
             })
             .await?;
+        let bytes = parts.iter().map(|part| part.bytes).sum();
         match shown {
-            Ok(()) => Ok(Shown::Visible),
-            Err(refused) if refused.code == "NoSuchUpload" => {
-                self.look(upload, parts.iter().map(|part| part.bytes).sum()).await
-            }
+            Ok(()) => match self.look(upload, bytes).await? {
+                Shown::Visible => Ok(Shown::Visible),
+                Shown::Lost => Err(Error::new(
+                    ErrorKind::LakeUnsuited,
+                    "the store says that an upload is complete, but does not have the object",
+                )
+                .at("bucket", &self.bucket)
+                .at("key", self.full_key(&upload.key))),
+            },
+            Err(refused) if refused.code == "NoSuchUpload" => self.look(upload, bytes).await,
             Err(refused) => Err(self.refused("CompleteMultipartUpload", &upload.key, &refused)),
         }
     }

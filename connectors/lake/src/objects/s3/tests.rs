@@ -78,7 +78,7 @@ async fn an_upload_is_unseen_until_it_is_shown_and_may_be_shown_again() {
     assert_eq!(store.get(key).await.unwrap(), None);
     assert_eq!(store.list("db/", "", 10).await.unwrap(), Vec::<String>::new());
     let open = OpenUpload { key: key.into(), upload_id: upload.upload_id.clone() };
-    assert_eq!(store.open_uploads("p").await.unwrap(), [open.clone()]);
+    assert_eq!(store.open_uploads("p").await.unwrap(), std::slice::from_ref(&open));
     for _ in 0..2 {
         assert_eq!(store.show(&upload, &parts).await.unwrap(), Shown::Visible);
     }
