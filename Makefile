@@ -4,13 +4,15 @@ CARGO ?= cargo
 KILLS ?= 1000
 # Tests mostly wait for servers: more of them at once than there are cores.
 TEST_THREADS ?= 4
+# The same choice of packages for all, or their dependencies are compiled again with other features.
+BUILD = --release --workspace --bins --examples
 
 .PHONY: demo test test-long check bench install
 
 ## demo: a real MySQL, a shop, a writer, lakeward killed and started again; then the lake against the source
 demo: install
-	$(CARGO) build --release --package lakeward
-	$(CARGO) run --release --quiet --package lakeward-test-support --example demo
+	$(CARGO) build $(BUILD)
+	target/release/examples/demo
 
 ## test: everything, with real servers (about 15 minutes after the build)
 test: install
@@ -31,8 +33,8 @@ check:
 
 ## bench: the figures of ARCHITECTURE.md, each beside mysqlbinlog in the same run
 bench: install
-	$(CARGO) build --release --package lakeward
-	$(CARGO) run --release --quiet --package lakeward-test-support --example bench
+	$(CARGO) build $(BUILD)
+	target/release/examples/bench
 
 ## install: the servers and readers that tests, demo and benchmark need; quick when they are there
 install:
