@@ -108,7 +108,7 @@ fn check(written: Written) -> Result<Pipeline> {
     match written.transport {
         Transport::Plain(Plain::Direct) => {}
         Transport::Kafka { kafka: serde::de::IgnoredAny } => {
-            let message = "transport over Kafka is not yet available in this version";
+            let message = "transport `kafka` is not yet available in this version";
             return Err(wrong("transport", message, "write `transport: direct`, or remove the key"));
         }
     }

@@ -59,6 +59,7 @@ fn counters_are_what_is_in_the_lake() {
     let server = server();
     create_tables(&server);
     burst(&server, &mut Random::new(seed()), 200);
+    server.sql("SET GLOBAL binlog_expire_logs_seconds = 86400");
     server.sql("CREATE TABLE shop.dates (id INT PRIMARY KEY, d DATE); SET sql_mode = ''; INSERT INTO shop.dates VALUES (1, '0000-00-00')");
     let mut pipeline = Pipeline::new(PIPELINE, &server, &["shop.*"], &Place::Folder);
     let port = free_port();

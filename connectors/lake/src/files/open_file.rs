@@ -54,6 +54,8 @@ pub(super) struct OpenFile {
     shape: Arc<Shape>,
     folder: String,
     encoding: Encoding,
+    /// Size after the last step that has ended.
+    encoded: usize,
     gathered: Vec<ChangeBatch>,
     gathered_rows: usize,
     gathered_held: Held,
@@ -76,6 +78,7 @@ impl OpenFile {
             shape: Arc::clone(&begin.shape),
             folder,
             encoding: Encoding::Before(Box::new(begin)),
+            encoded: 0,
             gathered: Vec::new(),
             gathered_rows: 0,
             gathered_held: budget.hold(0),
@@ -107,12 +110,9 @@ impl OpenFile {
         encoder + self.gathered_held.bytes()
     }
 
-    /// Size of what was encoded, were it ended now; 0 while a step runs.
+    /// Size of what was encoded, were it ended now, but for the step that runs.
     pub(super) fn size(&self) -> usize {
-        match &self.encoding {
-            Encoding::Idle(encoder) => encoder.size(),
-            Encoding::Before(_) | Encoding::Busy(_) | Encoding::Failed => 0,
-        }
+        self.encoded
     }
 
     /// Whether ending its row group would give memory back.
@@ -130,7 +130,9 @@ impl OpenFile {
             let outcome = step.await;
             self.encoding = Encoding::Failed;
             let bug = |error| Error::new(ErrorKind::Bug, "an encoding step ended early").caused_by(error);
-            self.encoding = Encoding::Idle(outcome.map_err(bug)??);
+            let encoder = outcome.map_err(bug)??;
+            self.encoded = encoder.size();
+            self.encoding = Encoding::Idle(encoder);
         }
         Ok(())
     }

@@ -99,6 +99,9 @@ fn failed(action: &'static str, path: &Path, error: io::Error) -> Error {
         Io::StorageFull | Io::QuotaExceeded => {
             (ErrorKind::LakeFull, "free space on the lake's filesystem, then start again: nothing is lost")
         }
+        Io::NotADirectory => {
+            (ErrorKind::LakeDenied, "a file stands where the lake's folder belongs: correct `lake.url`")
+        }
         Io::PermissionDenied | Io::ReadOnlyFilesystem => (
             ErrorKind::LakeDenied,
             "give the account of this process the right to write into the lake's folder",

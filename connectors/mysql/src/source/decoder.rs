@@ -336,7 +336,8 @@ impl Decoder {
     }
 
     fn heartbeat(&mut self) -> Outcome {
-        if !self.assembler.is_between() || self.pass_until.is_some() {
+        // Rows of a transaction that is read again are sent already: it has no boundary before it.
+        if !self.assembler.is_between() || self.pass_until.is_some() || self.replay.is_some() {
             return Ok(());
         }
         self.settings.stats.caught_up_us.set(self.settings.clock.unix_micros());
@@ -762,7 +763,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn located(&self, error: Error) -> Error {
+    pub(super) fn located(&self, error: Error) -> Error {
         error.at("position", format!("{}:{}", self.place.file, self.event_offset))
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn queue<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
 pub(super) struct Sender<T>(Arc<Inner<T>>);
 
 impl<T> Sender<T> {
-    /// Waits for room and appends.
+    /// Waits for room and appends; an item above the limit is waited for until it is taken.
     pub(super) fn send(&self, item: T, bytes: usize) -> Result<(), Closed> {
         let mut state = self.0.lock();
         while !state.receiver_gone && state.bytes > 0 && state.bytes.saturating_add(bytes) > self.0.limit {
@@ -60,9 +60,12 @@ impl<T> Sender<T> {
         }
         state.bytes = state.bytes.saturating_add(bytes);
         state.items.push_back((item, bytes));
-        drop(state);
         self.0.item.notify_one();
-        Ok(())
+        // A large item is handed over: nothing more is read while it waits.
+        while !state.receiver_gone && state.bytes > self.0.limit {
+            state = self.0.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.receiver_gone { Err(Closed) } else { Ok(()) }
     }
 
     /// Whether the receiver is still there.
@@ -146,13 +149,14 @@ mod tests {
     #[tokio::test]
     async fn a_writer_waits_for_room_but_one_large_item_passes() {
         let (sender, mut receiver) = queue(10);
-        sender.send(1, 1000).unwrap();
         let writer = std::thread::spawn(move || {
+            sender.send(1, 1000).unwrap();
+            let left = sender.0.lock().items.len();
             sender.send(2, 1).unwrap();
-            sender.0.lock().items.len()
+            left
         });
         assert_eq!(receiver.next().await, Some(1));
-        assert_eq!(writer.join().unwrap(), 1, "the second item came in only after the first was taken");
+        assert_eq!(writer.join().unwrap(), 0, "the large item was taken before its writer went on");
         assert_eq!(receiver.next().await, Some(2));
     }
 

@@ -141,7 +141,7 @@ impl Reader {
         let mut stream = self.connect()?;
         self.decoder.stats().connected.set(1);
         loop {
-            let Some(event) = stream.next()? else {
+            let Some(event) = stream.next().map_err(|error| self.decoder.located(error))? else {
                 return Err(Error::new(ErrorKind::SourceUnreachable, "the stream ended").into());
             };
             self.decoder.event(event)?;
