@@ -167,6 +167,66 @@ fn damaged_text_never_panics() {
     }
 }
 
+/// Parts that a config file is cut into: words, and each other character by itself.
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut in_word = false;
+    for letter in text.chars() {
+        let continues = letter.is_alphanumeric() || letter == '_';
+        match words.last_mut() {
+            Some(word) if continues && in_word => word.push(letter),
+            _ => words.push(letter.into()),
+        }
+        in_word = continues;
+    }
+    words
+}
+
+#[test]
+fn every_key_damaged_at_random_is_a_checked_pipeline_or_an_error_that_names_something() {
+    let seed = 97_531_u64;
+    println!("seed {seed}");
+    let mut state = seed;
+    let mut roll = |sides: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % sides
+    };
+    let whole = words(include_str!("../../examples/all.yaml"));
+    let outside = Outside { variable: &|_| Some("x".into()), file: &|_| Ok("x".into()) };
+    let odd =
+        ["~", "0", "-1", "1e400", "true", "[]", "{}", "''", "!x", "&a", "*a", "${", "é", "\u{0}", "|\n"];
+    let (mut good, mut bad) = (0, 0);
+    for _ in 0..4_000 {
+        let mut text = whole.clone();
+        for _ in 0..=roll(3) {
+            let at = roll(text.len());
+            match roll(4) {
+                0 => text[at] = odd[roll(odd.len())].into(),
+                1 => text[at] = whole[roll(whole.len())].clone(),
+                2 => text.insert(at, whole[roll(whole.len())].clone()),
+                _ => drop(text.remove(at)),
+            }
+        }
+        let text = text.concat();
+        match parse(&text, &outside) {
+            Ok(pipeline) => {
+                assert!(!pipeline.name.is_empty() && !pipeline.tables.include.is_empty(), "{text}");
+                good += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Config, "{text}");
+                let said = error.message();
+                let places = ["YAML", "`", "source.mysql"];
+                let named = !error.context().is_empty() || places.iter().any(|place| said.contains(place));
+                assert!(named, "{error}: {text}");
+                bad += 1;
+            }
+        }
+    }
+    // Both happen: comments and values bear some changes, most others none.
+    assert!(good > 100 && bad > 1_000, "{good} good, {bad} bad");
+}
+
 #[test]
 fn the_schema_in_the_repository_is_the_one_of_the_code() {
     crate::schema_file("config.schema.json", &json_schema().to_value());

@@ -56,7 +56,7 @@ impl<'a> Trouble<'a> {
         let (message, remedy) = said(&message, hidden);
         let error = Error::new(ErrorKind::Config, message);
         let error = match path.is_empty() {
-            true => error,
+            true => error.at("place", "the file's outermost keys"),
             false => error.at("key", locate::shown(&path)),
         };
         let error = match locate::line(self.text, &path) {

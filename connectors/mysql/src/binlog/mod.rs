@@ -6,12 +6,15 @@
 
 pub mod cursor;
 pub mod event;
+mod fuzz;
 pub mod gtid_event;
 pub mod payload;
 pub mod query;
 pub mod stream;
 pub mod table_map;
 pub mod transaction;
+
+pub use fuzz::fuzz;
 
 #[cfg(test)]
 pub(crate) mod sample;

@@ -18,16 +18,24 @@ pub(crate) struct FileEvent {
     pub(crate) body: Vec<u8>,
 }
 
+/// The events of a binlog file, header and checksum included.
+pub(crate) fn whole_events(file: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = &file[4..];
+    std::iter::from_fn(move || {
+        let size = rest.get(9..13)?.try_into().map(u32::from_le_bytes).unwrap();
+        let (event, after) = rest.split_at_checked(size as usize)?;
+        rest = after;
+        Some(event)
+    })
+}
+
 /// Reads all rows events of an uncompressed binlog file with checksums.
 pub(crate) fn rows_events(file: &Path) -> Vec<FileEvent> {
-    let bytes = std::fs::read(file).unwrap();
-    let mut at = 4;
     let mut tables = HashMap::new();
     let mut events = Vec::new();
-    while let Some(header) = bytes.get(at..at + 19) {
-        let size = u32::from_le_bytes(header[9..13].try_into().unwrap()) as usize;
-        let body = &bytes[at + 19..at + size - 4];
-        match header[4] {
+    for event in whole_events(&std::fs::read(file).unwrap()) {
+        let body = &event[19..event.len() - 4];
+        match event[4] {
             19 => {
                 let (id, table) = table_map(body);
                 tables.insert(id, table);
@@ -39,16 +47,15 @@ pub(crate) fn rows_events(file: &Path) -> Vec<FileEvent> {
             }
             _ => {}
         }
-        at += size;
     }
     events
 }
 
 /// A table's name and columns.
-type Mapped = (Arc<str>, Arc<Vec<WireColumn>>);
+pub(crate) type Mapped = (Arc<str>, Arc<Vec<WireColumn>>);
 
 /// The table id and what it stands for.
-fn table_map(body: &[u8]) -> (Vec<u8>, Mapped) {
+pub(crate) fn table_map(body: &[u8]) -> (Vec<u8>, Mapped) {
     let mut at = 8;
     let mut name = || {
         let len = usize::from(body[at]);

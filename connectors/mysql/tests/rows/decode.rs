@@ -55,7 +55,7 @@ pub(crate) fn batch(events: &[FileEvent], schema: Arc<TableSchema>, want_before:
     batch
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 

@@ -1,8 +1,7 @@
 //! The same events through `mysql_common`: a second opinion on real bytes.
 //!
 //! Its row decoder is known to be wrong for MEDIUMINT below zero, TIME(1) and TIME(2) below zero, YEAR 0
-//! and the padding of BINARY; this table has none of those. `mysql_cdc` is not asked: it refuses the
-//! binlog of MySQL 9.7 at its first PREVIOUS_GTIDS event.
+//! and the padding of BINARY; this table has none of those.
 
 use lakeward_core::{ColumnType, TypeOptions};
 use lakeward_test_support::mysql::MySql;

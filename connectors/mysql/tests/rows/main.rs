@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot do its work has failed")]
 
 mod binlog_file;
+mod cdc_differential;
 mod charset;
 mod decode;
 mod differential;
