@@ -48,6 +48,9 @@ const BATCH_BYTES: usize = 8 << 20;
 const BOUNDARY_ROWS: usize = 65_536;
 /// Time after which it does.
 const BOUNDARY_TIME: Duration = Duration::from_millis(100);
+/// What a schema, mark or boundary counts in the queue, so that none of them waits there without
+/// bound while the sink is slow.
+const SMALL_BYTES: usize = 4 << 10;
 /// Table maps remembered.
 const MAPS: usize = 4_096;
 
@@ -144,6 +147,8 @@ pub(super) struct Decoder {
     commit_us: Option<i64>,
     /// Counts transactions, to know what belongs to the open one.
     transaction: u64,
+    /// The server has not yet said where the stream begins.
+    stream_begins: bool,
     /// Offset of the event at hand.
     event_offset: u64,
     /// Offset of the first event of the transaction at hand.
@@ -185,6 +190,7 @@ impl Decoder {
             done_seq: begin.next_seq,
             commit_us: begin.commit_us,
             transaction: 1,
+            stream_begins: true,
             event_offset: 0,
             began_at: 0,
             origin: None,
@@ -229,6 +235,7 @@ impl Decoder {
             self.done = Place { file: "".into(), offset };
         }
         self.place = Place { file: self.done.file.clone(), offset };
+        self.stream_begins = true;
         if offset < self.done.offset && self.gtids.is_none() {
             self.pass_until = Some(self.done.offset);
         }
@@ -315,14 +322,16 @@ impl Decoder {
     }
 
     fn rotate(&mut self, to: Rotate, artificial: bool) {
-        if *self.place.file != *to.file {
+        let begins = std::mem::replace(&mut self.stream_begins, false);
+        let is_another = *self.place.file != *to.file;
+        if is_another {
             self.maps.clear();
             self.pass_until = None;
         }
         self.place = Place { file: to.file.into(), offset: to.offset };
-        // Where the server begins to send may lie before what we have; only the log's own rotation
-        // moves the position on.
-        if !artificial || self.done.file.is_empty() {
+        // Where the server begins to send may lie before what we have. Later it names another file
+        // only when it has sent all of the one before; a server that crashed wrote no rotation there.
+        if !artificial || (!begins && is_another) || self.done.file.is_empty() {
             self.done = self.place.clone();
         }
     }
@@ -336,8 +345,13 @@ impl Decoder {
     }
 
     fn heartbeat(&mut self) -> Outcome {
-        if !self.assembler.is_between() || self.pass_until.is_some() {
+        // A boundary would cut the transaction that is still to be read again: rows of it were sent.
+        if !self.assembler.is_between() || self.pass_until.is_some() || self.replay.is_some() {
             return Ok(());
+        }
+        // What lies between is no transaction: the beginning of a file, its end.
+        if self.place.file == self.done.file {
+            self.done.offset = self.done.offset.max(self.place.offset);
         }
         self.settings.stats.caught_up_us.set(self.settings.clock.unix_micros());
         self.boundary()?;
@@ -419,7 +433,7 @@ impl Decoder {
             commit_us: self.commit_us,
             tables: self.tables.states(),
         };
-        Ok(self.out.send(Ok(Feed::Boundary(checkpoint)), 0)?)
+        Ok(self.out.send(Ok(Feed::Boundary(checkpoint)), SMALL_BYTES)?)
     }
 
     /// Seconds until the server may purge what was not read yet; -1 where that is not known.
@@ -647,17 +661,12 @@ impl Decoder {
         let mut outcome = "ignored";
         for effect in effects {
             outcome = match effect {
-                Effect::Changed(table) => {
-                    if let Some(truth) = &mut self.truth {
-                        truth.forget(&table);
-                    }
+                Effect::Made { table, surely } => {
+                    self.made(&table, surely)?;
                     "followed"
                 }
-                Effect::Void(table) => {
-                    if let Some(truth) = &mut self.truth {
-                        truth.forget(&table);
-                    }
-                    self.void(&table)?;
+                Effect::Void { table, dropped } => {
+                    self.void(&table, dropped)?;
                     "followed"
                 }
                 Effect::VoidDatabase(database) => {
@@ -665,7 +674,7 @@ impl Decoder {
                     let tables: Vec<TableId> =
                         self.tables.iter().filter(of_it).map(|t| t.id.clone()).collect();
                     for table in tables {
-                        self.void(&table)?;
+                        self.void(&table, true)?;
                     }
                     "followed"
                 }
@@ -704,10 +713,31 @@ impl Decoder {
         Ok(tables)
     }
 
-    /// A table lost all its rows: TRUNCATE, or DROP (one made again under its name begins empty).
-    fn void(&mut self, table: &TableId) -> Outcome {
+    /// A table was made, `surely` or unless it was there. Where we know a structure under its name, the
+    /// new one must be the same; a log that names columns tells so with the rows, else the catalog does.
+    fn made(&mut self, table: &TableId, surely: bool) -> Outcome {
+        let position = self.position();
+        let Some(truth) = &mut self.truth else { return Ok(()) };
+        truth.forget(table);
         let Some(at) = self.tables.find(table) else { return Ok(()) };
-        let table = self.tables.get(at)?;
+        let table = self.tables.get_mut(at)?;
+        let was_dropped = std::mem::replace(&mut table.dropped, false);
+        let Some(known) = table.schema.clone().filter(|_| table.is_active()) else { return Ok(()) };
+        if !surely && !was_dropped {
+            return Ok(());
+        }
+        let outcome = truth.confirm(&known, &position);
+        self.settle(at, outcome)
+    }
+
+    /// A table lost all its rows: TRUNCATE, or DROP (one made again under its name begins empty).
+    fn void(&mut self, table: &TableId, dropped: bool) -> Outcome {
+        if let Some(truth) = self.truth.as_mut().filter(|_| dropped) {
+            truth.forget(table);
+        }
+        let Some(at) = self.tables.find(table) else { return Ok(()) };
+        let table = self.tables.get_mut(at)?;
+        table.dropped |= dropped;
         let Some(schema) = table.schema.clone().filter(|_| table.is_active()) else { return Ok(()) };
         self.follow_replay()?;
         self.flush_table(at)?;
@@ -719,7 +749,7 @@ impl Decoder {
         let sent = self.replay.as_ref().is_some_and(|replay| mark.seq < replay.sent_below);
         if !sent {
             self.settings.stats.rows.add(&(mark.table().clone(), "t"), 1);
-            self.out.send(Ok(Feed::Mark(mark)), 0)?;
+            self.out.send(Ok(Feed::Mark(mark)), SMALL_BYTES)?;
         }
         Ok(())
     }
@@ -757,7 +787,7 @@ impl Decoder {
         let table = self.tables.get_mut(at)?;
         if let Some(schema) = table.schema.clone().filter(|_| !table.announced) {
             table.announced = true;
-            self.out.send(Ok(Feed::Schema(schema)), 0)?;
+            self.out.send(Ok(Feed::Schema(schema)), SMALL_BYTES)?;
         }
         Ok(())
     }
