@@ -105,7 +105,7 @@ pub enum Effect {
 pub enum Change {
     /// Indexes, comments, defaults, options: row images stay as they were.
     Nothing,
-    /// Adds a foreign key, whose rules may change rows from now on.
+    /// Adds a foreign key with a rule that may change rows from now on.
     ForeignKey,
     /// Columns or the primary key.
     Structure,

@@ -263,6 +263,42 @@ fn without_column_names_a_table_altered_before_the_catalog_was_read_stops_and_ot
 }
 
 #[test]
+fn without_column_names_a_table_made_anew_with_other_columns_stops_and_one_with_the_same_goes_on() {
+    let server = server(true, RowMetadata::Minimal);
+    server.sql("CREATE DATABASE shop");
+    let make = |table: &str, first: &str, second: &str| {
+        server.sql(&format!("CREATE TABLE shop.{table} (id INT PRIMARY KEY, {first} INT, {second} INT)"));
+    };
+    make("t", "a", "b");
+    make("u", "a", "b");
+    server.sql("INSERT INTO shop.t VALUES (1,1,2); INSERT INTO shop.u VALUES (1,1,2)");
+    let mut taken = Taken::default();
+    run(options(&server, Start::Earliest, Until::CaughtUp, Resume::default()), &mut taken).unwrap();
+    server.sql("DROP TABLE shop.t, shop.u");
+    // Of the same types, so that no table map shows the change.
+    make("t", "b", "a");
+    make("u", "a", "b");
+    server.sql("CREATE TABLE IF NOT EXISTS shop.u (id INT)");
+    server.sql("INSERT INTO shop.t VALUES (1,2,1); INSERT INTO shop.u VALUES (1,1,2)");
+    run(options(&server, Start::Earliest, Until::CaughtUp, taken.resume()), &mut taken).unwrap();
+    // A row of each, the two marks of the DROPs, and the row of u.
+    taken.assert_dense(5);
+    assert_eq!(*taken.status("u"), TableStatus::Active);
+    assert!(matches!(taken.status("t"), TableStatus::Stopped { kind, .. } if kind == "TableChanged"));
+}
+
+#[test]
+fn a_bounded_run_without_gtids_ends_in_a_file_that_has_no_transaction() {
+    let server = server(false, RowMetadata::Full);
+    server.sql(SHOP);
+    let mut taken = Taken::default();
+    run(options(&server, Start::Earliest, Until::CaughtUp, Resume::default()), &mut taken).unwrap();
+    server.sql("FLUSH BINARY LOGS");
+    run(options(&server, Start::Earliest, Until::CaughtUp, taken.resume()), &mut taken).unwrap();
+    taken.assert_dense(0);
+}
+
+#[test]
 fn the_log_and_the_catalog_tell_the_same_structure() {
     let server = server(true, RowMetadata::Full);
     server.sql("CREATE DATABASE shop");

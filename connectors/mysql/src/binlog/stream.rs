@@ -256,7 +256,8 @@ impl Place {
     ///
     /// Its size and its `log_pos` (the end of the event modulo 2^32) agree unless the server left
     /// out events in between, as it does with transactions that we have; then `log_pos` decides.
-    /// Unknown: a gap of more than 4 GiB inside one file; a heartbeat then tells the true offset.
+    /// Unknown: a gap of more than 4 GiB inside one file, which only GTIDs can make; they, not the
+    /// offset, then say where to resume.
     pub fn pass(&mut self, header: &Header) {
         if header.is_artificial() {
             return;

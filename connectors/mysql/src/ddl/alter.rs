@@ -101,6 +101,8 @@ pub(super) fn read(table: TableId, tokens: &mut Tokens<'_>) -> Option<Vec<Touch>
     let mut worst = Change::Nothing;
     let mut others = Vec::new();
     let mut renamed = None;
+    // Also `ADD COLUMN a INT REFERENCES p (id) ON DELETE CASCADE`, since 9.0.
+    let cascades = tokens.hold_cascade();
     while let Some(mut clause) = tokens.clause() {
         if clause.sees(&["ORDER", "BY"]) {
             // A list of names with commas; nothing follows it.
@@ -126,6 +128,9 @@ pub(super) fn read(table: TableId, tokens: &mut Tokens<'_>) -> Option<Vec<Touch>
             touches.push(Touch { table: new, effect: Effect::RenamedFrom(table) });
         }
         None => touches.push(altered(table)),
+    }
+    if let Some(first) = touches.first().filter(|_| cascades && worst > Change::ForeignKey) {
+        touches.push(Touch { table: first.table.clone(), effect: Effect::Altered(Change::ForeignKey) });
     }
     touches.extend(others.into_iter().map(altered));
     Some(touches)
@@ -182,7 +187,7 @@ fn add(clause: &mut Tokens<'_>) -> Option<Change> {
         clause.identifier()?;
     }
     if clause.sees(&["FOREIGN", "KEY"]) {
-        return Some(Change::ForeignKey);
+        return Some(if clause.hold_cascade() { Change::ForeignKey } else { Change::Nothing });
     }
     match clause.sees(&["UNIQUE"]) || clause.sees(&["CHECK"]) {
         true => Some(Change::Nothing),

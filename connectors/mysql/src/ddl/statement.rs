@@ -119,10 +119,21 @@ fn create(tokens: &mut Tokens<'_>) -> Found {
 
 fn create_table(tokens: &mut Tokens<'_>) -> Found {
     let if_not_exists = tokens.eat(&["IF", "NOT", "EXISTS"]);
-    let touch = Touch { table: tokens.table()?, effect: Effect::Created { if_not_exists } };
+    let table = tokens.table()?;
+    // With a query in its text it is logged under statement format only, without its rows. The words
+    // are reserved; partitions have VALUES, too, but never VALUES ROW.
+    let has_query = [&["SELECT"][..], &["TABLE"], &["VALUES", "ROW"]].iter().any(|words| tokens.holds(words));
+    let effect = match has_query {
+        true => Effect::Altered(Change::Rows),
+        false => Effect::Created { if_not_exists },
+    };
+    let mut touches = vec![Touch { table: table.clone(), effect }];
+    if tokens.hold_cascade() {
+        touches.push(Touch { table, effect: Effect::Altered(Change::ForeignKey) });
+    }
     Some(Statement::Tables {
         kind: "CREATE TABLE",
-        touches: vec![touch],
+        touches,
         opens_transaction: tokens.ends_with(&["START", "TRANSACTION"]),
     })
 }

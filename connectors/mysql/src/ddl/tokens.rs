@@ -99,6 +99,20 @@ impl<'a> Tokens<'a> {
         words.iter().enumerate().all(|(i, word)| self.is_keyword_at(self.at + i, word))
     }
 
+    /// Whether these words, not quoted, stand somewhere from here on.
+    pub(super) fn holds(&self, words: &[&str]) -> bool {
+        let mut places = self.at..self.tokens.len();
+        places.any(|at| words.iter().enumerate().all(|(i, word)| self.is_keyword_at(at + i, word)))
+    }
+
+    /// Whether a foreign key from here on has a rule that changes rows (MySQL manual, "FOREIGN KEY
+    /// Constraints"; RESTRICT and NO ACTION change none).
+    pub(super) fn hold_cascade(&self) -> bool {
+        ["DELETE", "UPDATE"]
+            .iter()
+            .any(|event| self.holds(&["ON", event, "CASCADE"]) || self.holds(&["ON", event, "SET"]))
+    }
+
     /// [`Tokens::sees`], and goes past them.
     pub(super) fn eat(&mut self, words: &[&str]) -> bool {
         let sees = self.sees(words);

@@ -13,11 +13,21 @@ use crate::ddl::{Change, Effect as Done, Statement};
 #[derive(Debug)]
 pub(super) enum Effect {
     /// All its rows are gone.
-    Void(TableId),
+    Void {
+        /// The table.
+        table: TableId,
+        /// And the table itself.
+        dropped: bool,
+    },
     /// All tables of a database are gone.
     VoidDatabase(String),
-    /// Its structure may be another from here on, if none is known yet.
-    Changed(TableId),
+    /// It is made, or was there.
+    Made {
+        /// The table.
+        table: TableId,
+        /// It was not there.
+        surely: bool,
+    },
     /// It cannot go on.
     Stop {
         /// The table.
@@ -86,8 +96,11 @@ pub(super) fn effects(
                     stop(table, ErrorKind::TableChanged, format!("{kind} {how}"), ANEW, even_unseen)
                 };
                 Some(match &touch.effect {
-                    Done::Created { .. } => Effect::Changed(table.clone()),
-                    Done::Dropped | Done::Truncated => Effect::Void(table.clone()),
+                    Done::Created { if_not_exists } => {
+                        Effect::Made { table: table.clone(), surely: !if_not_exists }
+                    }
+                    Done::Dropped => Effect::Void { table: table.clone(), dropped: true },
+                    Done::Truncated => Effect::Void { table: table.clone(), dropped: false },
                     Done::RenamedTo(name) => changed(&format!("gave the table the name {name}"), false),
                     Done::RenamedFrom(name) => changed(&format!("put {name} in its place"), true),
                     Done::Altered(Change::Nothing) => return None,
@@ -97,7 +110,8 @@ pub(super) fn effects(
                         ErrorKind::UnloggedChange,
                         format!("{kind} added a foreign key, whose changes the server does not log"),
                         "drop the foreign key; then begin a new pipeline for the table",
-                        false,
+                        // Also rows that come later can be changed unlogged.
+                        true,
                     ),
                     Done::Altered(Change::Structure) => changed("changed its columns or its key", false),
                     Done::Altered(Change::Rows) => stop(
@@ -118,7 +132,7 @@ pub(super) fn touched(statement: &Statement, filter: &TableFilter, candidates: &
     match statement {
         Statement::Tables { touches, .. } => touches
             .iter()
-            .filter(|touch| filter.captures(&touch.table) && touch.effect != Done::Altered(Change::Nothing))
+            .filter(|touch| filter.captures(&touch.table) && may_change_structure(&touch.effect))
             .map(|touch| touch.table.clone())
             .collect(),
         Statement::Unparsed { .. } | Statement::DropDatabase(_) => {
@@ -130,12 +144,24 @@ pub(super) fn touched(statement: &Statement, filter: &TableFilter, candidates: &
     }
 }
 
-/// Whether it makes the table, which was not there before.
+fn may_change_structure(effect: &Done) -> bool {
+    match effect {
+        Done::Truncated | Done::Altered(Change::Nothing | Change::ForeignKey) => false,
+        Done::Created { .. }
+        | Done::Dropped
+        | Done::RenamedTo(_)
+        | Done::RenamedFrom(_)
+        | Done::Altered(Change::Structure | Change::Rows) => true,
+    }
+}
+
+/// Whether it makes the table, or finds it and does nothing.
 pub(super) fn creates(statement: &Statement, table: &TableId) -> bool {
     match statement {
         Statement::Tables { touches, .. } => touches
             .iter()
-            .all(|touch| touch.table == *table && touch.effect == Done::Created { if_not_exists: false }),
+            .filter(|touch| touch.table == *table)
+            .all(|touch| matches!(touch.effect, Done::Created { .. } | Done::Altered(Change::ForeignKey))),
         _ => false,
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Table {
     pub(super) announced: bool,
     /// Gathers rows under the last table map.
     pub(super) builder: Option<BatchBuilder>,
+    /// It was dropped in this run and not made again yet.
+    pub(super) dropped: bool,
     /// The last transaction with rows of the table, by our own count.
     pub(super) touched: u64,
 }
@@ -82,6 +84,7 @@ impl Tables {
             status: TableStatus::Active,
             announced: false,
             builder: None,
+            dropped: false,
             touched: 0,
         });
         self.index.insert(id.clone(), at);

@@ -15,6 +15,7 @@ use super::OnError;
 use super::decoder::{Begin, Decoder, Halt, Settings};
 use super::queue::{Receiver, queue};
 use super::tables::Tables;
+use crate::binlog::event::{Event, Header};
 use crate::binlog::payload::Payload;
 use crate::binlog::stream::{EventStream, FileStream};
 use crate::binlog::table_map::TableMap;
@@ -235,6 +236,89 @@ fn another_transaction_in_place_of_the_one_that_was_cut_off_ends_the_run() {
     feed_events(&mut run.decoder, &bytes, 0, first_rows).unwrap();
     run.decoder.break_off().unwrap();
     run.decoder.stream_begins(uuid::Uuid::nil(), 1362);
+    match feed_events(&mut run.decoder, &bytes, 1362, usize::MAX) {
+        Err(Halt::Failed(error)) => assert_eq!(error.kind(), ErrorKind::SourceLineage, "{error}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An event that the server makes up for the connection.
+fn artificial(code: u8, body: &[u8]) -> Event<'_> {
+    let size = u32::try_from(19 + body.len()).unwrap();
+    let header = Header { timestamp: 0, code, server_id: 1, size, log_pos: 0, flags: 0x20 };
+    Event { header, body, post_header: 0 }
+}
+
+/// The body of a rotate event.
+fn rotate(file: &str) -> Vec<u8> {
+    [&4u64.to_le_bytes()[..], file.as_bytes()].concat()
+}
+
+const HEARTBEAT: u8 = 27;
+const ROTATE: u8 = 4;
+
+#[test]
+fn no_boundary_comes_before_a_transaction_that_was_cut_off_is_read_again() {
+    let bytes = data("mysql-9.7-full");
+    let mut run = run(&Resume::default(), 1);
+    // Up to and with the first rows event: its rows were sent.
+    feed_events(&mut run.decoder, &bytes, 0, 12).unwrap();
+    run.decoder.break_off().unwrap();
+    let (position, _) = run.decoder.resume_from();
+    run.decoder.stream_begins(uuid::Uuid::nil(), position.offset);
+    run.decoder.event(artificial(HEARTBEAT, b"binlog.000001")).unwrap();
+    let feed = drain(run);
+    assert!(!changes(&feed).is_empty());
+    assert!(!feed.iter().any(|item| matches!(item, Feed::Boundary(_))), "a checkpoint before rows it has");
+}
+
+#[test]
+fn an_idle_stream_moves_on_to_the_end_of_the_file_that_a_crashed_server_began() {
+    let bytes = data("mysql-9.7-full");
+    for with_gtids in [true, false] {
+        let mut run = run_from(begin(&Resume::default(), with_gtids), 1);
+        run.decoder.stream_begins(uuid::Uuid::nil(), 4);
+        run.decoder.event(artificial(ROTATE, &rotate("binlog.000001"))).unwrap();
+        assert_eq!(run.decoder.position().file, "binlog.000001");
+        // No rotate event in the log: the server names its next file by itself.
+        run.decoder.event(artificial(ROTATE, &rotate("binlog.000007"))).unwrap();
+        let mut stream = FileStream::new(&bytes[..], 1 << 20).unwrap();
+        let description = stream.next().unwrap().unwrap();
+        let size = u64::from(description.header.size);
+        run.decoder.event(description).unwrap();
+        run.decoder.event(artificial(HEARTBEAT, b"binlog.000007")).unwrap();
+        let position = run.decoder.position();
+        assert_eq!((position.file.as_str(), position.offset), ("binlog.000007", 4 + size));
+    }
+}
+
+/// A file as a server without GTIDs writes it: every GTID event is an anonymous one.
+fn anonymous(name: &str) -> Vec<u8> {
+    let mut bytes = data(name);
+    let mut at = 4;
+    while at < bytes.len() {
+        let size = u32::from_le_bytes(bytes[at + 9..at + 13].try_into().unwrap()) as usize;
+        if bytes[at + 4] == 33 {
+            bytes[at + 4] = 34;
+            let end = at + size - 4;
+            let crc = crc32fast::hash(&bytes[at..end]);
+            bytes[end..end + 4].copy_from_slice(&crc.to_le_bytes());
+        }
+        at += size;
+    }
+    bytes
+}
+
+#[test]
+fn a_transaction_that_a_crash_took_from_the_log_is_not_taken_for_the_next_one() {
+    let bytes = anonymous("mysql-9.7-full");
+    let mut run = run_from(begin(&Resume::default(), false), 1);
+    feed_events(&mut run.decoder, &bytes, 0, 12).unwrap();
+    run.decoder.break_off().unwrap();
+    let (position, _) = run.decoder.resume_from();
+    run.decoder.stream_begins(uuid::Uuid::nil(), position.offset);
+    run.decoder.event(artificial(ROTATE, &rotate("binlog.000001"))).unwrap();
+    run.decoder.event(artificial(ROTATE, &rotate("binlog.000002"))).unwrap();
     match feed_events(&mut run.decoder, &bytes, 1362, usize::MAX) {
         Err(Halt::Failed(error)) => assert_eq!(error.kind(), ErrorKind::SourceLineage, "{error}"),
         other => panic!("{other:?}"),

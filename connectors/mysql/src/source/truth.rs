@@ -4,13 +4,15 @@
 //! Guarantee: a structure given out was in force when the rows that ask for it were written. Why: the
 //! catalog is read, then the end of the log is noted; the log from the asking position to that end is
 //! read for statements that touch captured tables. A table that none touches in that range had one
-//! structure throughout it, and the rows lie in it. (A table's own CREATE, if nothing else touches it,
-//! lies before its rows.) All others are refused, as a start before the catalog cannot be proved.
+//! structure throughout it, and the rows lie in it. (Where nothing but CREATEs touch it, one of them
+//! at most made it, before its rows.) All others are refused, as a start before the catalog cannot be proved.
 //! A statement that ran between the reading and the noting is in the range as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lakeward_core::{BinlogPosition, Error, ErrorKind, GtidSet, Result, TableFilter, TableId, TypeOptions};
+use lakeward_core::{
+    BinlogPosition, Error, ErrorKind, GtidSet, Result, TableFilter, TableId, TableSchema, TypeOptions,
+};
 
 use super::decoder::is_at_or_after;
 use super::start::FIRST_OFFSET;
@@ -36,7 +38,7 @@ type Touches = BTreeMap<TableId, Vec<Touch>>;
 
 /// A statement that changes a table, or may.
 struct Touch {
-    /// It makes the table.
+    /// It makes the table, or finds it and does nothing.
     creates: bool,
     statement: String,
     place: String,
@@ -104,6 +106,28 @@ impl CatalogTruth {
         }
     }
 
+    /// Whether a table that was made anew right after `from` has the structure that is known under its
+    /// name: two columns of one type that swapped names would pass the check of every table map.
+    pub(super) fn confirm(&mut self, known: &TableSchema, from: &BinlogPosition) -> Result<()> {
+        // Each table map names the columns.
+        if self.full_metadata {
+            return Ok(());
+        }
+        let now = self.proved(&known.table, from)?;
+        match same_columns(&now.columns, &known.columns) && now.key == known.key {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::TableChanged,
+                format!(
+                    "it was made anew with other columns or another key than version {} has",
+                    known.version
+                ),
+            )
+            .of_table(&known.table)
+            .remedy("this version does not follow structure changes: begin a new pipeline for the table")),
+        }
+    }
+
     fn proved(&mut self, table: &TableId, from: &BinlogPosition) -> Result<Structure> {
         let known = self.reading.as_ref().is_some_and(|reading| reading.catalog.tables.contains_key(table));
         if !known || self.stale.contains(table) {
@@ -116,14 +140,11 @@ impl CatalogTruth {
             return Err(Error::new(ErrorKind::Bug, "no catalog after it was read"));
         };
         let touches = reading.touches.get(table).map_or(&[][..], Vec::as_slice);
-        match touches {
-            [] | [Touch { creates: true, .. }] => {}
-            [touch, ..] => {
-                return Err(unknown(format!(
-                    "its structure at this position is not known: `{}` changed it at {}, before the catalog was read",
-                    touch.statement, touch.place
-                )));
-            }
+        if let Some(touch) = touches.iter().find(|touch| !touch.creates) {
+            return Err(unknown(format!(
+                "its structure at this position is not known: `{}` changed it at {}, before the catalog was read",
+                touch.statement, touch.place
+            )));
         }
         let refused =
             reading.catalog.refused.iter().find(
