@@ -16,11 +16,11 @@ demo: install
 
 ## test: everything, with real servers (about 15 minutes after the build)
 test: install
-	$(CARGO) test --release --workspace --features failpoints -- --test-threads=$(TEST_THREADS)
+	$(CARGO) test --release --workspace --features failpoints --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 ## test-long: the same with KILLS kills and longer random sequences
 test-long: install
-	LAKEWARD_LONG=$(KILLS) $(CARGO) test --release --workspace --features failpoints -- --test-threads=$(TEST_THREADS)
+	LAKEWARD_LONG=$(KILLS) $(CARGO) test --release --workspace --features failpoints --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 ## check: format, lints, unit tests without servers, licences and sources of all dependencies
 check:

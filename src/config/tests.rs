@@ -102,7 +102,7 @@ fn what_this_version_does_not_offer_says_what_to_write_instead() {
     refused(
         "snapshot:",
         "transport: { kafka: { brokers: 'b:9092' } }\nsnapshot:",
-        &["Kafka", "direct", "line 5"],
+        &["kafka", "direct", "line 5"],
     );
 }
 

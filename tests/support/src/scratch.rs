@@ -46,7 +46,13 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
+        // A server that was just killed may still be making files.
+        for _ in 0..100 {
+            if fs::remove_dir_all(&self.0).is_ok() || !self.0.exists() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
         // Fails, and should, while other folders of this process are in it.
         fs::remove_dir(&*HOME).ok();
     }

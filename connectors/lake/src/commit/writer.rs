@@ -307,9 +307,11 @@ impl<S: Store> Writer<S> {
         failpoint::hit("lake.show.before")?;
         let lost = show(&*self.store, &self.options, &schemas, files).await?;
         if !lost.is_empty() {
-            let message = "uploads vanished between their decision and their showing";
-            return Err(unrepairable(message, number, &lost)
-                .remedy("start again: the range is read again from the source"));
+            // Passing: the next `open` hands the range out to be read again.
+            let message = "uploads vanished between their decision and their showing; opening anew to repair";
+            return Err(Error::new(ErrorKind::LakeUnreachable, message)
+                .at("record", number)
+                .at("files", lost.len()));
         }
         failpoint::hit("lake.show.after")?;
         self.shown_through = shown_through(&self.unrepaired, number);

@@ -265,15 +265,8 @@ impl Store for S3 {
             .await?;
         let bytes = parts.iter().map(|part| part.bytes).sum();
         match shown {
-            Ok(()) => match self.look(upload, bytes).await? {
-                Shown::Visible => Ok(Shown::Visible),
-                Shown::Lost => Err(Error::new(
-                    ErrorKind::LakeUnsuited,
-                    "the store says that an upload is complete, but does not have the object",
-                )
-                .at("bucket", &self.bucket)
-                .at("key", self.full_key(&upload.key))),
-            },
+            // Believed only when seen: a store that died in the middle may have lost both.
+            Ok(()) => self.look(upload, bytes).await,
             Err(refused) if refused.code == "NoSuchUpload" => self.look(upload, bytes).await,
             Err(refused) => Err(self.refused("CompleteMultipartUpload", &upload.key, &refused)),
         }
