@@ -141,7 +141,7 @@ fn killed_within_a_large_transaction() {
     let server = server_with_tables();
     server.sql(
         "SET SESSION cte_max_recursion_depth = 1000000;
-         INSERT INTO shop.carts WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000) \
+         INSERT INTO shop.carts WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900000) \
          SELECT i, 1, RANDOM_BYTES(100) FROM n",
     );
     let mut pipeline = folder(&server);

@@ -238,6 +238,7 @@ impl<S: Store> Files<S> {
         let cuts = cut::cuts(&batch.meta, self.layout, lost);
         let (bytes, rows) = (batch.bytes(), batch.rows.num_rows().max(1));
         let whole = cuts.first().is_some_and(|cut| cut.rows == (0..rows));
+        let large = self.budget.limit() / 4;
         let mut batch = Some(batch);
         for cut in cuts {
             let piece = match &batch {
@@ -249,6 +250,10 @@ impl<S: Store> Files<S> {
             let share = (bytes / rows).saturating_mul(cut.rows.len());
             let file = self.file(&table, &cut, piece.meta.seq.first().copied().unwrap_or_default())?;
             file.take(piece, share).await?;
+            // No other large batch is taken meanwhile: one at a time bounds their copies.
+            if share >= large {
+                file.settle().await?;
+            }
             if file.size() >= self.options.file_size {
                 self.close_table(&table)?;
             }
