@@ -159,17 +159,18 @@ impl LakeView {
     /// Whether every file that the log names is visible. Files that were repaired never are again.
     pub(crate) fn is_shown(&self) -> bool {
         let records = self.records();
-        let files = records.iter().flat_map(|record| record["files"].as_array().into_iter().flatten());
-        files.into_iter().all(|file| self.root.join(text(&file["key"])).exists())
+        let lost = lost(&records);
+        named(&records)
+            .map(|file| text(&file["key"]))
+            .all(|key| lost.contains(&key) || self.root.join(key).exists())
     }
 
     /// Visible data files by table: those that the log names and no repair replaces.
     pub(crate) fn files(&self) -> BTreeMap<Name, Vec<PathBuf>> {
         let records = self.records();
-        let lists = records.iter().filter_map(|record| record["repairs"]["lost"].as_array());
-        let lost: BTreeSet<String> = lists.flatten().map(text).collect();
+        let lost = lost(&records);
         let mut files: BTreeMap<Name, Vec<PathBuf>> = BTreeMap::new();
-        for file in records.iter().flat_map(|record| record["files"].as_array().into_iter().flatten()) {
+        for file in named(&records) {
             let (table, key) = ((text(&file["table"][0]), text(&file["table"][1])), text(&file["key"]));
             let path = self.root.join(&key);
             if lost.contains(&key) {
@@ -266,6 +267,17 @@ fn reader_name(reader: Reader) -> &'static str {
         Reader::Duckdb => "duckdb",
         Reader::Pyarrow => "pyarrow",
     }
+}
+
+/// Every file that some record names.
+fn named(records: &[Value]) -> impl Iterator<Item = &Value> {
+    records.iter().flat_map(|record| record["files"].as_array().into_iter().flatten())
+}
+
+/// Keys of files that a repair replaced.
+fn lost(records: &[Value]) -> BTreeSet<String> {
+    let lists = records.iter().filter_map(|record| record["repairs"]["lost"].as_array());
+    lists.flatten().map(text).collect()
 }
 
 fn text(value: &Value) -> String {
