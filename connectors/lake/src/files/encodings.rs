@@ -46,10 +46,8 @@ pub(super) fn properties(
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("lakeward ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(codec(options))
-        .set_max_row_group_bytes(Some(options.row_group_size))
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
-        .set_coerce_types(true)
         .set_key_value_metadata(Some(told));
     let own = shape.table.columns.len();
     for (place, (field, column)) in shape.arrow.fields().iter().zip(sample.columns()).enumerate() {

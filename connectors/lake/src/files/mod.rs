@@ -20,6 +20,7 @@ mod column_stats;
 mod cut;
 mod encoder;
 mod encodings;
+mod large_values;
 mod open_file;
 mod part_buffer;
 mod shape;
@@ -51,6 +52,9 @@ use crate::objects::{OpenUpload, Store};
 
 /// Failpoints of staging.
 pub const FAILPOINTS: &[&str] = &["lake.stage.begin", "lake.stage.part", "lake.stage.sealed"];
+
+/// A batch of this many bytes holds very large rows: a source sends batches of a few MiB.
+const LARGE_BATCH: usize = 16 << 20;
 
 /// What files are written with.
 pub struct FilesOptions {
@@ -238,7 +242,6 @@ impl<S: Store> Files<S> {
         let cuts = cut::cuts(&batch.meta, self.layout, lost);
         let (bytes, rows) = (batch.bytes(), batch.rows.num_rows().max(1));
         let whole = cuts.first().is_some_and(|cut| cut.rows == (0..rows));
-        let large = self.budget.limit() / 4;
         let mut batch = Some(batch);
         for cut in cuts {
             let piece = match &batch {
@@ -250,8 +253,8 @@ impl<S: Store> Files<S> {
             let share = (bytes / rows).saturating_mul(cut.rows.len());
             let file = self.file(&table, &cut, piece.meta.seq.first().copied().unwrap_or_default())?;
             file.take(piece, share).await?;
-            // No other large batch is taken meanwhile: one at a time bounds their copies.
-            if share >= large {
+            // Nothing else is taken meanwhile: one such batch at a time bounds their copies.
+            if share >= LARGE_BATCH {
                 file.settle().await?;
             }
             if file.size() >= self.options.file_size {

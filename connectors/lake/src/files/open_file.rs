@@ -146,14 +146,14 @@ impl OpenFile {
         let held = std::mem::replace(&mut self.gathered_held, nothing_held);
         self.step(move |encoding| {
             let encoder = match encoding {
-                Encoding::Before(begin) => Box::new(Encoder::begin(*begin, &gathered)?),
+                Encoding::Before(begin) => Box::new(Encoder::begin(*begin, gathered)?),
                 Encoding::Idle(mut encoder) => {
-                    encoder.write(&gathered)?;
+                    encoder.write(gathered)?;
                     encoder
                 }
                 Encoding::Busy(_) | Encoding::Failed => return Err(used_after_failure()),
             };
-            drop((gathered, held));
+            drop(held);
             Ok(encoder)
         })
         .await

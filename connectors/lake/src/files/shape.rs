@@ -52,19 +52,13 @@ impl Shape {
     }
 
     /// The file's columns for a batch of this shape.
-    pub(super) fn columns(&self, batch: &ChangeBatch) -> Result<RecordBatch> {
-        let mut columns = batch.rows.columns().to_vec();
+    pub(super) fn columns(&self, batch: ChangeBatch) -> Result<RecordBatch> {
+        let (_, mut columns, _) = batch.rows.into_parts();
         columns.extend(self.added(&batch.meta)?);
-        if let (true, Some(before)) = (self.before, &batch.before) {
+        if let (true, Some(before)) = (self.before, batch.before) {
             columns.push(images(before, &batch.meta.op)?);
         }
         RecordBatch::try_new(Arc::clone(&self.arrow), columns).map_err(|error| self.malformed(error))
-    }
-
-    /// Columns of the file as Parquet counts them: those of previous images each.
-    pub(super) fn leaves(&self) -> usize {
-        let own = self.table.columns.len();
-        own + 6 + if self.before { own } else { 0 }
     }
 
     /// The added columns, in the order of [`Shape::new`]. Strings are made once per run of rows.
@@ -134,7 +128,7 @@ fn last_key(values: usize) -> i32 {
 
 /// Previous images as one column: null where there is none, which the op tells for all but
 /// deletes; a delete has one if any of its values is there.
-fn images(before: &RecordBatch, ops: &[Op]) -> Result<ArrayRef> {
+fn images(before: RecordBatch, ops: &[Op]) -> Result<ArrayRef> {
     let there = |row: usize| before.columns().iter().any(|column| column.is_valid(row));
     let present: NullBuffer = ops
         .iter()
@@ -146,8 +140,8 @@ fn images(before: &RecordBatch, ops: &[Op]) -> Result<ArrayRef> {
         })
         .collect::<Vec<bool>>()
         .into();
-    let fields = before.schema_ref().fields().clone();
-    StructArray::try_new(fields, before.columns().to_vec(), Some(present))
+    let (schema, columns, _) = before.into_parts();
+    StructArray::try_new(schema.fields().clone(), columns, Some(present))
         .map(|array| Arc::new(array) as ArrayRef)
         .map_err(|error| Error::new(ErrorKind::Bug, "previous images are malformed").caused_by(error))
 }

@@ -1,8 +1,10 @@
 //! The way from the reader thread to the async side: first in, first out, bounded by bytes.
 //!
-//! Guarantee: at most `limit` bytes wait, or one item where that alone is larger; the writer waits
-//! meanwhile. Either side's end is seen by the other: a dropped receiver makes `send` fail, a dropped
-//! sender lets the receiver read what is left and then `None`.
+//! Guarantee: at most `limit` bytes are here or with the receiver, or one item where that alone is
+//! larger; the writer waits meanwhile. What the receiver took counts until it asks for the next item:
+//! then it is done with it. So nothing is read from the server while one very large row is encoded,
+//! which is what bounds the copies of it. Either side's end is seen by the other: a dropped receiver
+//! makes `send` fail, a dropped sender lets the receiver read what is left and then `None`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,7 +23,10 @@ struct Inner<T> {
 
 struct State<T> {
     items: VecDeque<(T, usize)>,
+    /// Of the items, and of the one that the receiver is at.
     bytes: usize,
+    /// Of the item that the receiver is at.
+    taken: usize,
     sender_gone: bool,
     receiver_gone: bool,
 }
@@ -39,7 +44,7 @@ pub(super) struct Closed;
 
 /// Makes both ends.
 pub(super) fn queue<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
-    let state = State { items: VecDeque::new(), bytes: 0, sender_gone: false, receiver_gone: false };
+    let state = State { items: VecDeque::new(), bytes: 0, taken: 0, sender_gone: false, receiver_gone: false };
     let inner =
         Arc::new(Inner { state: Mutex::new(state), room: Condvar::new(), item: Notify::new(), limit });
     (Sender(inner.clone()), Receiver(inner))
@@ -49,7 +54,8 @@ pub(super) fn queue<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
 pub(super) struct Sender<T>(Arc<Inner<T>>);
 
 impl<T> Sender<T> {
-    /// Waits for room and appends; an item above the limit is waited for until it is taken.
+    /// Waits for room and appends; an item above the limit is waited for until the receiver is done
+    /// with it.
     pub(super) fn send(&self, item: T, bytes: usize) -> Result<(), Closed> {
         let mut state = self.0.lock();
         while !state.receiver_gone && state.bytes > 0 && state.bytes.saturating_add(bytes) > self.0.limit {
@@ -61,7 +67,6 @@ impl<T> Sender<T> {
         state.bytes = state.bytes.saturating_add(bytes);
         state.items.push_back((item, bytes));
         self.0.item.notify_one();
-        // A large item is handed over: nothing more is read while it waits.
         while !state.receiver_gone && state.bytes > self.0.limit {
             state = self.0.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -100,10 +105,13 @@ impl<T> Receiver<T> {
             // A permit that is given between the look and the wait is kept by `Notify`.
             {
                 let mut state = self.0.lock();
-                if let Some((item, bytes)) = state.items.pop_front() {
-                    state.bytes = state.bytes.saturating_sub(bytes);
-                    drop(state);
+                let done = std::mem::take(&mut state.taken);
+                if done > 0 {
+                    state.bytes = state.bytes.saturating_sub(done);
                     self.0.room.notify_one();
+                }
+                if let Some((item, bytes)) = state.items.pop_front() {
+                    state.taken = bytes;
                     return Some(item);
                 }
                 if state.sender_gone {
@@ -129,6 +137,8 @@ impl<T> Drop for Receiver<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[tokio::test]
@@ -146,18 +156,22 @@ mod tests {
         writer.join().unwrap();
     }
 
-    #[tokio::test]
-    async fn a_writer_waits_for_room_but_one_large_item_passes() {
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_writer_goes_on_only_when_the_receiver_is_done_with_a_large_item() {
         let (sender, mut receiver) = queue(10);
+        let done = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&done);
         let writer = std::thread::spawn(move || {
             sender.send(1, 1000).unwrap();
-            let left = sender.0.lock().items.len();
+            let done = seen.load(Ordering::SeqCst);
             sender.send(2, 1).unwrap();
-            left
+            done
         });
         assert_eq!(receiver.next().await, Some(1));
-        assert_eq!(writer.join().unwrap(), 0, "the large item was taken before its writer went on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        done.store(true, Ordering::SeqCst);
         assert_eq!(receiver.next().await, Some(2));
+        assert!(writer.join().unwrap(), "the writer went on while the large item was in use");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Files end to end, into a store in memory.
 
 mod every_type;
+mod large;
 mod order;
 mod store;
 
