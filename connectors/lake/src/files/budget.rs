@@ -33,8 +33,8 @@ impl Budget {
         self.limit
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.used.load(Ordering::SeqCst) > self.limit
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::SeqCst)
     }
 
     /// Waits until something was given back since the last wait; at once if it was in between.
@@ -94,10 +94,10 @@ mod tests {
         let budget = Budget::new(ByteSize(100), Arc::clone(&stats));
         let mut first = budget.hold(60);
         let second = budget.hold(60);
-        assert!(budget.is_over());
+        assert_eq!(budget.used(), 120);
         assert_eq!(stats.memory_bytes.get(), 120);
         first.set(10);
-        assert!(!budget.is_over());
+        assert_eq!(budget.used(), 70);
         drop((first, second));
         assert_eq!(stats.memory_bytes.get(), 0);
     }

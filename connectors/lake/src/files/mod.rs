@@ -251,10 +251,16 @@ impl<S: Store> Files<S> {
             };
             let Some(piece) = piece else { break };
             let share = (bytes / rows).saturating_mul(cut.rows.len());
+            let is_large = share >= LARGE_BATCH;
+            if is_large {
+                // It is held twice while it is encoded: within the budget, where that has the room.
+                let room = self.budget.limit().saturating_sub(2 * share).max(self.budget.limit() / 4);
+                self.give_back(room).await?;
+            }
             let file = self.file(&table, &cut, piece.meta.seq.first().copied().unwrap_or_default())?;
             file.take(piece, share).await?;
             // Nothing else is taken meanwhile: one such batch at a time bounds their copies.
-            if share >= LARGE_BATCH {
+            if is_large {
                 file.settle().await?;
             }
             if file.size() >= self.options.file_size {
@@ -332,19 +338,23 @@ impl<S: Store> Files<S> {
         self.stats.open_files.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
-    /// Gives memory back while the budget is exceeded.
+    async fn stay_in_budget(&mut self) -> Result<()> {
+        self.give_back(self.budget.limit()).await
+    }
+
+    /// Gives memory back until no more than `limit` is held.
     ///
     /// It ends: each turn either ends a row group or closes a file, of which there are finitely
-    /// many, or waits for files and parts under way, which hold at least a quarter of the budget then.
-    async fn stay_in_budget(&mut self) -> Result<()> {
-        while self.budget.is_over() {
+    /// many, or waits for files and parts under way, which hold at least a quarter of the limit then.
+    async fn give_back(&mut self, limit: usize) -> Result<()> {
+        while self.budget.used() > limit {
             let mut open = 0;
             for file in self.tables.values_mut().filter_map(|lane| lane.open.as_mut()) {
                 file.settle().await?;
                 open += file.memory();
             }
-            if open <= self.budget.limit() / 4 * 3 {
-                if self.budget.is_over() {
+            if open <= limit / 4 * 3 {
+                if self.budget.used() > limit {
                     self.budget.freed().await;
                 }
                 self.reap()?;

@@ -38,6 +38,11 @@ impl<'a> Payload<'a> {
         Ok(Payload { input, left: fields.uncompressed_size, max_event, event: Vec::new() })
     }
 
+    /// Gives back the memory of the event that was read last.
+    pub fn let_go(&mut self) {
+        self.event = Vec::new();
+    }
+
     /// The next inner event; `None` after the last.
     pub fn next_event(&mut self) -> Result<Option<Event<'_>>> {
         if self.left == 0 {

@@ -149,6 +149,8 @@ pub(super) struct Decoder {
     rows_since_boundary: usize,
     last_boundary: Duration,
     until: Option<BinlogPosition>,
+    /// A table with enough rows to be sent, once the event at hand is done with.
+    full: Option<usize>,
 }
 
 impl Decoder {
@@ -187,6 +189,7 @@ impl Decoder {
             gathered_bytes: 0,
             rows_since_boundary: 0,
             until,
+            full: None,
         }
     }
 
@@ -224,7 +227,12 @@ impl Decoder {
         match step {
             Step::Payload(body) => self.payload(body),
             step => self.step(step),
-        }
+        }?;
+        self.send_full()
+    }
+
+    fn send_full(&mut self) -> Outcome {
+        self.full.take().map_or(Ok(()), |at| self.flush_table(at))
     }
 
     fn payload(&mut self, body: &[u8]) -> Outcome {
@@ -234,6 +242,11 @@ impl Decoder {
         while let Some(event) = payload.next_event().map_err(|error| self.located(error))? {
             let step = self.assembler.accept_inner(event).map_err(|error| self.located(error))?;
             self.step(step)?;
+            if self.full.is_some() {
+                // While the rows wait for the sink, a very large event is not held beside them.
+                payload.let_go();
+                self.send_full()?;
+            }
         }
         Ok(self.assembler.payload_ended().map_err(|error| self.located(error))?)
     }

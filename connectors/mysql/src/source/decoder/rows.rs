@@ -129,7 +129,7 @@ impl Decoder {
         self.rows_since_boundary += gathered - rows_before;
         self.gathered_bytes = (self.gathered_bytes + bytes).saturating_sub(bytes_before);
         if gathered >= BATCH_ROWS || bytes >= BATCH_BYTES {
-            self.flush_table(at)?;
+            self.full = Some(at);
         } else if self.gathered_bytes >= self.settings.gather_bytes {
             self.flush()?;
         }
