@@ -38,7 +38,8 @@ pub(super) fn has_large_value(column: &dyn Array) -> bool {
     };
     let length = |from: &i32, to: &i32| usize::try_from(to - from).unwrap_or(0);
     let all = offsets.first().zip(offsets.last()).map_or(0, |(first, last)| length(first, last));
-    let lengths = offsets.windows(2).map(|pair| pair.first().zip(pair.last()).map_or(0, |(a, b)| length(a, b)));
+    let lengths =
+        offsets.windows(2).map(|pair| pair.first().zip(pair.last()).map_or(0, |(a, b)| length(a, b)));
     all >= LARGE_VALUE && lengths.max().is_some_and(|longest| longest >= LARGE_VALUE)
 }
 
@@ -188,7 +189,11 @@ enum Body {
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
     /// The blocks of raw Snappy do not refer to one another: each is compressed alone and loses its
     /// own length, which the whole has in front.
-    Snappy { encoder: snap::raw::Encoder, block: Vec<u8>, out: Vec<u8> },
+    Snappy {
+        encoder: Box<snap::raw::Encoder>,
+        block: Vec<u8>,
+        out: Vec<u8>,
+    },
     Plain(Vec<u8>),
 }
 
@@ -205,7 +210,7 @@ impl Body {
                 let mut out = Vec::new();
                 varint(size as u64, &mut out);
                 let block = Vec::with_capacity(SNAPPY_BLOCK);
-                Body::Snappy { encoder: snap::raw::Encoder::new(), block, out }
+                Body::Snappy { encoder: Box::new(snap::raw::Encoder::new()), block, out }
             }
             Compression::UNCOMPRESSED => Body::Plain(Vec::with_capacity(size)),
             other => return Err(ParquetError::General(format!("{other} is not written"))),

@@ -44,7 +44,8 @@ pub(super) struct Closed;
 
 /// Makes both ends.
 pub(super) fn queue<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
-    let state = State { items: VecDeque::new(), bytes: 0, taken: 0, sender_gone: false, receiver_gone: false };
+    let state =
+        State { items: VecDeque::new(), bytes: 0, taken: 0, sender_gone: false, receiver_gone: false };
     let inner =
         Arc::new(Inner { state: Mutex::new(state), room: Condvar::new(), item: Notify::new(), limit });
     (Sender(inner.clone()), Receiver(inner))

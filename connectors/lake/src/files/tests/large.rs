@@ -53,7 +53,7 @@ async fn values_of_many_mebibytes_are_read_back_whole_under_every_compression() 
     let name = TableId::new("shop", "large");
     let schema = Arc::new(TableSchema::new(name, 1, columns, vec![0], TypeOptions::default()));
     let texts = vec![Some("x".into()), None, Some("naïve ☃ ".repeat(LARGE / 8)), Some(String::new()), None];
-    let raws = vec![Some(noise(LARGE, 7)), Some(b"y".to_vec()), None, Some(noise(LARGE + 65_537, 8)), None];
+    let raws = [Some(noise(LARGE, 7)), Some(b"y".to_vec()), None, Some(noise(LARGE + 65_537, 8)), None];
     let ops = vec![Op::Update, Op::Create, Op::Update, Op::Create, Op::Delete];
     let arrays = || -> Vec<ArrayRef> {
         vec![
@@ -65,7 +65,7 @@ async fn values_of_many_mebibytes_are_read_back_whole_under_every_compression() 
     let folder = tempfile::tempdir().unwrap();
     for compression in [Compression::Zstd, Compression::Snappy, Compression::None] {
         let store = Arc::new(MemoryStore::default());
-        let options = FileOptions { compression: (compression, 1), ..small_options() };
+        let options = FileOptions { file_size: 64 << 20, compression: (compression, 1), ..small_options() };
         let (mut files, stats) = files(&store, options, ByteSize::mib(64));
         let rows = RecordBatch::try_new(schema.arrow.clone(), arrays()).unwrap();
         let nulls = Int64Array::from(vec![Some(1), None, Some(3), None, None]);
@@ -88,7 +88,12 @@ async fn values_of_many_mebibytes_are_read_back_whole_under_every_compression() 
             ChangeBatch { schema: Arc::clone(&schema), before: Some(rows.clone()), rows, meta }
         };
         files.write(small(1)).await.unwrap();
-        let large = ChangeBatch { schema: Arc::clone(&schema), rows: rows.clone(), before: Some(images.unwrap()), meta };
+        let large = ChangeBatch {
+            schema: Arc::clone(&schema),
+            rows: rows.clone(),
+            before: Some(images.unwrap()),
+            meta,
+        };
         files.write(large).await.unwrap();
         files.write(small(20)).await.unwrap();
         let entries = files.seal().await.unwrap();
@@ -103,8 +108,7 @@ async fn values_of_many_mebibytes_are_read_back_whole_under_every_compression() 
         let order = [1, 0, 1, 2, 3, 4, 1];
         let texts: Vec<_> = order.iter().map(|row| texts[*row].clone()).collect();
         let raws: Vec<_> = order.iter().map(|row| raws[*row].clone()).collect();
-        let ops: Vec<_> =
-            [Op::Create].iter().chain(&ops).chain(&[Op::Create]).copied().collect();
+        let ops: Vec<_> = [Op::Create].iter().chain(&ops).chain(&[Op::Create]).copied().collect();
         assert_eq!(printed, expected(&texts, &raws, &ops), "{compression:?}");
     }
 }
