@@ -1,5 +1,5 @@
 # The commands of this repository. One profile (release) for everything, so that dependencies are compiled once.
-# Settings: SERVERS_HOME (where the test servers are kept), LAKEWARD_SEED, KILLS (test-long), ROWS and RUNS (bench).
+# Settings: SERVERS_HOME (where the test servers are kept), LAKEWARD_SEED, KILLS (test-long), ROWS, SNAPSHOT_ROWS and RUNS (bench).
 CARGO ?= cargo
 KILLS ?= 1000
 # Tests mostly wait for servers: more of them at once than there are cores.
@@ -31,7 +31,7 @@ check:
 	then $(CARGO) deny --all-features check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and sources were not checked (cargo install cargo-deny)"; fi
 
-## bench: the figures of ARCHITECTURE.md, each beside mysqlbinlog in the same run
+## bench: the figures of ARCHITECTURE.md, each beside the limit of the same run
 bench: install
 	$(CARGO) build $(BUILD)
 	target/release/examples/bench

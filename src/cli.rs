@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use lakeward_core::{Error, ErrorKind, Result, Scope};
 use serde_json::{Value, json};
 
-use crate::commands::{check, config, init, position, run, status};
+use crate::commands::{check, config, init, position, request, run, status};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,6 +20,8 @@ Examples:
   lakeward run                    # follow the server until stopped
   lakeward run --until-caught-up  # read what there is now, commit it, end
   lakeward status --json
+  lakeward snapshot shop.orders   # read one table's rows anew while the rest goes on
+  lakeward resume shop.orders     # bring back a table that stopped
 
 Exit codes: 0 done, 2 config, 3 check found errors, 6 caught up with stopped tables; the README has all.";
 
@@ -45,6 +47,10 @@ enum Command {
     /// Show how far the lake is, and which tables are stopped. Reads only.
     #[command(after_help = "Examples:\n  lakeward status\n  lakeward status --json | jq '.tables.stopped'")]
     Status(Report),
+    /// Read a table's rows anew, or steer a reading that is under way.
+    Snapshot(request::SnapshotArgs),
+    /// Bring back a stopped table.
+    Resume(request::ResumeArgs),
     /// The position a pipeline goes on from.
     #[command(subcommand)]
     Position(PositionCommand),
@@ -95,6 +101,10 @@ pub(crate) enum Outcome {
     Done,
     /// `check` found errors.
     CheckFailed,
+    /// The pipeline refused a request.
+    Refused,
+    /// The pipeline did not answer a request yet.
+    Unanswered,
     /// Caught up, but tables are stopped.
     TablesStopped,
 }
@@ -104,6 +114,8 @@ impl Outcome {
         match self {
             Outcome::Done => 0,
             Outcome::CheckFailed => 3,
+            Outcome::Refused => 4,
+            Outcome::Unanswered => 5,
             Outcome::TablesStopped => 6,
         }
     }
@@ -112,6 +124,10 @@ impl Outcome {
         match self {
             Outcome::Done => "Done.",
             Outcome::CheckFailed => "`check` found errors.",
+            Outcome::Refused => "The pipeline refused the request; nothing was changed.",
+            Outcome::Unanswered => {
+                "The pipeline did not answer yet; the request stands and is taken when it runs."
+            }
             Outcome::TablesStopped => "Caught up and committed, but tables are stopped.",
         }
     }
@@ -119,7 +135,8 @@ impl Outcome {
 
 /// Every exit code and what it means, as the README shows them.
 pub fn exit_codes() -> Vec<(u8, Vec<&'static str>)> {
-    let outcomes = [Outcome::Done, Outcome::CheckFailed, Outcome::TablesStopped];
+    let outcomes =
+        [Outcome::Done, Outcome::CheckFailed, Outcome::Refused, Outcome::Unanswered, Outcome::TablesStopped];
     let ended = outcomes.iter().map(|outcome| (outcome.exit_code(), outcome.sentence()));
     let failed = ErrorKind::ALL.iter().map(|kind| (kind.exit_code(), kind.sentence()));
     let mut codes = std::collections::BTreeMap::<u8, Vec<&str>>::new();
@@ -136,6 +153,8 @@ pub fn main() -> ExitCode {
     let json = match &command {
         Command::Init(_) | Command::Config(_) => false,
         Command::Run(run) => run.json,
+        Command::Snapshot(snapshot) => snapshot.json(),
+        Command::Resume(resume) => resume.json(),
         Command::Check(report) | Command::Status(report) => report.json,
         Command::Position(PositionCommand::Show(report)) => report.json,
     };
@@ -159,6 +178,8 @@ fn dispatch(command: Command) -> Result<Outcome> {
         Command::Check(report) => check::check(&report),
         Command::Run(args) => run::run(&args),
         Command::Status(report) => status::status(&report),
+        Command::Snapshot(args) => request::snapshot(&args),
+        Command::Resume(args) => request::resume(&args),
         Command::Position(PositionCommand::Show(report)) => position::show(&report),
         Command::Config(ConfigCommand::Schema) => config::schema(),
     }

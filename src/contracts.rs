@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use jsonschema::Validator;
 use lakeward_core::{
-    BinlogPosition, Checkpoint, Column, ColumnType, Position, TableId, TableSchema, TableState, TableStatus,
-    TypeOptions,
+    Answer, BinlogPosition, Checkpoint, Column, ColumnType, Command, Position, Request, Snapshot,
+    SnapshotPlan, SnapshotState, TableId, TableSchema, TableState, TableStatus, TypeOptions,
 };
+use lakeward_lake::columns::{IncompatibleChange, LakeVersion};
 use lakeward_lake::commit::record::{ColumnStats, Entry, FileEntry, Record, Repairs};
 use lakeward_lake::objects::{Part, Upload};
 use serde_json::Value;
@@ -16,8 +17,8 @@ fn schemas() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
 }
 
-fn validator() -> Validator {
-    let text = std::fs::read_to_string(schemas().join("commit-record.schema.json")).unwrap();
+fn validator(name: &str) -> Validator {
+    let text = std::fs::read_to_string(schemas().join(name)).unwrap();
     jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap()
 }
 
@@ -39,14 +40,34 @@ fn checkpoint(offset: u64, gtids: &str, next_seq: i64) -> Checkpoint {
         remedy: Some("lakeward resume shop.prices".into()),
         at: position(4_711, "1-5"),
     };
+    let plan = SnapshotPlan {
+        key: vec!["id".into()],
+        last: Some(vec!["1000".into()]),
+        through: Some(vec!["300".into()]),
+        beyond: vec![(vec!["400".into()], vec!["500".into()])],
+        rows: 400,
+        estimated_rows: Some(990),
+        reading_ms: 20,
+    };
+    let open = Snapshot { mark: Some(3), plan: Some(plan), ..Snapshot::default() };
+    let part = Snapshot { condition: Some("id > 5".into()), paused: true, ..Snapshot::default() };
+    let (active, done) = (TableStatus::Active, SnapshotState::Done);
+    let state = |status, snapshot| TableState { schema_version: 1, status, snapshot, deleted_by_key: false };
     let tables = [
-        (TableId::new("shop", "orders"), TableState { schema_version: 1, status: TableStatus::Active }),
-        (TableId::new("shop", "prices"), TableState { schema_version: 1, status: stopped }),
+        (TableId::new("shop", "lines"), state(active.clone(), SnapshotState::Open(part))),
+        (TableId::new("shop", "notes"), state(active.clone(), SnapshotState::NotAsked)),
+        (TableId::new("shop", "orders"), state(active, SnapshotState::Open(open))),
+        (TableId::new("shop", "prices"), state(stopped, done)),
     ];
     Checkpoint {
         position: position(offset, gtids),
         next_seq,
         commit_us: Some(1_795_269_600_000_000),
+        retired: 1,
+        requests: vec![
+            Answer::done("00001795269600000000-0a1b2c3d"),
+            Answer::refused("00001795269600000001-4e5f6a7b", "the table is not stopped"),
+        ],
         tables: Arc::new(tables.into()),
     }
 }
@@ -73,14 +94,21 @@ fn file() -> FileEntry {
     }
 }
 
-fn structure() -> TableSchema {
-    let column = |name: &str, ty| Column { name: name.into(), ty, nullable: true };
+/// A second version, in which a column has become text.
+fn version() -> LakeVersion {
+    let first = structure(1, ColumnType::Int { width: 4, unsigned: false, display_one: false });
+    let second = structure(2, ColumnType::Text { collation: 255 });
+    LakeVersion::after(&LakeVersion::of_own_names(first), second, &[], IncompatibleChange::NewColumn).unwrap()
+}
+
+fn structure(version: u32, note: ColumnType) -> TableSchema {
+    let column = |name: &str, ty| Column::new(name, ty, true);
     let columns = vec![
         column("id", ColumnType::Int { width: 8, unsigned: true, display_one: false }),
-        column("note", ColumnType::Text { collation: 255 }),
+        column("note", note),
         column("data", ColumnType::Json),
     ];
-    TableSchema::new(TableId::new("shop", "orders"), 1, columns, vec![0], TypeOptions::default())
+    TableSchema::new(TableId::new("shop", "orders"), version, columns, vec![0], TypeOptions::default())
 }
 
 /// One record of every kind.
@@ -90,7 +118,7 @@ fn records() -> Vec<(&'static str, Record, Vec<u8>)> {
     let commit = Entry::Commit {
         from: Some(before),
         to: after.clone(),
-        schemas: vec![structure()],
+        schemas: vec![version()],
         files: vec![file()],
         repairs: None,
     };
@@ -112,7 +140,7 @@ fn records() -> Vec<(&'static str, Record, Vec<u8>)> {
 
 #[test]
 fn commit_records_are_of_their_schema_and_stand_as_examples() {
-    let validator = validator();
+    let validator = validator("commit-record.schema.json");
     for (name, record, bytes) in records() {
         let json: Value = serde_json::from_slice(&bytes).unwrap();
         let faults: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
@@ -129,7 +157,7 @@ fn commit_records_are_of_their_schema_and_stand_as_examples() {
 
 #[test]
 fn the_schema_of_commit_records_refuses_others() {
-    let validator = validator();
+    let validator = validator("commit-record.schema.json");
     for (_, _, bytes) in records() {
         let json: Value = serde_json::from_slice(&bytes).unwrap();
         for key in
@@ -139,6 +167,35 @@ fn the_schema_of_commit_records_refuses_others() {
             without.as_object_mut().unwrap().remove(key);
             assert!(!validator.is_valid(&without), "a record without {key}");
         }
+    }
+}
+
+#[test]
+fn requests_are_of_their_schema_which_refuses_what_the_parser_refuses() {
+    let validator = validator("request.schema.json");
+    let table = || TableId::new("shop", "a.b");
+    for command in [
+        Command::Snapshot { table: table(), condition: None },
+        Command::Snapshot { table: table(), condition: Some("id > 5".into()) },
+        Command::Resume { table: table() },
+        Command::Pause { table: table() },
+        Command::Continue { table: table() },
+        Command::Cancel { table: table() },
+    ] {
+        let request = Request { id: "00001795269600000000-0a1b2c3d".into(), command };
+        let json = serde_json::to_value(&request).unwrap();
+        let faults: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(faults.is_empty(), "{json}: {faults:?}");
+    }
+    for text in [
+        r#"{"id":"1"}"#,
+        r#"{"id":"1","command":{"pause":{}}}"#,
+        r#"{"id":"1","command":{"pause":{"table":["a","b"],"condition":"x"}}}"#,
+        r#"{"id":"1","command":{"explode":{"table":["a","b"]}}}"#,
+        r#"{"id":"1","command":{"pause":{"table":["a","b"]}},"by":"me"}"#,
+    ] {
+        assert!(!validator.is_valid(&serde_json::from_str(text).unwrap()), "{text}");
+        assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
     }
 }
 

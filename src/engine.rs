@@ -10,11 +10,19 @@
 //! - Between two boundaries as many numbers are given as rows arrive, and this is counted: a source
 //!   that moved on without its rows is an error, never a success.
 //!
+//! - Keys that the source asks for right after a boundary are read once that boundary is committed, so
+//!   they are of all that came before.
+//! - A range is read again only where the log alone gives it (`engine/repair.rs`).
+//!
 //! A new pipeline commits its first boundary at once: `start: latest` means the same place after a
-//! crash. Unknown: nothing; what a commit settled is the sink's to prove.
+//! crash; and so does one that answers a request: somebody waits. Unknown: nothing; what a commit
+//! settled is the sink's to prove.
 
 mod backoff;
+mod keys;
 mod progress;
+mod repair;
+mod requests;
 mod span;
 mod stop;
 #[cfg(test)]
@@ -25,12 +33,15 @@ use std::time::Duration;
 
 use lakeward_core::error::Policy;
 use lakeward_core::{
-    Checkpoint, Clock, Error, ErrorKind, Feed, LostRange, Result, Resume, Sink, Source, TableId, TableStatus,
+    Checkpoint, Clock, Error, ErrorKind, Feed, KeysAsked, Position, Result, Resume, Sink, Source, TableId,
+    TableStatus,
 };
 use tracing::{debug, info, warn};
 
 pub use backoff::Backoff;
+use keys::KeyReading;
 pub use progress::Progress;
+use requests::Standing;
 use span::Span;
 pub use stop::{Stop, Stopper, stop_signal};
 
@@ -49,16 +60,18 @@ pub trait Route: Send {
 }
 
 /// How far a run goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Until {
     /// Until it is stopped.
     Forever,
-    /// To the position that the server had when the source was opened.
+    /// To the position that the server had when the source was opened, with all snapshots at their end.
     CaughtUp,
+    /// To this position, which a checkpoint named. The log alone is read: no snapshot, no request.
+    Again(Position),
 }
 
 /// When to commit, and how long to wait for what.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// How far to go.
     pub until: Until,
@@ -66,6 +79,8 @@ pub struct Plan {
     pub interval: Duration,
     /// Longest time between two commits while only the position moves.
     pub idle_interval: Duration,
+    /// Time between two looks for requests.
+    pub requests_interval: Duration,
     /// How long a stopping run waits for a boundary before it leaves without a commit.
     pub boundary_grace: Duration,
     /// How long a stopping run waits for the answer to a commit; the next start tells its outcome.
@@ -81,6 +96,7 @@ impl Plan {
             until,
             interval,
             idle_interval: interval.max(Duration::from_hours(1)),
+            requests_interval: Duration::from_secs(5),
             boundary_grace: Duration::from_secs(5),
             commit_grace: Duration::from_secs(15),
             backoff: Backoff::standard(seed),
@@ -105,7 +121,8 @@ pub enum Reason {
     /// It was asked to stop and no boundary, or no answer, came in time: what was taken since the
     /// last commit is read again by the next run.
     Abandoned,
-    /// A bounded run reached its end and committed it.
+    /// A bounded run reached its end and committed it: the position that was asked for, and the end of
+    /// its snapshots.
     CaughtUp,
 }
 
@@ -133,11 +150,19 @@ pub struct Engine<R> {
     committed: Option<Checkpoint>,
 }
 
+/// What is read from the sink beside the loop.
+struct Beside {
+    standing: Standing,
+    keys: KeyReading,
+}
+
 /// Why gathering ended.
 enum Due {
     Commit,
     Stop,
     End,
+    /// The source asks for keys: of what was taken up to here, where this is a boundary.
+    Keys(KeysAsked),
 }
 
 impl<R: Route> Engine<R> {
@@ -201,7 +226,7 @@ impl<R: Route> Engine<R> {
         let mut sink = self.route.sink().await?;
         if sink.is_new().await? {
             // A source that refuses must leave no trace in the lake, not even a claim.
-            drop(self.route.source(Resume::default(), self.plan.until).await?);
+            drop(self.route.source(Resume::default(), self.plan.until.clone()).await?);
         }
         let opened = sink.open().await?;
         self.committed.clone_from(&opened.resume.checkpoint);
@@ -210,61 +235,28 @@ impl<R: Route> Engine<R> {
         }
         let place = self.committed.as_ref().map_or("the configured start".into(), |c| c.position.to_string());
         info!(position = place, "opened; going on from here");
-        let source = self.route.source(opened.resume, self.plan.until).await?;
+        let source = self.route.source(opened.resume, self.plan.until.clone()).await?;
         Ok((sink, source))
-    }
-
-    /// Reads a lost range again. Rows beyond it may follow, up to the next boundary: the sink keeps
-    /// those of its lost files only.
-    async fn repair(&mut self, sink: &mut R::Sink, lost: LostRange) -> Result<()> {
-        let to = lost.to.clone();
-        let range = format!("{} to {}", lost.from.position, lost.to.position);
-        warn!(
-            record = lost.record,
-            files = lost.files.len(),
-            range,
-            "committed data vanished; reading it again"
-        );
-        let gone = |error: Error| match error.kind() {
-            ErrorKind::PositionLost | ErrorKind::SourceLineage => Error::new(
-                ErrorKind::LostUpload,
-                "committed files vanished from the store, and the source no longer has their changes",
-            )
-            .at("record", lost.record)
-            .at("range", &range)
-            .remedy("restore the files from a copy of the store, or start a new pipeline under another name")
-            .caused_by(error),
-            _ => error,
-        };
-        let resume = Resume { checkpoint: Some(lost.from.clone()), schemas: lost.schemas.clone() };
-        let mut source = self.route.source(resume, Until::Forever).await.map_err(gone)?;
-        sink.repair(lost.clone()).await?;
-        loop {
-            match source.next().await.map_err(gone)? {
-                Some(Feed::Boundary(checkpoint)) if checkpoint.next_seq >= to.next_seq => break,
-                Some(feed) => deliver(sink, feed).await?,
-                None => return Err(Error::new(ErrorKind::Bug, "an endless source ended").at("range", &range)),
-            }
-        }
-        let committed = self.committed.clone();
-        self.commit(sink, to, lost.files.len() as u64).await?;
-        self.committed = committed;
-        Ok(())
     }
 
     async fn follow(&mut self, mut sink: R::Sink, mut source: R::Source) -> Result<Reason> {
         let mut span = Span::begin(self.committed.clone(), self.clock.elapsed());
+        let mut beside = Beside {
+            standing: Standing::after(self.plan.requests_interval, &sink),
+            keys: KeyReading::default(),
+        };
         let mut stop = self.stop.clone();
         loop {
             let due = tokio::select! {
                 biased;
                 () = stop.overdue(self.plan.boundary_grace) => return Ok(Reason::Abandoned),
-                due = self.gather(&mut sink, &mut source, &mut span) => due?,
+                due = self.gather(&mut sink, &mut source, &mut beside, &mut span) => due?,
             };
-            let ending = match due {
-                Due::Commit => None,
-                Due::Stop => Some(Reason::Stopped),
-                Due::End => Some(Reason::CaughtUp),
+            let (ending, asked) = match due {
+                Due::Commit => (None, None),
+                Due::Keys(asked) => (None, Some(asked)),
+                Due::Stop => (Some(Reason::Stopped), None),
+                Due::End => (Some(Reason::CaughtUp), None),
             };
             if let Some(checkpoint) = span.unsaved() {
                 tokio::select! {
@@ -274,6 +266,9 @@ impl<R: Route> Engine<R> {
                 }
                 span = Span::begin(self.committed.clone(), self.clock.elapsed());
             }
+            if let Some(asked) = asked {
+                beside.keys.ask(asked, &sink);
+            }
             if let Some(reason) = ending {
                 sink.close().await?;
                 return Ok(reason);
@@ -282,7 +277,13 @@ impl<R: Route> Engine<R> {
     }
 
     /// Hands feed to the sink until a commit is due, the source ends, or a stop meets a boundary.
-    async fn gather(&self, sink: &mut R::Sink, source: &mut R::Source, span: &mut Span) -> Result<Due> {
+    async fn gather(
+        &self,
+        sink: &mut R::Sink,
+        source: &mut R::Source,
+        beside: &mut Beside,
+        span: &mut Span,
+    ) -> Result<Due> {
         let mut stop = self.stop.clone();
         loop {
             let wait = span.due_in(&self.plan, self.clock.elapsed());
@@ -292,6 +293,20 @@ impl<R: Route> Engine<R> {
             let feed = tokio::select! {
                 biased;
                 () = stop.wait(), if span.at_boundary() => return Ok(Due::Stop),
+                read = beside.standing.read() => {
+                    beside.standing.hand_over(read, sink, source);
+                    continue;
+                }
+                (asked, answer) = beside.keys.read() => {
+                    self.progress.moved(self.clock.elapsed());
+                    keys::hand_over(asked, answer, source)?;
+                    continue;
+                }
+                // The source may wait for nothing else, and a large lake takes its time.
+                () = tokio::time::sleep(keys::LOOK), if beside.keys.is_open() => {
+                    self.progress.moved(self.clock.elapsed());
+                    continue;
+                }
                 feed = source.next() => feed?,
                 // The clock decides, at the top of the loop; this only wakes it.
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => continue,
@@ -299,6 +314,7 @@ impl<R: Route> Engine<R> {
             match feed {
                 None if span.at_boundary() => return Ok(Due::End),
                 None => return Err(Error::new(ErrorKind::Bug, "the source ended inside a transaction")),
+                Some(Feed::Keys(asked)) => return Ok(Due::Keys(asked)),
                 Some(Feed::Boundary(checkpoint)) => {
                     span.boundary(checkpoint)?;
                     self.progress.boundary(self.clock.elapsed(), span.rows() == 0);
@@ -340,7 +356,7 @@ async fn deliver<S: Sink>(sink: &mut S, feed: Feed) -> Result<()> {
         Feed::Schema(schema) => sink.schema(schema).await,
         Feed::Batch(batch) => sink.write(batch).await,
         Feed::Mark(mark) => sink.mark(mark).await,
-        // Legal between two commits; only `follow` decides that one is due.
-        Feed::Boundary(_) => Ok(()),
+        // Legal between two commits; only `follow` decides that one is due, and asks for keys.
+        Feed::Boundary(_) | Feed::Keys(_) => Ok(()),
     }
 }

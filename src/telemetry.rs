@@ -7,6 +7,8 @@ mod health;
 mod http;
 pub mod log;
 mod metrics;
+mod pace;
+mod snapshots;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,8 @@ use crate::engine::Progress;
 
 pub use health::{Health, Verdict};
 pub use http::serve;
+pub use pace::{Pace, grouped};
+pub use snapshots::Teller;
 
 /// Everything that is counted in a run.
 #[derive(Clone)]

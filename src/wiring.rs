@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use lakeward_core::clock::SystemClock;
 use lakeward_core::stats::LakeStats;
-use lakeward_core::{ByteSize, Error, ErrorKind, Finding, Result, Resume, TableFilter, TableId};
+use lakeward_core::{
+    ByteSize, Checkpoint, Command, Error, ErrorKind, Finding, Position, Request, Result, Resume, TableFilter,
+    TableId,
+};
 use lakeward_lake::objects::lake_store::{PATIENCE, StoreOptions};
+pub use lakeward_lake::requests::Asked;
 use lakeward_lake::sink::{LakeSink, SinkOptions};
 pub use lakeward_lake::status::LakeStatus;
 pub use lakeward_mysql::ServerFacts;
+use lakeward_mysql::preflight::snapshots::SnapshotNeeds;
+use lakeward_mysql::snapshot::{SnapshotMode, SnapshotOptions};
 use lakeward_mysql::source::{self, MysqlOptions, MysqlSource, Start};
 use lakeward_mysql::{MysqlConfig, Purpose};
 use uuid::Uuid;
@@ -23,12 +29,25 @@ pub struct Connectors {
     pipeline: Arc<Pipeline>,
     telemetry: Telemetry,
     seed: u64,
+    /// What the first source of this process went on from.
+    begun_from: Option<Option<Checkpoint>>,
 }
 
 impl Connectors {
     /// The ends of `pipeline`, which count in `telemetry`.
     pub fn new(pipeline: Arc<Pipeline>, telemetry: Telemetry, seed: u64) -> Self {
-        Connectors { pipeline, telemetry, seed }
+        Connectors { pipeline, telemetry, seed, begun_from: None }
+    }
+
+    /// A source that is opened again after an error goes on with what this process has begun to read:
+    /// `always` is once for each process, as soon as a checkpoint tells of it.
+    fn snapshot(&mut self, from: Option<&Checkpoint>) -> SnapshotOptions {
+        let mut snapshot = self.pipeline.snapshot.clone();
+        let begun_from = self.begun_from.get_or_insert_with(|| from.cloned());
+        if snapshot.mode == SnapshotMode::Always && begun_from.as_ref() != from {
+            snapshot.mode = SnapshotMode::Initial;
+        }
+        snapshot
     }
 }
 
@@ -50,22 +69,36 @@ impl Route for Connectors {
 
     async fn source(&mut self, resume: Resume, until: Until) -> Result<MysqlSource> {
         self.seed = self.seed.wrapping_add(1);
+        let (until, snapshot) = match until {
+            Until::Forever => (source::Until::Forever, self.snapshot(resume.checkpoint.as_ref())),
+            Until::CaughtUp => (source::Until::CaughtUp, self.snapshot(resume.checkpoint.as_ref())),
+            Until::Again(Position::Binlog(position)) => {
+                let mode = SnapshotMode::NoData;
+                (
+                    source::Until::Position(position),
+                    SnapshotOptions { mode, ..self.pipeline.snapshot.clone() },
+                )
+            }
+            Until::Again(other) => {
+                return Err(Error::new(ErrorKind::Config, "the range was read from another kind of source")
+                    .at("position", other));
+            }
+        };
         let options = MysqlOptions {
             config: self.pipeline.mysql.clone(),
             tables: self.pipeline.tables.clone(),
             types: self.pipeline.types,
             before_images: self.pipeline.before_images,
             start: start(&self.pipeline.start),
-            until: match until {
-                Until::Forever => source::Until::Forever,
-                Until::CaughtUp => source::Until::CaughtUp,
-            },
+            until,
             resume,
             memory: self.pipeline.memory,
             clock: self.telemetry.clock.clone(),
             seed: self.seed,
             stats: self.telemetry.source.clone(),
             on_error: self.pipeline.on_error,
+            truncate: self.pipeline.truncate,
+            snapshot,
         };
         off_thread(move || MysqlSource::open(options)).await
     }
@@ -114,8 +147,19 @@ pub async fn check(pipeline: &Pipeline) -> Result<Vec<Finding>> {
         off_thread(move || Ok(lakeward_mysql::preflight::check(&mysql, &tables, &reserved))).await?;
     let captured = captured(&pipeline.mysql, &pipeline.tables).await;
     let lake = &pipeline.checked_lake;
+    if pipeline.snapshot.mode != SnapshotMode::NoData {
+        let needs = snapshot_needs(pipeline).await?;
+        findings.extend(needs.findings);
+        findings.extend(needs.bytes.and_then(|bytes| lakeward_lake::preflight::room(lake, bytes)));
+    }
     findings.extend(lakeward_lake::preflight::check(lake, &pipeline.name, &captured, store_options()).await);
     Ok(findings)
+}
+
+async fn snapshot_needs(pipeline: &Pipeline) -> Result<SnapshotNeeds> {
+    let (mysql, tables) = (pipeline.mysql.clone(), pipeline.tables.clone());
+    let options = pipeline.snapshot.clone();
+    off_thread(move || Ok(lakeward_mysql::preflight::snapshots::check(&mysql, &tables, &options))).await
 }
 
 /// Names that the lake gives to its own columns and folders.
@@ -142,6 +186,20 @@ pub fn discover(mysql: &MysqlConfig) -> Result<Vec<TableId>> {
 /// What the lake knows of the pipeline; `None` if it never ran.
 pub async fn status(pipeline: &Pipeline) -> Result<Option<LakeStatus>> {
     lakeward_lake::status::read(&pipeline.checked_lake, &pipeline.name, store_options()).await
+}
+
+/// Puts a request to the pipeline.
+pub async fn ask(pipeline: &Pipeline, command: Command) -> Result<Asked> {
+    let options = store_options();
+    // Names sort by time; what follows keeps two of one moment apart.
+    let id = format!("{:020}-{:08x}", options.clock.unix_micros(), Uuid::new_v4().as_fields().0);
+    let request = Request { id, command };
+    lakeward_lake::requests::ask(&pipeline.checked_lake, &pipeline.name, &request, options).await
+}
+
+/// Requests that stand in the lake.
+pub async fn standing(pipeline: &Pipeline) -> Result<Vec<Request>> {
+    lakeward_lake::requests::read(&pipeline.checked_lake, &pipeline.name, store_options()).await
 }
 
 /// The server as it stands now.

@@ -3,9 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up fails the test")]
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lakeward_core::clock::SystemClock;
+use lakeward_core::{
+    Answer, BinlogPosition, Checkpoint, Command as Asked, Position, Request, Sink, Snapshot, SnapshotState,
+    TableId, TableState, TableStatus,
+};
+use lakeward_lake::config::LakeConfig;
+use lakeward_lake::sink::{LakeSink, SinkOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -74,7 +82,9 @@ fn bad_config_ends_with_2_and_names_key_line_and_fix() {
         ("lake:", "memory: 7 parsecs\nlake:", &["parsecs", "memory", "MiB"]),
         ("'shop.*'", "'shop.a', 'shop.a'", &["`shop.a` is listed twice", "tables.include"]),
         ("LW_TEST_PASSWORD", "LW_NOT_SET", &["LW_NOT_SET", "export", "source.mysql.password"]),
-        ("no_data", "initial", &["not yet available", "no_data", "line: 5"]),
+        ("no_data", "sometimes", &["`sometimes`", "initial_only", "line: 5"]),
+        ("no_data", "initial, parallelism: 99", &["snapshot.parallelism", "1 to 16", "line: 5"]),
+        ("no_data }", "initial }\nstart: latest", &["start", "no_data", "line: 6"]),
         ("port: 1,", "port: '${env:LW_TEST_PASSWORD}',", &["source.mysql.port", "whole number"]),
         ("file://", "", &["lake.url"]),
     ] {
@@ -183,11 +193,161 @@ fn the_printed_schema_is_the_stored_one() {
 #[test]
 fn every_help_page_teaches() {
     let place = Place::valid();
-    for command in
-        [&[][..], &["init"], &["check"], &["run"], &["status"], &["position", "show"], &["config", "schema"]]
-    {
+    for command in [
+        &[][..],
+        &["init"],
+        &["check"],
+        &["run"],
+        &["status"],
+        &["snapshot"],
+        &["resume"],
+        &["position", "show"],
+        &["config", "schema"],
+    ] {
         let (code, out, _) = place.run(&[command, &["--help"]].concat());
         assert_eq!(code, 0);
         assert!(out.contains("Example"), "no example for {command:?}:\n{out}");
     }
+}
+
+/// The lake of the place, open as a run has it, with `shop.orders` in it.
+struct Running {
+    runtime: tokio::runtime::Runtime,
+    sink: LakeSink,
+}
+
+impl Running {
+    fn begin(place: &Place) -> Running {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let url = format!("file://{}", place.lake().display());
+        let lake: LakeConfig = serde_json::from_value(serde_json::json!({ "url": url })).unwrap();
+        let options = SinkOptions {
+            lake: lake.checked().unwrap(),
+            pipeline: "shop".into(),
+            memory: lakeward_core::ByteSize::mib(64),
+            clock: Arc::new(SystemClock::start()),
+            stats: Arc::default(),
+            writer: uuid::Uuid::new_v4(),
+        };
+        let sink = runtime.block_on(async {
+            let mut sink = LakeSink::new(options).await.unwrap();
+            sink.open().await.unwrap();
+            sink.commit(committed(Vec::new(), SnapshotState::Done)).await.unwrap();
+            sink
+        });
+        Running { runtime, sink }
+    }
+
+    /// Waits for the request of `child`.
+    fn request(&self, child: &mut Child, wanted: &Asked) -> Request {
+        let begun = Instant::now();
+        loop {
+            let standing = self.runtime.block_on(self.sink.requests()).unwrap();
+            if let Some(request) = standing.into_iter().find(|request| request.command == *wanted) {
+                return request;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn answer(&mut self, answer: Answer, snapshot: SnapshotState) {
+        self.runtime.block_on(self.sink.commit(committed(vec![answer], snapshot))).unwrap();
+    }
+}
+
+fn orders() -> TableId {
+    TableId::new("shop", "orders")
+}
+
+fn committed(requests: Vec<Answer>, snapshot: SnapshotState) -> Checkpoint {
+    let position = Position::Binlog(BinlogPosition {
+        server_uuid: "11111111-1111-1111-1111-111111111111".parse().unwrap(),
+        file: "binlog.000001".into(),
+        offset: 4,
+        gtid_set: None,
+    });
+    let state =
+        TableState { schema_version: 0, status: TableStatus::Active, snapshot, deleted_by_key: false };
+    let tables = Arc::new([(orders(), state)].into());
+    Checkpoint { position, next_seq: 1, commit_us: None, retired: 0, requests, tables }
+}
+
+fn spawned(place: &Place, arguments: &[&str]) -> Child {
+    place.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn a_snapshot_is_asked_for_through_the_lake_and_the_answer_is_told() {
+    let place = Place::valid();
+    let mut running = Running::begin(&place);
+    let mut child = spawned(&place, &["snapshot", "shop.orders", "--where", "id > 5", "--json"]);
+    let condition = Some("id > 5".to_owned());
+    let wanted = Asked::Snapshot { table: orders(), condition: condition.clone() };
+    let request = running.request(&mut child, &wanted);
+    let open = Snapshot { condition, ..Snapshot::default() };
+    running.answer(Answer::done(request.id), SnapshotState::Open(open));
+    let (code, out, err) = told(&child.wait_with_output().unwrap());
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, err.as_str(), &json["state"]), (0, "", &"taken".into()));
+    assert_eq!(json["snapshot"]["condition"], "id > 5");
+
+    let (code, out, _) = place.run(&["status"]);
+    assert!(code == 0 && out.contains("shop.orders to come, where id > 5"), "{out}");
+}
+
+#[test]
+fn a_refused_request_ends_with_4_and_its_reason() {
+    let place = Place::valid();
+    let mut running = Running::begin(&place);
+    let mut child = spawned(&place, &["snapshot", "shop.orders", "--pause"]);
+    let request = running.request(&mut child, &Asked::Pause { table: orders() });
+    running.answer(Answer::refused(request.id, "no reading is under way"), SnapshotState::Done);
+    let (code, out, _) = told(&child.wait_with_output().unwrap());
+    assert_eq!(code, 4, "{out}");
+    assert!(out.contains("pause shop.orders: refused: no reading is under way"), "{out}");
+}
+
+#[test]
+fn a_request_to_a_pipeline_that_does_not_run_stands_in_the_lake() {
+    let place = Place::valid();
+    drop(Running::begin(&place));
+    let (code, out, _) = place.run(&["resume", "shop.orders", "--no-wait"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("may be refused: the table is not stopped"), "{out}");
+    let (code, out, _) = place.run(&["snapshot", "shop.orders", "--no-wait", "--json"]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["state"], &json["why"]), (0, &"standing".into(), &Value::Null));
+    let (_, out, _) = place.run(&["status", "--json"]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    let requests = json["requests"].as_array().unwrap();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0]["command"]["resume"]["table"], serde_json::json!(["shop", "orders"]));
+    assert_eq!(requests[1]["command"]["snapshot"]["table"], serde_json::json!(["shop", "orders"]));
+}
+
+#[test]
+fn a_request_that_cannot_be_meant_is_refused_before_it_is_put() {
+    let place = Place::valid();
+    let (code, _, err) = place.run(&["snapshot", "shop.orders"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("has not committed anything yet") && err.contains("lakeward run"), "{err}");
+    assert!(!place.lake().exists(), "a question writes nothing");
+    drop(Running::begin(&place));
+    for (arguments, words) in [
+        (&["snapshot", "crm.people"][..], &["crm.people", "tables.include"][..]),
+        (&["resume", "orders"], &["`orders`", "shop.orders"]),
+        (&["snapshot", "shop.*"], &["`shop.*`"]),
+        (&["snapshot", "shop.orders", "--where", " "], &["--where"]),
+        (&["snapshot", "shop.orders", "--pause", "--cancel"], &["--pause", "--cancel"]),
+        (&["snapshot", "shop.orders", "--continue", "--where", "x"], &["--where"]),
+        (&["resume"], &["TABLE"]),
+    ] {
+        let (code, out, err) = place.run(arguments);
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {err}");
+        for word in words {
+            assert!(err.contains(word), "`{word}` is not in:\n{err}");
+        }
+    }
+    assert!(!place.lake().join("_lakeward/shop/requests").exists());
 }

@@ -150,10 +150,9 @@ source:
     tls: {{ mode: {tls}{ca} }}
 tables:
   include: [{include}]
-# Rows that exist already are not copied.
-snapshot: {{ mode: no_data }}
-# Where a new pipeline begins: earliest, latest, a GTID set, or file:offset.
-start: latest
+# The rows that are there are read first, without locks, while changes are followed.
+# To follow changes only: mode no_data, and `start` says from where.
+snapshot: {{ mode: initial }}
 lake:
   url: {lake}
   commit: {{ interval: 60s }}

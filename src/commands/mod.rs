@@ -4,5 +4,6 @@ pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod init;
 pub(crate) mod position;
+pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod status;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
+use indicatif::MultiProgress;
 use lakeward_core::clock::SystemClock;
 use lakeward_core::{Clock, Error, ErrorKind, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,21 +12,22 @@ use tracing::{info, warn};
 use crate::cli::{Outcome, Which, runtime};
 use crate::config::{self, Pipeline};
 use crate::engine::{Ended, Engine, Plan, Reason, Stopper, Until, stop_signal};
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::{self, Telemetry, Teller};
 use crate::wiring::Connectors;
 
 /// Follow the server's binlog and keep the lake complete.
 ///
-/// Goes on from the last commit in the lake; a new pipeline begins at `start`. SIGTERM or SIGINT
-/// commits what was read and ends within seconds; a second one ends at once. Neither loses or
-/// doubles anything, and nor does SIGKILL.
+/// Goes on from the last commit in the lake. A new pipeline reads the rows that are there while it
+/// follows their changes (`snapshot.mode`), or begins at `start`. SIGTERM or SIGINT commits what was
+/// read and ends within seconds; a second one ends at once. Neither loses or doubles anything, and nor
+/// does SIGKILL.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  lakeward run --config shop.yaml\n  lakeward run --until-caught-up   # \
                         for cron: ends with 6 when tables are stopped")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     which: Which,
-    /// End, committed, at the position that the server has now.
+    /// End, committed, at the position that the server has now, with all snapshots at their end.
     #[arg(long)]
     until_caught_up: bool,
     /// Print an error that ends the run as JSON.
@@ -35,16 +37,16 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run(args: &RunArgs) -> Result<Outcome> {
     let pipeline = Arc::new(config::load(&args.which.config)?);
-    telemetry::log::begin(pipeline.log);
+    let terminal = telemetry::log::begin(pipeline.log);
     let until = if args.until_caught_up { Until::CaughtUp } else { Until::Forever };
     let runtime = runtime()?;
-    let ended = runtime.block_on(follow(&pipeline, until));
+    let ended = runtime.block_on(follow(&pipeline, until, terminal));
     // A read that hangs in a library must not hold the process: what counts is committed.
     runtime.shutdown_background();
-    ended.map(|ended| told(&ended, until))
+    ended.map(|ended| told(&ended))
 }
 
-async fn follow(pipeline: &Arc<Pipeline>, until: Until) -> Result<Ended> {
+async fn follow(pipeline: &Arc<Pipeline>, until: Until, terminal: Option<MultiProgress>) -> Result<Ended> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let (stopper, stop) = stop_signal();
     let listening = tokio::spawn(stop_on_signal(stopper, signals()?));
@@ -60,7 +62,12 @@ async fn follow(pipeline: &Arc<Pipeline>, until: Until) -> Result<Ended> {
     let route = Connectors::new(pipeline.clone(), telemetry.clone(), seed);
     let plan = Plan::new(until, interval, seed);
     let engine = Engine::new(route, plan, clock, telemetry.progress.clone(), stop);
-    let ended = Box::pin(engine.run()).await;
+    let mut teller = Teller::new(telemetry, terminal);
+    let ended = tokio::select! {
+        ended = Box::pin(engine.run()) => ended,
+        never = teller.tell() => match never {},
+    };
+    teller.look();
     for task in [Some(listening), serving].into_iter().flatten() {
         task.abort();
     }
@@ -90,21 +97,21 @@ async fn stop_on_signal(stopper: Stopper, [mut terminate, mut interrupt]: [Signa
     std::process::exit(130);
 }
 
-fn told(ended: &Ended, until: Until) -> Outcome {
+fn told(ended: &Ended) -> Outcome {
     let position = ended.committed.as_ref().map(|committed| committed.position.to_string());
     let position = position.as_deref().unwrap_or("none");
     match ended.reason {
         Reason::Stopped => info!(position, "stopped; everything read is committed"),
         Reason::Abandoned => warn!(position, "stopped without a commit; the next start reads on from here"),
-        Reason::CaughtUp => info!(position, "caught up; everything is committed"),
+        Reason::CaughtUp => info!(position, "at the end that was asked for; everything is committed"),
     }
     let stopped: Vec<String> = ended.stopped_tables().iter().map(ToString::to_string).collect();
     if stopped.is_empty() {
         return Outcome::Done;
     }
     warn!(tables = stopped.join(", "), "tables are stopped; `lakeward status` says why, and how to mend it");
-    match until {
-        Until::CaughtUp if ended.reason == Reason::CaughtUp => Outcome::TablesStopped,
-        Until::CaughtUp | Until::Forever => Outcome::Done,
+    match ended.reason {
+        Reason::CaughtUp => Outcome::TablesStopped,
+        Reason::Stopped | Reason::Abandoned => Outcome::Done,
     }
 }

@@ -1,11 +1,14 @@
 //! `lakeward status`: how far the lake is, from its own log; how far the server is beyond that, where
-//! it answers; and the stopped tables with what mends them. Reads only.
+//! it answers; snapshots, requests, and the stopped tables with what mends them. Reads only.
 
 use lakeward_core::clock::SystemClock;
-use lakeward_core::{Checkpoint, Clock, Position, Result, TableStatus};
+use lakeward_core::{
+    Checkpoint, Clock, Position, Request, Result, Snapshot, SnapshotState, TableId, TableStatus,
+};
 use serde::Serialize;
 
 use crate::cli::{Outcome, Report, answer, runtime};
+use crate::telemetry::Pace;
 use crate::wiring::{LakeStatus, ServerFacts};
 use crate::{config, wiring};
 
@@ -16,6 +19,9 @@ struct Status {
     lake: Option<LakeStatus>,
     server: Server,
     tables: Tables,
+    snapshots: Snapshots,
+    /// Requests that stand in the lake.
+    requests: Vec<Request>,
 }
 
 /// The server beside the checkpoint.
@@ -54,17 +60,56 @@ struct Stopped {
     at: String,
 }
 
+/// Whether the rows that were in the tables are in the lake.
+#[derive(Default, Serialize)]
+struct Snapshots {
+    not_asked: usize,
+    done: usize,
+    open: Vec<Open>,
+}
+
+/// A snapshot that is not at its end.
+#[derive(Serialize)]
+struct Open {
+    table: String,
+    state: OpenState,
+    condition: Option<String>,
+    #[serde(flatten)]
+    pace: Pace,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum OpenState {
+    Waiting,
+    Reading,
+    Paused,
+}
+
+impl OpenState {
+    fn words(self) -> &'static str {
+        match self {
+            OpenState::Waiting => "to come",
+            OpenState::Reading => "being read",
+            OpenState::Paused => "paused",
+        }
+    }
+}
+
 pub(crate) fn status(report: &Report) -> Result<Outcome> {
     let pipeline = config::load(&report.which.config)?;
-    let (lake, server) = runtime()?.block_on(async {
+    let (lake, requests, server) = runtime()?.block_on(async {
         let lake = wiring::status(&pipeline).await?;
-        Ok((lake, wiring::server(&pipeline).await))
+        let requests = wiring::standing(&pipeline).await?;
+        Ok((lake, requests, wiring::server(&pipeline).await))
     })?;
     let checkpoint = lake.as_ref().and_then(|lake| lake.checkpoint.as_ref());
     let status = Status {
         pipeline: pipeline.name.clone(),
         server: beside(checkpoint, server, SystemClock::start().unix_micros()),
         tables: checkpoint.map(tables).unwrap_or_default(),
+        snapshots: checkpoint.map(snapshots).unwrap_or_default(),
+        requests,
         lake,
     };
     match report.json {
@@ -115,6 +160,31 @@ fn tables(checkpoint: &Checkpoint) -> Tables {
     tables
 }
 
+fn snapshots(checkpoint: &Checkpoint) -> Snapshots {
+    let mut snapshots = Snapshots::default();
+    for (table, state) in checkpoint.tables.iter() {
+        match &state.snapshot {
+            SnapshotState::NotAsked => snapshots.not_asked += 1,
+            SnapshotState::Done => snapshots.done += 1,
+            SnapshotState::Open(snapshot) => snapshots.open.push(open(table, snapshot)),
+        }
+    }
+    snapshots
+}
+
+fn open(table: &TableId, snapshot: &Snapshot) -> Open {
+    let state = match (&snapshot.plan, snapshot.paused) {
+        (_, true) => OpenState::Paused,
+        (None, false) => OpenState::Waiting,
+        (Some(_), false) => OpenState::Reading,
+    };
+    let mut pace = snapshot.plan.as_ref().map(Pace::planned).unwrap_or_default();
+    if state == OpenState::Paused {
+        pace.seconds_left = None;
+    }
+    Open { table: table.to_string(), state, condition: snapshot.condition.clone(), pace }
+}
+
 fn text(status: &Status) -> String {
     let mut text = format!("pipeline {}\n", status.pipeline);
     match &status.lake {
@@ -147,7 +217,40 @@ fn text(status: &Status) -> String {
             text.push_str(&format!("    to mend it: {remedy}\n"));
         }
     }
+    text.push_str(&snapshot_lines(&status.snapshots));
+    if !status.requests.is_empty() {
+        text.push_str("requests  not taken yet; the pipeline takes them while it runs\n");
+        for request in &status.requests {
+            text.push_str(&format!("  {}\n", request.command));
+        }
+    }
     text.truncate(text.trim_end().len());
+    text
+}
+
+/// Nothing where no snapshot was ever asked for.
+fn snapshot_lines(snapshots: &Snapshots) -> String {
+    let Snapshots { not_asked, done, open } = snapshots;
+    if *done == 0 && open.is_empty() {
+        return String::new();
+    }
+    let in_state = |state| open.iter().filter(|open| open.state == state).count();
+    let mut parts = vec![format!("{done} done")];
+    for state in [OpenState::Reading, OpenState::Paused, OpenState::Waiting] {
+        parts.push(format!("{} {}", in_state(state), state.words()));
+    }
+    parts.push(format!("{not_asked} not asked for"));
+    let mut text = format!("snapshots {}\n", parts.join(", "));
+    for Open { table, state, condition, pace } in open {
+        text.push_str(&format!("  {table} {}", state.words()));
+        if let Some(condition) = condition {
+            text.push_str(&format!(", where {condition}"));
+        }
+        match state {
+            OpenState::Waiting => text.push('\n'),
+            OpenState::Reading | OpenState::Paused => text.push_str(&format!(": {pace}\n")),
+        }
+    }
     text
 }
 
@@ -169,14 +272,14 @@ fn lake_lines(lake: &LakeStatus) -> String {
 const FIRST_SEQ: i64 = 1;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
-    use lakeward_core::{BinlogPosition, Error, ErrorKind, TableId, TableState};
+    use lakeward_core::{BinlogPosition, Command, Error, ErrorKind, SnapshotPlan, TableState};
 
     use super::*;
 
-    fn checkpoint() -> Checkpoint {
+    pub(crate) fn checkpoint() -> Checkpoint {
         let position = Position::Binlog(BinlogPosition {
             server_uuid: "3e11fa47-71ca-11e1-9e33-c80aa9429562".parse().unwrap(),
             file: "binlog.000002".into(),
@@ -190,10 +293,33 @@ mod tests {
             at: position.clone(),
         };
         let states = [
-            (TableId::new("shop", "a"), TableState { schema_version: 1, status: TableStatus::Active }),
-            (TableId::new("shop", "b"), TableState { schema_version: 1, status: stopped }),
+            (
+                TableId::new("shop", "a"),
+                TableState {
+                    schema_version: 1,
+                    status: TableStatus::Active,
+                    snapshot: SnapshotState::NotAsked,
+                    deleted_by_key: false,
+                },
+            ),
+            (
+                TableId::new("shop", "b"),
+                TableState {
+                    schema_version: 1,
+                    status: stopped,
+                    snapshot: SnapshotState::NotAsked,
+                    deleted_by_key: false,
+                },
+            ),
         ];
-        Checkpoint { position, next_seq: 11, commit_us: Some(0), tables: Arc::new(states.into()) }
+        Checkpoint {
+            position,
+            next_seq: 11,
+            commit_us: Some(0),
+            retired: 0,
+            requests: Vec::new(),
+            tables: Arc::new(states.into()),
+        }
     }
 
     #[test]
@@ -211,6 +337,8 @@ mod tests {
             pipeline: "shop".into(),
             server: beside(Some(&checkpoint()), away, 0),
             tables: tables(&checkpoint()),
+            snapshots: snapshots(&checkpoint()),
+            requests: Vec::new(),
             lake: Some(lake),
         };
         let told = text(&status);
@@ -222,5 +350,67 @@ mod tests {
         let json = serde_json::json!(status);
         assert_eq!(json["tables"]["stopped"][0]["table"], "shop.b");
         assert_eq!(json["server"]["state"], "unreachable");
+    }
+
+    fn with_snapshots(states: Vec<(&str, SnapshotState)>) -> Status {
+        let mut shown = checkpoint();
+        let state = |snapshot| TableState {
+            schema_version: 1,
+            status: TableStatus::Active,
+            snapshot,
+            deleted_by_key: false,
+        };
+        let states = states.into_iter().map(|(table, it)| (TableId::new("shop", table), state(it)));
+        shown.tables = Arc::new(states.collect());
+        let request =
+            Request { id: "1".into(), command: Command::Pause { table: TableId::new("shop", "orders") } };
+        Status {
+            pipeline: "shop".into(),
+            server: Server::Unreachable { error: "away".into() },
+            tables: tables(&shown),
+            snapshots: snapshots(&shown),
+            requests: vec![request],
+            lake: None,
+        }
+    }
+
+    #[test]
+    fn snapshots_are_told_by_table_with_rows_percent_rate_and_time_left() {
+        let plan = SnapshotPlan {
+            rows: 400,
+            estimated_rows: Some(1_000),
+            reading_ms: 4_000,
+            ..SnapshotPlan::default()
+        };
+        let reading = Snapshot { plan: Some(plan), condition: Some("id > 5".into()), ..Snapshot::default() };
+        let paused = Snapshot { paused: true, ..reading.clone() };
+        let status = with_snapshots(vec![
+            ("a", SnapshotState::Open(reading)),
+            ("b", SnapshotState::Open(paused)),
+            ("c", SnapshotState::Open(Snapshot::default())),
+            ("d", SnapshotState::Done),
+            ("e", SnapshotState::NotAsked),
+        ]);
+        let told = text(&status);
+        for line in [
+            "snapshots 1 done, 1 being read, 1 paused, 1 to come, 1 not asked for",
+            "  shop.a being read, where id > 5: 400 of about 1,000 rows (40 %), 100 rows/s, 6 s left",
+            "  shop.b paused, where id > 5: 400 of about 1,000 rows (40 %), 100 rows/s",
+            "  shop.c to come",
+            "  pause shop.orders",
+        ] {
+            assert!(told.lines().any(|told| told == line), "{line} is not in:\n{told}");
+        }
+        let json = serde_json::json!(status);
+        let first = &json["snapshots"]["open"][0];
+        assert_eq!((&first["state"], &first["percent"]), (&"reading".into(), &40.into()));
+        assert_eq!((&first["rows_per_second"], &first["seconds_left"]), (&100.into(), &6.into()));
+        assert_eq!(json["requests"][0]["command"]["pause"]["table"][1], "orders");
+    }
+
+    #[test]
+    fn nothing_is_said_of_snapshots_where_none_was_asked_for() {
+        let told = text(&with_snapshots(vec![("e", SnapshotState::NotAsked)]));
+        assert!(!told.contains("snapshots"), "{told}");
     }
 }

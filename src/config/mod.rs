@@ -16,13 +16,14 @@ use std::path::Path;
 
 use lakeward_core::{ByteSize, Error, ErrorKind, Result, TableFilter, TypeOptions};
 use lakeward_lake::config::{Lake, LakeConfig};
-use lakeward_mysql::{MysqlConfig, OnError};
+use lakeward_mysql::snapshot::{SnapshotMode, SnapshotOptions};
+use lakeward_mysql::{MysqlConfig, OnError, OnTruncate};
 
 pub use reference::{Outside, process};
 pub use start::StartAt;
 use trouble::Trouble;
 pub use written::{LogConfig, LogFormat, LogLevel};
-use written::{Plain, SnapshotMode, Transport, Written};
+use written::{Plain, Transport, Written};
 
 /// A pipeline whose config was checked.
 #[derive(Debug)]
@@ -47,6 +48,10 @@ pub struct Pipeline {
     pub before_images: bool,
     /// What an error about one table's data stops.
     pub on_error: OnError,
+    /// What a TRUNCATE becomes.
+    pub truncate: OnTruncate,
+    /// When and how existing rows are read.
+    pub snapshot: SnapshotOptions,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub metrics: Option<SocketAddr>,
     /// Log lines.
@@ -96,15 +101,7 @@ fn wrong(key: &'static str, message: impl Into<String>, remedy: impl Into<String
 fn check(written: Written) -> Result<Pipeline> {
     check_name(&written.name)?;
     check_tables(&written.tables)?;
-    let mode = written.snapshot.map_or(SnapshotMode::Initial, |snapshot| snapshot.mode);
-    if mode != SnapshotMode::NoData {
-        return Err(wrong(
-            "snapshot.mode",
-            format!("snapshot mode `{}` is not yet available in this version", mode.name()),
-            "write `snapshot: { mode: no_data }`; the pipeline then begins at `start` and does not copy the \
-             rows that exist already",
-        ));
-    }
+    check_snapshot(&written.snapshot)?;
     match written.transport {
         Transport::Plain(Plain::Direct) => {}
         Transport::Kafka { kafka: serde::de::IgnoredAny } => {
@@ -116,10 +113,8 @@ fn check(written: Written) -> Result<Pipeline> {
         let message = format!("{} is too little memory", written.memory);
         return Err(wrong("memory", message, format!("set it to {MEMORY_MIN} or more")));
     }
-    let start = written.start.parse().map_err(|message: String| {
-        wrong("start", message, "write `earliest`, `latest`, a GTID set, or `binlog.000001:4`")
-    })?;
-    written.source.mysql.check()?;
+    let start = check_start(written.start.as_deref(), written.snapshot.mode)?;
+    written.source.mysql.check("source.mysql")?;
     let checked_lake = written.lake.checked()?;
     Ok(Pipeline {
         name: written.name,
@@ -132,9 +127,51 @@ fn check(written: Written) -> Result<Pipeline> {
         types: written.types,
         before_images: written.before_images,
         on_error: written.on_error,
+        truncate: written.truncate,
+        snapshot: written.snapshot,
         metrics: written.metrics.map(|metrics| metrics.listen),
         log: written.log,
     })
+}
+
+/// Chunks that are read at once, at most: more would only wait for each other.
+const PARALLELISM: std::ops::RangeInclusive<u32> = 1..=16;
+
+fn check_snapshot(snapshot: &SnapshotOptions) -> Result<()> {
+    if !PARALLELISM.contains(&snapshot.parallelism) {
+        let message = format!("{} chunks cannot be read at once", snapshot.parallelism);
+        return Err(wrong("snapshot.parallelism", message, "set it to a number from 1 to 16"));
+    }
+    if snapshot.max_threads_running == 0 {
+        let message = "with 0 threads no chunk would ever be read";
+        return Err(wrong("snapshot.max_threads_running", message, "set it to 1 or more, 50 for example"));
+    }
+    match &snapshot.replica {
+        Some(replica) => replica.check("snapshot.replica"),
+        None => Ok(()),
+    }
+}
+
+fn check_start(start: Option<&str>, mode: SnapshotMode) -> Result<StartAt> {
+    match (mode, start) {
+        (SnapshotMode::NoData, Some(start)) => start.parse().map_err(|message: String| {
+            wrong("start", message, "write `earliest`, `latest`, a GTID set, or `binlog.000001:4`")
+        }),
+        (SnapshotMode::NoData, None) => Ok(StartAt::Latest),
+        // What is there is read, so the changes that count are those from now on.
+        (
+            SnapshotMode::Initial
+            | SnapshotMode::InitialOnly
+            | SnapshotMode::WhenNeeded
+            | SnapshotMode::Always,
+            None,
+        ) => Ok(StartAt::Latest),
+        (_, Some(_)) => Err(wrong(
+            "start",
+            "a pipeline that reads the rows that are there begins at what is there, not at `start`",
+            "remove `start`, or write `snapshot: { mode: no_data }`, which reads changes only",
+        )),
+    }
 }
 
 fn check_name(name: &str) -> Result<()> {

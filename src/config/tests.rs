@@ -95,10 +95,6 @@ fn a_secret_in_a_wrong_place_is_not_shown() {
 
 #[test]
 fn what_this_version_does_not_offer_says_what_to_write_instead() {
-    for mode in ["initial", "initial_only", "when_needed", "always"] {
-        refused("no_data", mode, &[mode, "not yet available", "no_data", "line 5"]);
-    }
-    refused("snapshot: { mode: no_data }\n", "", &["snapshot.mode", "initial", "no_data"]);
     refused(
         "snapshot:",
         "transport: { kafka: { brokers: 'b:9092' } }\nsnapshot:",
@@ -116,6 +112,49 @@ fn values_that_cannot_be_meant_are_refused() {
     refused("lake:", "start: yesterday\nlake:", &["yesterday", "earliest", "line 6"]);
     refused("file:///var/lib/lake", "ftp://x", &["lake.url", "line 6"]);
     refused("host: 127.0.0.1", "host: h, heartbeat: 10s", &["twice", "line 3"]);
+}
+
+#[test]
+fn snapshots_are_asked_for_by_mode_and_the_default_is_to_read_what_is_there() {
+    let mode = |text: &str| read(&SMALLEST.replace("no_data", text)).unwrap().snapshot.mode;
+    assert_eq!(mode("initial"), SnapshotMode::Initial);
+    assert_eq!(mode("initial_only"), SnapshotMode::InitialOnly);
+    assert_eq!(mode("when_needed"), SnapshotMode::WhenNeeded);
+    assert_eq!(mode("always"), SnapshotMode::Always);
+    let unsaid = read(&SMALLEST.replace("snapshot: { mode: no_data }\n", "")).unwrap();
+    assert_eq!((unsaid.snapshot.mode, unsaid.start), (SnapshotMode::Initial, StartAt::Latest));
+}
+
+#[test]
+fn what_cannot_be_meant_of_a_snapshot_is_refused() {
+    let snapshot = |rest: &str| format!("mode: initial, {rest}");
+    refused("no_data", "sometimes", &["sometimes", "initial_only", "snapshot.mode", "line 5"]);
+    for (rest, words) in [
+        ("paralelism: 2", &["`parallelism`", "line 5"][..]),
+        ("parallelism: 0", &["snapshot.parallelism", "1 to 16", "line 5"]),
+        ("parallelism: 17", &["snapshot.parallelism", "1 to 16"]),
+        ("max_threads_running: 0", &["snapshot.max_threads_running", "line 5"]),
+        ("lock: all", &["snapshot.lock", "tables"]),
+        ("replica: { user: x }", &["`host`", "snapshot.replica"]),
+        ("replica: { host: '', user: x }", &["snapshot.replica.host", "must", "line 5"]),
+        ("replica: { host: h, user: x, heartbeat: 10s }", &["snapshot.replica.read_timeout", "twice"]),
+        ("replica: { host: h, user: x, password: ['${env:PW}'] }", &["snapshot.replica.password"]),
+    ] {
+        refused("mode: no_data", &snapshot(rest), words);
+    }
+}
+
+#[test]
+fn a_start_and_a_snapshot_exclude_each_other() {
+    for mode in ["initial", "initial_only", "when_needed", "always"] {
+        refused(
+            "snapshot: { mode: no_data }",
+            &format!("snapshot: {{ mode: {mode} }}\nstart: earliest"),
+            &["start", "no_data", "line 6"],
+        );
+    }
+    let text = SMALLEST.replace("lake:", "start: earliest\nlake:");
+    assert_eq!(read(&text).unwrap().start, StartAt::Earliest);
 }
 
 #[test]
@@ -254,7 +293,7 @@ fn the_examples_are_valid_by_parser_and_schema() {
 fn the_schema_refuses_what_the_parser_refuses() {
     let validator = jsonschema::validator_for(&json_schema().to_value()).unwrap();
     for (from, to) in
-        [("user:", "usr:"), ("no_data", "initial"), ("name: shop", "name: Shop"), ("lake:", "x: 1\nlake:")]
+        [("user:", "usr:"), ("no_data", "sometimes"), ("name: shop", "name: Shop"), ("lake:", "x: 1\nlake:")]
     {
         let json: serde_json::Value = yaml_serde::from_str(&SMALLEST.replace(from, to)).unwrap();
         assert!(!validator.is_valid(&json), "{to}");

@@ -29,14 +29,6 @@ impl<'a> Trouble<'a> {
     /// An error that names its key; adds the line.
     pub(super) fn placed(&self, error: Error) -> Error {
         let key = error.context().iter().find(|(what, _)| *what == "key").map(|(_, key)| key.clone());
-        // Checks of the connectors name the key in their message.
-        let key = key.or_else(|| {
-            error
-                .message()
-                .split([' ', ','])
-                .find(|word| word.starts_with("source.mysql."))
-                .map(str::to_owned)
-        });
         match key.and_then(|key| locate::line(self.text, &locate::dotted(&key))) {
             Some(line) => error.at("line", line),
             None => error,

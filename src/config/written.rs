@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use lakeward_core::{ByteSize, TableFilter, TypeOptions};
 use lakeward_lake::config::LakeConfig;
-use lakeward_mysql::{MysqlConfig, OnError};
+use lakeward_mysql::snapshot::SnapshotOptions;
+use lakeward_mysql::{MysqlConfig, OnError, OnTruncate};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -21,14 +22,15 @@ pub(super) struct Written {
     pub(super) source: SourceConfig,
     /// Which tables are captured.
     pub(super) tables: TableFilter,
-    /// What is done about rows that exist before the pipeline begins.
-    #[schemars(required)]
-    pub(super) snapshot: Option<SnapshotConfig>,
-    /// Where a new pipeline begins: `earliest` (the oldest binlog the server has), `latest`, a GTID
+    /// When and how the rows are read that are in the tables before the pipeline begins.
+    #[serde(default)]
+    pub(super) snapshot: SnapshotOptions,
+    /// Where a new pipeline begins that reads no rows that are there (`snapshot.mode: no_data`; the
+    /// others begin at what is there, and have no `start`): `earliest` (the oldest binlog the server has), `latest`, a GTID
     /// set (all of it is taken as read), or `file:offset`. A pipeline that has committed goes on
     /// from its last checkpoint.
-    #[serde(default = "latest")]
-    pub(super) start: String,
+    #[serde(default)]
+    pub(super) start: Option<String>,
     /// What lies between source and lake.
     #[serde(default)]
     pub(super) transport: Transport,
@@ -47,6 +49,9 @@ pub(super) struct Written {
     /// What an error about one table's data stops.
     #[serde(default)]
     pub(super) on_error: OnError,
+    /// What a TRUNCATE of a captured table becomes.
+    #[serde(default)]
+    pub(super) truncate: OnTruncate,
     /// Serve `/metrics`, `/healthz` and `/readyz`.
     #[serde(default)]
     pub(super) metrics: Option<MetricsConfig>,
@@ -61,42 +66,6 @@ pub(super) struct Written {
 pub(super) struct SourceConfig {
     /// A MySQL server.
     pub(super) mysql: MysqlConfig,
-}
-
-/// What is done about rows that exist before the pipeline begins.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SnapshotConfig {
-    /// `no_data`: they are not copied; the pipeline begins at `start`.
-    pub(super) mode: SnapshotMode,
-}
-
-/// When existing rows are copied.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum SnapshotMode {
-    #[schemars(skip)]
-    Initial,
-    #[schemars(skip)]
-    InitialOnly,
-    /// Never.
-    NoData,
-    #[schemars(skip)]
-    WhenNeeded,
-    #[schemars(skip)]
-    Always,
-}
-
-impl SnapshotMode {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            SnapshotMode::Initial => "initial",
-            SnapshotMode::InitialOnly => "initial_only",
-            SnapshotMode::NoData => "no_data",
-            SnapshotMode::WhenNeeded => "when_needed",
-            SnapshotMode::Always => "always",
-        }
-    }
 }
 
 /// What lies between source and lake.
@@ -170,10 +139,6 @@ pub enum LogLevel {
     Debug,
     /// Each event.
     Trace,
-}
-
-fn latest() -> String {
-    "latest".into()
 }
 
 fn memory() -> ByteSize {

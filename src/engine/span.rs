@@ -36,14 +36,16 @@ impl Span {
         match feed {
             Feed::Batch(batch) => self.rows += batch.meta.seq.len() as u64,
             Feed::Mark(_) => self.rows += 1,
-            Feed::Schema(_) | Feed::Boundary(_) => {}
+            Feed::Schema(_) | Feed::Boundary(_) | Feed::Keys(_) => {}
         }
     }
 
-    /// Reaches a boundary: as many numbers were given as rows arrived.
+    /// Reaches a boundary: as many numbers were given to events as rows arrived.
     pub(super) fn boundary(&mut self, checkpoint: Checkpoint) -> Result<()> {
         if let Some(committed) = &self.committed {
-            let given = checkpoint.next_seq.checked_sub(committed.next_seq);
+            let events = |at: &Checkpoint| at.next_seq.checked_sub(at.without_event());
+            let given =
+                events(&checkpoint).zip(events(committed)).and_then(|(now, then)| now.checked_sub(then));
             if given.and_then(|given| u64::try_from(given).ok()) != Some(self.rows) {
                 return Err(Error::new(
                     ErrorKind::Bug,
@@ -63,6 +65,8 @@ impl Span {
         let interval = match &self.committed {
             // `start: latest` must mean the same place after a crash.
             None => Duration::ZERO,
+            // Who asked waits for the answer.
+            Some(done) if answers(at, done) => Duration::ZERO,
             Some(done) if self.rows > 0 || at.tables != done.tables => plan.interval,
             Some(done) if at != done => plan.idle_interval,
             Some(_) => return None,
@@ -75,4 +79,9 @@ impl Span {
         let at = self.at.as_ref()?;
         (self.rows > 0 || self.committed.as_ref() != Some(at)).then(|| at.clone())
     }
+}
+
+/// Whether requests were answered since `done`.
+fn answers(at: &Checkpoint, done: &Checkpoint) -> bool {
+    at.requests.iter().any(|answer| !done.requests.contains(answer))
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use arrow::array::{Int64Array, RecordBatch};
 use lakeward_core::clock::ManualClock;
 use lakeward_core::{
-    BinlogPosition, ChangeBatch, ChangeMeta, Checkpoint, Column, ColumnType, Error, ErrorKind, Feed,
-    LostFile, LostRange, Op, Opened, Origin, OriginRun, Position, Result, Resume, Sink, Source, TableId,
-    TableMark, TableSchema, TableState, TableStatus, TypeOptions,
+    Answer, BinlogPosition, ChangeBatch, ChangeMeta, Checkpoint, Column, ColumnType, Command, Error,
+    ErrorKind, Feed, KeysAsked, LivingKeys, LostFile, LostRange, Op, Opened, Origin, OriginRun, Position,
+    Request, Result, Resume, Sink, SnapshotState, Source, TableId, TableMark, TableSchema, TableState,
+    TableStatus, TypeOptions,
 };
 use tokio::task::yield_now;
 
@@ -43,6 +44,16 @@ struct World {
     commits: u64,
     stop_tables: bool,
     kind: ErrorKind,
+    /// What stands in the sink.
+    requests: Vec<Request>,
+    /// So many readings of it fail first.
+    unread: u32,
+    /// What the source was handed.
+    handed: Vec<Request>,
+    /// Whether the source asks for keys, right after a boundary or not; each by the next number.
+    asks: bool,
+    /// Answers that it got: the rows that lived.
+    told: Vec<(u64, usize)>,
 }
 
 type Shared = Arc<Mutex<World>>;
@@ -61,6 +72,11 @@ fn world(seed: u64, fault: u64, log: Vec<usize>) -> Shared {
         commits: 0,
         stop_tables: false,
         kind: ErrorKind::LakeUnreachable,
+        requests: Vec::new(),
+        unread: 0,
+        handed: Vec::new(),
+        asks: false,
+        told: Vec::new(),
     }))
 }
 
@@ -75,7 +91,7 @@ fn fails(world: &Shared) -> Result<()> {
 
 fn schema() -> Arc<TableSchema> {
     let ty = ColumnType::Int { width: 8, unsigned: false, display_one: false };
-    let columns = vec![Column { name: "id".into(), ty, nullable: false }];
+    let columns = vec![Column::new("id", ty, false)];
     Arc::new(TableSchema::new(TableId::new("s", "t"), 1, columns, vec![0], TypeOptions::default()))
 }
 
@@ -95,8 +111,18 @@ fn checkpoint(transaction: usize, next_seq: i64, stopped: bool) -> Checkpoint {
             at: position.clone(),
         },
     };
-    let tables = BTreeMap::from([(TableId::new("s", "t"), TableState { schema_version: 1, status })]);
-    Checkpoint { position, next_seq, commit_us: None, tables: Arc::new(tables) }
+    let tables = BTreeMap::from([(
+        TableId::new("s", "t"),
+        TableState { schema_version: 1, status, snapshot: SnapshotState::NotAsked, deleted_by_key: false },
+    )]);
+    Checkpoint {
+        position,
+        next_seq,
+        commit_us: None,
+        retired: 0,
+        requests: Vec::new(),
+        tables: Arc::new(tables),
+    }
 }
 
 fn batch(seqs: std::ops::Range<i64>) -> ChangeBatch {
@@ -119,7 +145,7 @@ struct MemorySource {
     transaction: usize,
     seq: i64,
     pending: Vec<Feed>,
-    bounded: bool,
+    until: Until,
     begun: bool,
 }
 
@@ -142,11 +168,33 @@ impl MemorySource {
                 self.seq = cut;
             }
             self.transaction += 1;
-            if world.dice.roll(3) > 0 {
+            let at_its_end = match &self.until {
+                Until::Again(Position::Binlog(end)) => self.transaction as u64 == end.offset,
+                _ => false,
+            };
+            if at_its_end || world.dice.roll(3) > 0 {
                 break;
             }
         }
-        feeds.push(Feed::Boundary(checkpoint(self.transaction, self.seq, world.stop_tables)));
+        let mut end = checkpoint(self.transaction, self.seq, world.stop_tables);
+        end.requests = world.handed.iter().map(|request| Answer::done(&*request.id)).collect();
+        let asked = |seq: i64| {
+            let id = u64::try_from(seq).unwrap();
+            Feed::Keys(KeysAsked {
+                id,
+                schema: schema(),
+                class: lakeward_core::KeyClass::default(),
+                below: seq,
+            })
+        };
+        if world.asks && world.dice.roll(4) == 0 {
+            // Of the last commit, whichever that is.
+            feeds.insert(0, asked(0));
+        }
+        feeds.push(Feed::Boundary(end));
+        if world.asks && world.dice.roll(2) == 0 {
+            feeds.push(asked(self.seq));
+        }
         feeds.reverse();
         self.pending = feeds;
     }
@@ -158,8 +206,15 @@ impl Source for MemorySource {
         fails(&self.world)?;
         self.clock.advance(Duration::from_millis(1));
         let at_end = self.transaction == self.world.lock().unwrap().log.len();
+        if let Until::Again(Position::Binlog(end)) = &self.until
+            && self.begun
+            && self.pending.is_empty()
+            && self.transaction as u64 == end.offset
+        {
+            return Ok(None);
+        }
         if self.pending.is_empty() && at_end && self.begun {
-            if self.bounded {
+            if self.until == Until::CaughtUp {
                 return Ok(None);
             }
             let endless = self.world.lock().unwrap().endless;
@@ -173,6 +228,15 @@ impl Source for MemorySource {
             self.refill();
         }
         Ok(self.pending.pop())
+    }
+
+    fn requests(&mut self, standing: Vec<Request>) {
+        self.world.lock().unwrap().handed = standing;
+    }
+
+    fn keys(&mut self, asked: u64, answer: Result<LivingKeys>) {
+        let rows = answer.unwrap().keys.iter().map(RecordBatch::num_rows).sum();
+        self.world.lock().unwrap().told.push((asked, rows));
     }
 }
 
@@ -191,7 +255,8 @@ impl Sink for MemorySink {
         yield_now().await;
         fails(&self.world)?;
         let world = self.world.lock().unwrap();
-        let resume = Resume { checkpoint: world.checkpoint.clone(), schemas: vec![schema()] };
+        let resume =
+            Resume { checkpoint: world.checkpoint.clone(), schemas: vec![schema()], requests: Vec::new() };
         Ok(Opened { resume, lost: world.lost.clone() })
     }
 
@@ -235,6 +300,31 @@ impl Sink for MemorySink {
         fails(&self.world)
     }
 
+    fn requests(&self) -> impl Future<Output = Result<Vec<Request>>> + Send + 'static {
+        let mut world = self.world.lock().unwrap();
+        let read = match world.unread.checked_sub(1) {
+            Some(left) => {
+                world.unread = left;
+                Err(Error::new(ErrorKind::LakeUnreachable, "a fault"))
+            }
+            None => Ok(world.requests.clone()),
+        };
+        std::future::ready(read)
+    }
+
+    fn keys(&self, asked: KeysAsked) -> impl Future<Output = Result<LivingKeys>> + Send + 'static {
+        let (world, committed) = (self.world.clone(), self.world.lock().unwrap().committed.clone());
+        async move {
+            for _ in 0..asked.id % 3 {
+                yield_now().await;
+            }
+            fails(&world)?;
+            let keys = Arc::new(Int64Array::from(committed));
+            let keys = RecordBatch::try_new(asked.schema.arrow.clone(), vec![keys]).unwrap();
+            Ok(LivingKeys { keys: vec![keys], next: None })
+        }
+    }
+
     async fn repair(&mut self, lost: LostRange) -> Result<()> {
         self.repair = Some(lost);
         Ok(())
@@ -273,7 +363,7 @@ impl Route for MemoryRoute {
             transaction,
             seq,
             pending: Vec::new(),
-            bounded: until == Until::CaughtUp,
+            until,
             begun: false,
         })
     }
@@ -284,6 +374,7 @@ fn engine(world: &Shared, until: Until, interval_ms: u64) -> (Engine<MemoryRoute
     let (stopper, stop) = stop_signal();
     let mut plan = Plan::new(until, Duration::from_millis(interval_ms), 1);
     plan.boundary_grace = Duration::from_millis(20);
+    plan.requests_interval = Duration::from_millis(7);
     plan.backoff = Backoff::new(Duration::from_micros(10), Duration::from_micros(20), Duration::MAX, 1);
     let progress = Arc::new(Progress::default());
     let route = MemoryRoute { world: world.clone(), clock: clock.clone() };
@@ -435,7 +526,12 @@ fn with_lost_files(world: &Shared) {
         from: checkpoint(1, 4, false),
         to: checkpoint(3, 10, false),
         schemas: vec![schema()],
-        files: vec![LostFile { key: "k".into(), table: TableId::new("s", "t"), seq: (5, 8) }],
+        files: vec![LostFile {
+            key: "k".into(),
+            table: TableId::new("s", "t"),
+            seq: (5, 8),
+            commit_us: (0, i64::MAX),
+        }],
     }];
 }
 
@@ -459,6 +555,83 @@ fn lost_files_that_the_source_no_longer_has_are_told_with_their_range() {
     let error = block_on(engine.run()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LostUpload);
     assert!(error.to_string().contains("binlog.000001:1 to binlog.000001:3"), "{error}");
+}
+
+#[test]
+fn lost_files_of_a_range_with_rows_of_a_snapshot_are_not_replaced_by_others() {
+    let world = world(1, 0, vec![3; 8]);
+    with_lost_files(&world);
+    // As many numbers as the log gives, and two of a snapshot.
+    world.lock().unwrap().lost[0].to.next_seq += 2;
+    let (engine, _stopper, _) = engine(&world, Until::CaughtUp, 10);
+    let error = block_on(engine.run()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LostUpload);
+    assert!(error.to_string().contains("binlog.000001:1 to binlog.000001:3"), "{error}");
+    assert_eq!(world.lock().unwrap().repaired, Vec::<i64>::new());
+}
+
+#[test]
+fn requests_reach_the_source_and_their_answers_are_committed_at_once() {
+    let world = world(1, 0, vec![0; 4_000]);
+    let request = Request { id: "1".into(), command: Command::Pause { table: TableId::new("s", "t") } };
+    {
+        let mut world = world.lock().unwrap();
+        world.endless = true;
+        world.unread = 3;
+        world.requests = vec![request.clone()];
+    }
+    block_on(async {
+        // Neither rows nor a moved position bring a commit.
+        let (mut engine, stopper, progress) = engine(&world, Until::Forever, 3_600_000);
+        engine.plan.idle_interval = Duration::from_hours(10);
+        let stop = async {
+            while progress.commits.get() < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let answered = world.lock().unwrap().checkpoint.clone().unwrap().requests;
+            stopper.stop();
+            answered
+        };
+        let (ended, answered) = tokio::join!(engine.run(), stop);
+        assert_eq!(ended.unwrap().reason, Reason::Stopped);
+        assert_eq!(answered, [Answer::done("1")]);
+        assert_eq!(progress.failures.get(), 0, "a request that cannot be read stops nothing");
+    });
+    assert_eq!(world.lock().unwrap().handed, [request]);
+}
+
+#[test]
+fn keys_that_are_asked_for_after_a_boundary_are_of_all_before_it() {
+    let mut answers = 0;
+    for seed in 0..100 {
+        let mut dice = Dice(seed);
+        let log: Vec<usize> = (0..30).map(|_| usize::try_from(dice.roll(9)).unwrap()).collect();
+        let total = i64::try_from(log.iter().sum::<usize>()).unwrap();
+        let world = world(seed, dice.roll(2) * 60, log);
+        world.lock().unwrap().asks = true;
+        block_on(async {
+            let (engine, _stopper, _) = engine(&world, Until::CaughtUp, 1 + dice.roll(50));
+            assert_eq!(engine.run().await.unwrap().reason, Reason::CaughtUp, "seed {seed}");
+        });
+        let world = world.lock().unwrap();
+        assert_eq!(world.committed, (1..=total).collect::<Vec<_>>(), "seed {seed}");
+        for (asked, rows) in world.told.iter().filter(|(asked, _)| *asked > 0) {
+            assert_eq!(*asked, *rows as u64 + 1, "seed {seed}");
+            answers += 1;
+        }
+    }
+    assert!(answers > 100, "{answers} questions were answered");
+}
+
+#[test]
+fn a_lost_range_in_which_keys_were_asked_for_is_not_replaced() {
+    let world = world(1, 0, vec![3; 8]);
+    with_lost_files(&world);
+    world.lock().unwrap().asks = true;
+    let (engine, _stopper, _) = engine(&world, Until::CaughtUp, 10);
+    let error = block_on(engine.run()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LostUpload);
+    assert!(error.to_string().contains("TRUNCATE"), "{error}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lakeward_core::stats::{SnapshotPhase, SourceStats};
 use serde::Serialize;
 
 use super::Telemetry;
@@ -52,13 +53,24 @@ impl Health<'_> {
         Verdict::of(true, "moving")
     }
 
-    /// Whether the stream is connected and a first boundary was reached.
+    /// Whether the stream is connected and a first boundary was reached. Snapshots may be under way:
+    /// changes are captured meanwhile.
     pub fn ready(&self) -> Verdict {
         let Telemetry { progress, source, .. } = self.0;
         match (source.connected.get(), progress.boundaries.get()) {
             (0, _) => Verdict::of(false, "the server is not connected"),
             (_, 0) => Verdict::of(false, "no boundary was reached yet"),
-            _ => Verdict::of(true, "streaming"),
+            _ => Verdict::of(true, format!("streaming{}", open_snapshots(source))),
         }
+    }
+}
+
+/// What is said of snapshots that are not at their end.
+fn open_snapshots(source: &SourceStats) -> String {
+    let open = source.snapshots.get().iter().filter(|(_, count)| count.phase != SnapshotPhase::Done).count();
+    match open {
+        0 => String::new(),
+        1 => "; the snapshot of 1 table is not at its end".to_owned(),
+        open => format!("; the snapshots of {open} tables are not at their end"),
     }
 }

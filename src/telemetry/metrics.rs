@@ -1,10 +1,12 @@
 //! Every metric and label name, and how each is read from the counters at a scrape.
 
+use lakeward_core::TableId;
+use lakeward_core::stats::{SnapshotCount, SnapshotPhase};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, Registry, TextEncoder};
 
-use super::Telemetry;
+use super::{Pace, Telemetry};
 
 /// One value and its labels beside the pipeline.
 type Sample = (Vec<(&'static str, String)>, f64);
@@ -20,69 +22,109 @@ struct Line {
 const COUNTER: MetricType = MetricType::COUNTER;
 const GAUGE: MetricType = MetricType::GAUGE;
 
+/// One line for each metric: a counter or gauge that stands in the telemetry is named by its place,
+/// the others say how they are read.
 macro_rules! lines {
-    ($($name:literal, $kind:ident, $help:literal, $read:expr;)*) => {
-        const LINES: &[Line] = &[$(Line { name: $name, help: $help, kind: $kind, read: $read },)*];
+    (
+        counts { $($count:literal $counter:ident.$count_of:ident $count_help:literal)* }
+        levels { $($level:literal $gauge:ident.$level_of:ident $level_help:literal)* }
+        others { $($name:literal $kind:ident $help:literal $read:expr;)* }
+    ) => {
+        const LINES: &[Line] = &[
+            $(Line {
+                name: $count, help: $count_help, kind: COUNTER, read: |t| one(t.$counter.$count_of.get() as f64),
+            },)*
+            $(Line {
+                name: $level, help: $level_help, kind: GAUGE, read: |t| one(t.$gauge.$level_of.get() as f64),
+            },)*
+            $(Line { name: $name, help: $help, kind: $kind, read: $read },)*
+        ];
     };
 }
 
 lines! {
-    "lakeward_source_connected", GAUGE, "1 while the stream is connected",
-        |t| one(t.source.connected.get() as f64);
-    "lakeward_source_lag_seconds", GAUGE,
-        "Age of the moment up to which everything on the server is known to be read",
-        |t| known(t.lag_us().map(seconds));
-    "lakeward_source_reconnects_total", COUNTER, "Reconnects after a broken link",
-        |t| one(t.source.reconnects.get() as f64);
-    "lakeward_source_events_total", COUNTER, "Binlog events received",
-        |t| one(t.source.events.get() as f64);
-    "lakeward_source_bytes_total", COUNTER, "Bytes of binlog events received",
-        |t| one(t.source.bytes.get() as f64);
-    "lakeward_source_transactions_total", COUNTER, "Transactions read to their end",
-        |t| one(t.source.transactions.get() as f64);
-    "lakeward_source_rows_total", COUNTER, "Change events, by table and op (c, u, d, t)",
-        |t| by(t.source.rows.get(), |(table, op)| vec![("table", table.to_string()), ("op", op.to_string())]);
-    "lakeward_source_events_of_stopped_total", COUNTER, "Row events of stopped tables, not taken, by table",
-        |t| by(t.source.events_of_stopped.get(), |table| vec![("table", table.to_string())]);
-    "lakeward_source_passed_over_total", COUNTER, "Events that change no rows, by kind",
-        |t| by(t.source.passed_over.get(), |event| vec![("event", event.to_string())]);
-    "lakeward_source_ddl_total", COUNTER, "DDL statements, by what became of them",
-        |t| by(t.source.ddl.get(), |result| vec![("result", result.to_string())]);
-    "lakeward_source_zero_dates_total", COUNTER, "Zero and partial dates mapped to null",
-        |t| by(t.source.zero_dates.get(), |(table, column)| {
-            vec![("table", table.to_string()), ("column", column.clone())]
-        });
-    "lakeward_source_binlog_headroom_seconds", GAUGE,
-        "Time between the server's oldest binlog and our position",
-        |t| known(u64::try_from(t.source.headroom_seconds.get()).ok().map(|s| s as f64));
-    "lakeward_tables_stopped", GAUGE, "Tables whose changes are not captured any more",
-        |t| one(t.source.tables_stopped.get() as f64);
-    "lakeward_lake_freshness_seconds", GAUGE, "Age of the moment up to which the lake is complete",
-        |t| known(t.freshness_us().map(seconds));
-    "lakeward_lake_commits_total", COUNTER, "Commits decided",
-        |t| one(t.lake.commits.get() as f64);
-    "lakeward_lake_commit_seconds_total", COUNTER, "Time spent in commits",
-        |t| one(t.progress.commit_us.get() as f64 / 1e6);
-    "lakeward_lake_record", GAUGE, "Number of the last record in the commit log",
-        |t| one(t.lake.record.get() as f64);
-    "lakeward_lake_files_total", COUNTER, "Files made visible",
-        |t| one(t.lake.files.get() as f64);
-    "lakeward_lake_bytes_total", COUNTER, "Bytes of files made visible",
-        |t| one(t.lake.file_bytes.get() as f64);
-    "lakeward_lake_rows_total", COUNTER, "Rows made visible, by table",
-        |t| by(t.lake.rows.get(), |table| vec![("table", table.to_string())]);
-    "lakeward_lake_retries_total", COUNTER, "Requests to the store that were repeated",
-        |t| one(t.lake.retries.get() as f64);
-    "lakeward_lake_open_files", GAUGE, "Files open at the moment",
-        |t| one(t.lake.open_files.get() as f64);
-    "lakeward_lake_memory_bytes", GAUGE, "Memory held for open files and parts under way",
-        |t| one(t.lake.memory_bytes.get() as f64);
-    "lakeward_lake_memory_budget_bytes", GAUGE, "The most memory that files may hold",
-        |t| one(t.lake.memory_budget_bytes.get() as f64);
-    "lakeward_run_boundaries_total", COUNTER, "Boundaries reached",
-        |t| one(t.progress.boundaries.get() as f64);
-    "lakeward_run_failures_total", COUNTER, "Attempts that ended in an error",
-        |t| one(t.progress.failures.get() as f64);
+    counts {
+        "lakeward_source_reconnects_total" source.reconnects "Reconnects after a broken link"
+        "lakeward_source_events_total" source.events "Binlog events received"
+        "lakeward_source_bytes_total" source.bytes "Bytes of binlog events received"
+        "lakeward_source_transactions_total" source.transactions "Transactions read to their end"
+        "lakeward_lake_commits_total" lake.commits "Commits decided"
+        "lakeward_lake_files_total" lake.files "Files made visible"
+        "lakeward_lake_bytes_total" lake.file_bytes "Bytes of files made visible"
+        "lakeward_lake_retries_total" lake.retries "Requests to the store that were repeated"
+        "lakeward_run_boundaries_total" progress.boundaries "Boundaries reached"
+        "lakeward_run_failures_total" progress.failures "Attempts that ended in an error"
+    }
+    levels {
+        "lakeward_source_connected" source.connected "1 while the stream is connected"
+        "lakeward_tables_stopped" source.tables_stopped "Tables whose changes are not captured any more"
+        "lakeward_lake_record" lake.record "Number of the last record in the commit log"
+        "lakeward_lake_foreign_requests" lake.foreign_requests "Objects among the requests that are none, and are not carried out"
+        "lakeward_lake_open_files" lake.open_files "Files open at the moment"
+        "lakeward_lake_memory_bytes" lake.memory_bytes "Memory held for open files and parts under way"
+        "lakeward_lake_memory_budget_bytes" lake.memory_budget_bytes "The most memory that files may hold"
+    }
+    others {
+        "lakeward_source_lag_seconds" GAUGE
+            "Age of the moment up to which everything on the server is known to be read"
+            |t| known(t.lag_us().map(seconds));
+        "lakeward_source_binlog_headroom_seconds" GAUGE
+            "Time between the server's oldest binlog and our position"
+            |t| known(u64::try_from(t.source.headroom_seconds.get()).ok().map(|s| s as f64));
+        "lakeward_source_rows_total" COUNTER "Change events, by table and op (c, u, d, r, t)"
+            |t| by(t.source.rows.get(), |(table, op)| vec![("table", table.to_string()), ("op", op.to_string())]);
+        "lakeward_source_events_of_stopped_total" COUNTER "Row events of stopped tables, not taken, by table"
+            |t| by(t.source.events_of_stopped.get(), |table| vec![("table", table.to_string())]);
+        "lakeward_source_passed_over_total" COUNTER "Events that change no rows, by kind"
+            |t| by(t.source.passed_over.get(), |event| vec![("event", event.to_string())]);
+        "lakeward_source_ddl_total" COUNTER "DDL statements, by what became of them"
+            |t| by(t.source.ddl.get(), |result| vec![("result", result.to_string())]);
+        "lakeward_source_zero_dates_total" COUNTER "Zero and partial dates mapped to null"
+            |t| by(t.source.zero_dates.get(), |(table, column)| {
+                vec![("table", table.to_string()), ("column", column.clone())]
+            });
+        "lakeward_snapshot_tables" GAUGE "Tables by what their snapshot is doing in this run"
+            snapshot_tables;
+        "lakeward_snapshot_rows" GAUGE "Rows read by the table's snapshot so far"
+            |t| snapshots(t, |pace| Some(pace.rows));
+        "lakeward_snapshot_estimated_rows" GAUGE "The server's estimate of the rows that the snapshot reads"
+            |t| snapshots(t, |pace| pace.estimated_rows);
+        "lakeward_snapshot_rows_per_second" GAUGE "Rate of the table's snapshot in this run"
+            |t| snapshots(t, |pace| pace.rows_per_second);
+        "lakeward_snapshot_left_seconds" GAUGE "Time left to the table's snapshot at this rate"
+            |t| snapshots(t, |pace| pace.seconds_left);
+        "lakeward_lake_freshness_seconds" GAUGE "Age of the moment up to which the lake is complete"
+            |t| known(t.freshness_us().map(seconds));
+        "lakeward_lake_commit_seconds_total" COUNTER "Time spent in commits"
+            |t| one(t.progress.commit_us.get() as f64 / 1e6);
+        "lakeward_lake_rows_total" COUNTER "Rows made visible, by table"
+            |t| by(t.lake.rows.get(), |table| vec![("table", table.to_string())]);
+    }
+}
+
+/// How many tables are in each phase; each is there, so that a table that leaves one is seen.
+fn snapshot_tables(telemetry: &Telemetry) -> Vec<Sample> {
+    let counts = telemetry.source.snapshots.get();
+    let phases = [
+        (SnapshotPhase::Waiting, "waiting"),
+        (SnapshotPhase::Reading, "reading"),
+        (SnapshotPhase::Paused, "paused"),
+        (SnapshotPhase::Done, "done"),
+    ];
+    let tables = |phase| counts.iter().filter(|(_, count)| count.phase == phase).count();
+    phases.iter().map(|(phase, name)| (vec![("phase", (*name).to_owned())], tables(*phase) as f64)).collect()
+}
+
+/// A figure of each snapshot that is not at its end, where it is known.
+fn snapshots(telemetry: &Telemetry, figure: fn(&Pace) -> Option<u64>) -> Vec<Sample> {
+    let now_us = telemetry.clock.unix_micros();
+    let open = telemetry.source.snapshots.get();
+    let open = open.into_iter().filter(|(_, count)| count.phase != SnapshotPhase::Done);
+    let sample = |(table, count): (TableId, SnapshotCount)| {
+        let value = figure(&Pace::counted(&count, now_us))?;
+        Some((vec![("table", table.to_string())], value as f64))
+    };
+    open.filter_map(sample).collect()
 }
 
 fn one(value: f64) -> Vec<Sample> {

@@ -2,6 +2,7 @@
 
 use lakeward_core::TableId;
 use lakeward_core::clock::ManualClock;
+use lakeward_core::stats::{SnapshotCount, SnapshotPhase};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -78,6 +79,52 @@ fn ready_is_connected_and_at_a_boundary() {
     assert!(!Health(&telemetry).ready().ok);
     telemetry.progress.boundaries.add(1);
     assert!(Health(&telemetry).ready().ok);
+}
+
+fn count(telemetry: &Telemetry, table: &str, count: SnapshotCount) {
+    telemetry.source.snapshots.update(&TableId::new("shop", table), |told| *told = count);
+}
+
+#[test]
+fn snapshots_are_told_by_table_while_they_are_open_and_counted_by_phase() {
+    let (telemetry, _) = telemetry();
+    let reading = SnapshotCount {
+        rows: 400,
+        rows_before: 100,
+        estimated_rows: Some(1_000),
+        since_us: NOW_US - 3_000_000,
+        phase: SnapshotPhase::Reading,
+    };
+    count(&telemetry, "orders", reading.clone());
+    count(&telemetry, "lines", SnapshotCount { phase: SnapshotPhase::Done, ..reading.clone() });
+    count(&telemetry, "notes", SnapshotCount { phase: SnapshotPhase::Paused, ..reading });
+    let text = scraped(&telemetry);
+    for line in [
+        r#"lakeward_snapshot_rows{pipeline="shop",table="shop.orders"} 400"#,
+        r#"lakeward_snapshot_estimated_rows{pipeline="shop",table="shop.orders"} 1000"#,
+        r#"lakeward_snapshot_rows_per_second{pipeline="shop",table="shop.orders"} 100"#,
+        r#"lakeward_snapshot_left_seconds{pipeline="shop",table="shop.orders"} 6"#,
+        r#"lakeward_snapshot_rows{pipeline="shop",table="shop.notes"} 400"#,
+        r#"lakeward_snapshot_tables{phase="done",pipeline="shop"} 1"#,
+        r#"lakeward_snapshot_tables{phase="waiting",pipeline="shop"} 0"#,
+    ] {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+    }
+    assert!(!text.contains(r#"table="shop.lines""#), "{text}");
+    let notes_rate = r#"lakeward_snapshot_rows_per_second{pipeline="shop",table="shop.notes"}"#;
+    assert!(!text.contains(notes_rate), "a paused one has no rate: {text}");
+}
+
+#[test]
+fn a_run_is_ready_while_snapshots_are_under_way_and_says_so() {
+    let (telemetry, _) = telemetry();
+    telemetry.source.connected.set(1);
+    telemetry.progress.boundaries.add(1);
+    count(&telemetry, "orders", SnapshotCount::default());
+    let verdict = Health(&telemetry).ready();
+    assert!(verdict.ok && verdict.reason.contains("1 table"), "{verdict:?}");
+    count(&telemetry, "orders", SnapshotCount { phase: SnapshotPhase::Done, ..SnapshotCount::default() });
+    assert_eq!(Health(&telemetry).ready().reason, "streaming");
 }
 
 #[test]

@@ -11,10 +11,29 @@ use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
 use crate::world::{Store, ended, folder, restless, stop, stored, times, view, wait_for_checkpoint, with};
 
 /// Every failpoint there is.
-pub(crate) fn failpoints() -> impl Iterator<Item = &'static str> {
-    let all =
-        [lakeward_mysql::FAILPOINTS, lakeward_lake::files::FAILPOINTS, lakeward_lake::commit::FAILPOINTS];
+fn all_failpoints() -> impl Iterator<Item = &'static str> {
+    let all = [
+        lakeward_mysql::FAILPOINTS,
+        lakeward_lake::files::FAILPOINTS,
+        lakeward_lake::commit::FAILPOINTS,
+        lakeward_lake::keys::FAILPOINTS,
+    ];
     all.into_iter().flatten().copied()
+}
+
+/// Those that every pipeline reaches.
+pub(crate) fn failpoints() -> impl Iterator<Item = &'static str> {
+    all_failpoints().filter(|name| !name.contains("snapshot") && !name.contains(".keys."))
+}
+
+/// Those that are reached while living keys are told.
+pub(crate) fn key_failpoints() -> impl Iterator<Item = &'static str> {
+    all_failpoints().filter(|name| name.contains(".keys."))
+}
+
+/// Those that are reached while existing rows are read.
+pub(crate) fn snapshot_failpoints() -> impl Iterator<Item = &'static str> {
+    all_failpoints().filter(|name| name.contains("snapshot"))
 }
 
 /// Reached once by a process, or once for each thing that the one before left behind.

@@ -1,5 +1,6 @@
 //! The values are the values: every image of the type suite, as two independent readers see it in the
-//! lake, is what MySQL's own SELECT said after the statement.
+//! lake, is what MySQL's own SELECT said after the statement. One suite for both ways into the lake: the
+//! binlog, and a snapshot of the rows that were there before.
 //!
 //! The server's time zone is never UTC, so that a value which passes through a session time zone on
 //! its way shows.
@@ -13,6 +14,7 @@ use serde_json::json;
 
 use crate::expected::{self, Cell, Mapping};
 use crate::lake::{Events, Name, Reader};
+use crate::snapshot::pipeline::{allow_locks, read_existing_rows};
 use crate::types::{TypeCase, cases};
 use crate::world::{folder, server_with, set, utc, view};
 
@@ -34,9 +36,19 @@ fn writer(server: &MySql) -> Conn {
     conn
 }
 
+/// How rows come into the lake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Every change by the binlog.
+    Binlog,
+    /// What the table holds in the end, read by a snapshot.
+    Snapshot,
+}
+
 /// Inserts every value, updates every row to the next row's value, applies the case's own updates,
-/// deletes everything; notes what SELECT says after each step.
-fn play(server: &MySql, case: &TypeCase, mapping: Mapping) -> Expected {
+/// deletes everything; notes what SELECT says after each step. For a snapshot the rows stay, and only
+/// what SELECT says in the end is noted.
+fn play(server: &MySql, case: &TypeCase, mapping: Mapping, way: Way) -> Expected {
     let (mut conn, mut reader) = (writer(server), utc(server));
     let table = format!("`{DATABASE}`.`{}`", case.table);
     conn.select_db(DATABASE).unwrap();
@@ -44,6 +56,9 @@ fn play(server: &MySql, case: &TypeCase, mapping: Mapping) -> Expected {
     let mut rows = History::new();
     let mut columns = Vec::new();
     let mut note = |op: &'static str| {
+        if (way == Way::Snapshot) != (op == "r") {
+            return;
+        }
         let source = expected::rows(&mut reader, DATABASE, &case.table, mapping);
         columns.clone_from(&source.columns);
         for (key, row) in source.by_key() {
@@ -65,8 +80,11 @@ fn play(server: &MySql, case: &TypeCase, mapping: Mapping) -> Expected {
         conn.query_drop(&statement).unwrap_or_else(|error| panic!("{error}: {statement}"));
         note("u");
     }
+    note("r");
     note("d");
-    conn.query_drop(format!("DELETE FROM {table}")).unwrap();
+    if way == Way::Binlog {
+        conn.query_drop(format!("DELETE FROM {table}")).unwrap();
+    }
     Expected { columns, rows }
 }
 
@@ -100,7 +118,7 @@ fn wrong_before_images(case: &str, expected: &Expected, events: &Events) -> Vec<
     for ((op, before), image) in events.ops().into_iter().zip(events.select(&names)).zip(images) {
         let previous = last.insert(image[0].clone(), image.clone());
         let right = match (op.as_str(), previous) {
-            ("c", None) => before.iter().all(Option::is_none),
+            ("c" | "r", None) => before.iter().all(Option::is_none),
             ("u", Some(previous)) => before == previous,
             ("d", Some(previous)) => image == previous,
             _ => false,
@@ -117,6 +135,7 @@ struct Variant {
     mapping: Mapping,
     config: serde_json::Value,
     before_images: bool,
+    way: Way,
 }
 
 impl Default for Variant {
@@ -126,6 +145,7 @@ impl Default for Variant {
             mapping: Mapping::default(),
             config: json!({}),
             before_images: false,
+            way: Way::Binlog,
         }
     }
 }
@@ -136,12 +156,18 @@ fn check(variant: Variant) {
     let cases = cases(&mut server.conn());
     let expected: Vec<(Name, Expected)> = cases
         .iter()
-        .map(|case| ((DATABASE.to_owned(), case.table.clone()), play(&server, case, variant.mapping)))
+        .map(|case| {
+            ((DATABASE.to_owned(), case.table.clone()), play(&server, case, variant.mapping, variant.way))
+        })
         .collect();
     let mut pipeline = folder(&server);
     set(&mut pipeline, "tables/include", json!([format!("{DATABASE}.*")]));
     set(&mut pipeline, "types", variant.config);
     set(&mut pipeline, "before_images", variant.before_images);
+    if variant.way == Way::Snapshot {
+        read_existing_rows(&mut pipeline);
+        allow_locks(&server, &mut pipeline);
+    }
     pipeline.catch_up();
     let view = view(&pipeline);
     view.assert_all_named();
@@ -208,5 +234,38 @@ fn every_value_is_what_select_says_as_strings_and_booleans() {
         mapping: Mapping { dates_as_string: true, time_as_string: true, tinyint1_as_boolean: true },
         config: json!({ "zero_dates": "string", "time_as_string": true, "tinyint1_as_boolean": true }),
         ..Variant::default()
+    });
+}
+
+fn snapshot() -> Variant {
+    Variant { way: Way::Snapshot, ..Variant::default() }
+}
+
+#[test]
+fn every_row_of_a_snapshot_is_what_the_binlog_would_have_given() {
+    check(snapshot());
+}
+
+#[test]
+fn every_row_of_a_snapshot_is_what_the_binlog_would_have_given_with_minimal_metadata() {
+    let mut variant = Variant { before_images: true, ..snapshot() };
+    variant.options.row_metadata = RowMetadata::Minimal;
+    variant.options.time_zone = "-03:30".into();
+    check(variant);
+}
+
+#[test]
+fn every_row_of_a_snapshot_is_what_the_binlog_would_have_given_without_gtids() {
+    let mut variant = snapshot();
+    variant.options.gtid = false;
+    check(variant);
+}
+
+#[test]
+fn every_row_of_a_snapshot_is_what_the_binlog_would_have_given_as_strings_and_booleans() {
+    check(Variant {
+        mapping: Mapping { dates_as_string: true, time_as_string: true, tinyint1_as_boolean: true },
+        config: json!({ "zero_dates": "string", "time_as_string": true, "tinyint1_as_boolean": true }),
+        ..snapshot()
     });
 }

@@ -221,19 +221,44 @@ impl LakeView {
         events
     }
 
-    /// Fails unless all numbers of all tables together are unique and without a gap, and the last
-    /// checkpoint goes on right behind them.
+    /// Fails unless all numbers of all tables together are unique and dense, and the last checkpoint
+    /// goes on right behind them.
     pub(crate) fn assert_dense(&self, events: &BTreeMap<Name, Events>) {
         let mut seqs: Vec<i64> = events.values().flat_map(Events::seqs).collect();
         seqs.sort_unstable();
         for pair in seqs.windows(2) {
-            assert_eq!(pair[1], pair[0] + 1, "numbers are unique and dense");
+            assert!(pair[1] > pair[0], "{} is given twice", pair[0]);
         }
-        let next = self.records().iter().rev().find_map(|record| record["to"]["next_seq"].as_i64());
-        if let Some(last) = seqs.last() {
-            assert_eq!(next, Some(last + 1), "the checkpoint goes on behind the last number");
-        }
+        self.assert_count(seqs.len() as i64, seqs.first().copied(), seqs.last().copied());
     }
+
+    /// Fails unless so many unique numbers, these being the first and the last one, are all that the
+    /// last checkpoint says were given: from 1, without a gap but for those that no event bears.
+    pub(crate) fn assert_count(&self, count: i64, first: Option<i64>, last: Option<i64>) {
+        let Some(checkpoint) = self.checkpoint() else {
+            return assert_eq!(count, 0, "events without a commit");
+        };
+        let next = checkpoint["next_seq"].as_i64().expect("a checkpoint has a next number");
+        let open = snapshots(&checkpoint).filter(|(_, snapshot)| snapshot["state"] == "open");
+        let reserved = open.filter(|(_, snapshot)| snapshot["mark"].is_i64()).count() as i64;
+        let without_event = reserved + checkpoint["retired"].as_i64().unwrap_or(0);
+        assert_eq!(count, next - 1 - without_event, "{first:?} to {last:?} are not dense below {next}");
+        assert!(first.is_none_or(|first| first >= 1) && last.is_none_or(|last| last < next));
+    }
+
+    /// What the last checkpoint says of each table's snapshot: `not_asked`, `done`, `open`.
+    pub(crate) fn snapshot_states(&self) -> BTreeMap<Name, String> {
+        let checkpoint = self.checkpoint().unwrap_or_default();
+        snapshots(&checkpoint)
+            .map(|(table, snapshot)| (table, snapshot["state"].as_str().unwrap_or("not_asked").to_owned()))
+            .collect()
+    }
+}
+
+/// Each table's snapshot in a checkpoint.
+fn snapshots(checkpoint: &Value) -> impl Iterator<Item = (Name, &Value)> {
+    let tables = checkpoint["tables"].as_array().into_iter().flatten();
+    tables.map(|table| ((text(&table["table"][0]), text(&table["table"][1])), &table["snapshot"]))
 }
 
 /// Fails unless the latest state of a table with a key is what the source holds.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Position, TableId};
+use crate::{Answer, Position, TableId};
 
 /// Position, next sequence number and table states, as of a boundary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,9 +18,33 @@ pub struct Checkpoint {
     /// UTC; `None` before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_us: Option<i64>,
+    /// Numbers that no event bears: reserved for the mark of a snapshot that was then cancelled.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retired: i64,
+    /// What became of requests, while they may still stand in the sink ([`crate::request`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<Answer>,
     /// Every table seen so far. Shared: a source yields many checkpoints between two changes of it.
     #[serde(with = "table_list")]
     pub tables: Arc<BTreeMap<TableId, TableState>>,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+impl Checkpoint {
+    /// Numbers below `next_seq` that no event bears yet, or ever: those of marks to come, and retired
+    /// ones. `next_seq` less these counts the events.
+    pub fn without_event(&self) -> i64 {
+        let mut marks = 0;
+        for state in self.tables.values() {
+            if let SnapshotState::Open(Snapshot { mark: Some(_), .. }) = &state.snapshot {
+                marks += 1;
+            }
+        }
+        marks + self.retired
+    }
 }
 
 /// What is known of one table.
@@ -31,6 +55,71 @@ pub struct TableState {
     pub schema_version: u32,
     /// Whether its changes are captured.
     pub status: TableStatus,
+    /// Whether the rows that were there before its changes are in the lake.
+    #[serde(default, skip_serializing_if = "SnapshotState::is_not_asked")]
+    pub snapshot: SnapshotState,
+    /// Events that no mark voids are deletes which have the key's columns alone ([`crate::keys`]): with
+    /// another key they would delete nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted_by_key: bool,
+}
+
+/// Whether the rows that were in a table before its changes were captured are in the lake.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum SnapshotState {
+    /// They were never asked for (`snapshot.mode: no_data`).
+    #[default]
+    NotAsked,
+    /// They are, or the table began empty.
+    Done,
+    /// They are being read.
+    Open(Snapshot),
+}
+
+impl SnapshotState {
+    fn is_not_asked(&self) -> bool {
+        *self == SnapshotState::NotAsked
+    }
+}
+
+/// A snapshot of a table that is not at its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// The number reserved for the mark that ends it: all events below it are void then. `None` where
+    /// the lake holds no earlier event of the table, and for a part of a table.
+    pub mark: Option<i64>,
+    /// SQL condition of a part; `None`: the whole table.
+    pub condition: Option<String>,
+    /// Reading waits until it is continued.
+    pub paused: bool,
+    /// What was settled when reading began; `None` before.
+    pub plan: Option<SnapshotPlan>,
+}
+
+/// A key as SQL literals, one for each of its columns, as the server wrote them: it alone compares
+/// them.
+pub type KeyBound = Vec<String>;
+
+/// How a table is read, and how far it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SnapshotPlan {
+    /// Columns of the key by which it is read, in order; empty for a table without one.
+    pub key: Vec<String>,
+    /// The greatest key when reading began; `None`: the table was empty.
+    pub last: Option<KeyBound>,
+    /// All rows up to this key, itself included, are in the lake; `None`: none yet.
+    pub through: Option<KeyBound>,
+    /// Ranges beyond `through` that are in the lake: each from a key (excluded) to a key (included).
+    pub beyond: Vec<(KeyBound, KeyBound)>,
+    /// Rows read so far.
+    pub rows: u64,
+    /// The server's estimate of the table's rows, or of those the condition asks for.
+    pub estimated_rows: Option<u64>,
+    /// Time that was spent on reading them, over all runs: with `rows`, their rate.
+    pub reading_ms: u64,
 }
 
 /// Whether a table's changes are captured.
@@ -97,13 +186,51 @@ mod tests {
             remedy: None,
             at: position.clone(),
         };
+        let plan = SnapshotPlan {
+            key: vec!["id".into()],
+            last: Some(vec!["9".into()]),
+            beyond: vec![(vec!["3".into()], vec!["5".into()])],
+            ..SnapshotPlan::default()
+        };
+        let open = SnapshotState::Open(Snapshot { mark: Some(7), plan: Some(plan), ..Snapshot::default() });
         let tables = [
-            (TableId::new("a.b", "c"), TableState { schema_version: 2, status: TableStatus::Active }),
-            (TableId::new("a", "b.c"), TableState { schema_version: 0, status: stopped }),
+            (
+                TableId::new("a.b", "c"),
+                TableState {
+                    schema_version: 2,
+                    status: TableStatus::Active,
+                    snapshot: open,
+                    deleted_by_key: true,
+                },
+            ),
+            (
+                TableId::new("a", "b.c"),
+                TableState {
+                    schema_version: 0,
+                    status: stopped,
+                    snapshot: SnapshotState::NotAsked,
+                    deleted_by_key: false,
+                },
+            ),
         ];
-        let checkpoint =
-            Checkpoint { position, next_seq: i64::MAX, commit_us: Some(-1), tables: Arc::new(tables.into()) };
+        let checkpoint = Checkpoint {
+            position,
+            next_seq: i64::MAX,
+            commit_us: Some(-1),
+            retired: 1,
+            requests: vec![Answer::done("a"), Answer::refused("b", "no such table")],
+            tables: Arc::new(tables.into()),
+        };
+        assert_eq!(checkpoint.without_event(), 2);
         let text = serde_json::to_string(&checkpoint).unwrap();
         assert_eq!(serde_json::from_str::<Checkpoint>(&text).unwrap(), checkpoint);
+    }
+
+    #[test]
+    fn a_state_stored_before_there_were_snapshots_is_read() {
+        let old = r#"{ "schema_version": 1, "status": { "state": "active" } }"#;
+        let state: TableState = serde_json::from_str(old).unwrap();
+        assert_eq!(state.snapshot, SnapshotState::NotAsked);
+        assert!(!state.deleted_by_key);
     }
 }

@@ -9,9 +9,12 @@ pub mod clock;
 pub mod error;
 pub mod failpoint;
 pub mod gtid;
+pub mod keys;
 pub mod period;
 pub mod position;
 pub mod preflight;
+mod quantity;
+pub mod request;
 pub mod schema;
 pub mod secret;
 pub mod sink;
@@ -21,14 +24,18 @@ pub mod stats;
 pub mod table_filter;
 
 pub use change_batch::{ChangeBatch, ChangeMeta, MarkReason, Op, Origin, OriginRun, TableMark};
-pub use checkpoint::{Checkpoint, TableState, TableStatus};
+pub use checkpoint::{Checkpoint, KeyBound, Snapshot, SnapshotPlan, SnapshotState, TableState, TableStatus};
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result, Scope};
 pub use gtid::{Gtid, GtidSet};
+pub use keys::{KeyClass, KeysAsked, LivingKeys};
 pub use period::Period;
 pub use position::{BinlogPosition, Position};
 pub use preflight::{Finding, Level};
-pub use schema::{Column, ColumnType, TableId, TableSchema, TypeOptions, ZeroDates};
+pub use request::{Answer, Command, Request};
+pub use schema::{
+    Capacity, Column, ColumnType, Groundwork, Index, IndexPart, TableId, TableSchema, TypeOptions, ZeroDates,
+};
 pub use secret::Secret;
 pub use sink::{LostFile, LostRange, Opened, Resume, Sink};
 pub use size::ByteSize;

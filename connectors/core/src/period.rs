@@ -1,12 +1,10 @@
 //! Lengths of time, written in config as `60s`, `5m`, `250ms`.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::quantity::{number_and_unit, quantity};
 
 /// A length of time, in whole milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,10 +30,8 @@ impl FromStr for Period {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = (&text[..digits], text[digits..].trim());
-        let number: u64 =
-            number.parse().map_err(|_| format!("`{text}` is not a length of time; write it like 60s"))?;
+        let (number, unit) = number_and_unit(text)
+            .ok_or_else(|| format!("`{text}` is not a length of time; write it like 60s"))?;
         let (_, millis) = UNITS
             .iter()
             .find(|(name, _)| *name == unit)
@@ -58,31 +54,11 @@ impl fmt::Display for Period {
     }
 }
 
-impl<'de> Deserialize<'de> for Period {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl Serialize for Period {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl JsonSchema for Period {
-    fn schema_name() -> Cow<'static, str> {
-        "Period".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A length of time like `60s`, `5m`, `250ms`.",
-            "type": "string",
-            "pattern": "^[0-9]+ *(ms|s|m|h|d)$"
-        })
-    }
-}
+quantity!(Period, {
+    "description": "A length of time like `60s`, `5m`, `250ms`.",
+    "type": "string",
+    "pattern": "^[0-9]+ *(ms|s|m|h|d)$"
+});
 
 #[cfg(test)]
 mod tests {

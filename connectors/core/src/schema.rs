@@ -201,7 +201,88 @@ pub struct Column {
     pub ty: ColumnType,
     /// Whether the server allows NULL. In the lake every column is nullable.
     pub nullable: bool,
+    /// Its number in the table, from 1: kept when it is renamed or its type changes, never given to
+    /// another column. So the columns of two versions belong together by their numbers.
+    #[serde(default)]
+    pub id: u32,
+    /// The value that rows written before the column existed have in it, as the server prints it (bytes
+    /// as `0x…`); `None`: NULL. Versions without the column's number lack the column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<String>,
+    /// How much text or how many bytes it holds, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
 }
+
+impl Column {
+    /// A column that gets its number from its table.
+    pub fn new(name: impl Into<String>, ty: ColumnType, nullable: bool) -> Self {
+        Column { name: name.into(), ty, nullable, id: 0, fill: None, capacity: None }
+    }
+}
+
+/// How much a column of text or bytes holds. No value's reading depends on it; whether a change of it
+/// keeps all values does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capacity {
+    /// CHAR(n), BINARY(n): characters, or bytes.
+    Char(u32),
+    /// VARCHAR(n), VARBINARY(n): characters, or bytes.
+    Varchar(u32),
+    /// TINYTEXT to LONGTEXT, TINYBLOB to LONGBLOB: bytes of the length, 1 to 4.
+    Blob(u8),
+}
+
+/// What statements that alter a table later build on, beside its columns. No value's reading depends
+/// on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Groundwork {
+    /// Collation id of new text columns that name none; `None`: not known.
+    pub collation: Option<u16>,
+    /// Its unique indexes in the server's order; `None`: not known, but for what the key says.
+    pub indexes: Option<Vec<Index>>,
+    /// The number of the next column that is added.
+    pub next_column: u32,
+    /// The number of its AUTO_INCREMENT column, 0 for none; `None`: not known.
+    pub auto_increment: Option<u32>,
+    /// Something of this version was taken from what is usual, as neither the log nor the catalog told
+    /// it. The first rows tell it, or the version is proved before they are read.
+    pub unsure: bool,
+}
+
+impl Groundwork {
+    /// The number of a new column.
+    pub fn take_number(&mut self) -> u32 {
+        self.next_column = self.next_column.max(1);
+        let number = self.next_column;
+        self.next_column = number.saturating_add(1);
+        number
+    }
+}
+
+/// A unique index of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// Its name; `PRIMARY` is the primary key's; empty: not known.
+    pub name: String,
+    /// Its parts, in order.
+    pub parts: Vec<IndexPart>,
+}
+
+/// A part of an index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexPart {
+    /// The column; `None`: an expression.
+    pub column: Option<String>,
+    /// Where it covers only the beginning of the column's values: its characters, or bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<u32>,
+}
+
+/// The name of the primary key among indexes.
+pub const PRIMARY: &str = "PRIMARY";
 
 /// One version of a table's structure, as of a position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,16 +294,20 @@ pub struct TableSchema {
     pub version: u32,
     /// Columns in the order of the row image, invisible and generated ones included.
     pub columns: Vec<Column>,
-    /// Indices into `columns` of the primary key's columns, in key order; empty without a key.
+    /// Indices into `columns` of the key's columns, in key order: of the primary key, or else of the
+    /// first unique key whose columns all are NOT NULL; empty without one.
     pub key: Vec<usize>,
     /// The mapping choices in force.
     pub options: TypeOptions,
+    /// What statements that alter the table later build on.
+    pub groundwork: Groundwork,
     /// The Arrow schema of the table's rows, every field nullable.
     pub arrow: SchemaRef,
 }
 
 impl TableSchema {
-    /// Builds a version; derives the Arrow schema.
+    /// Builds a version without groundwork; numbers columns that have no number, derives the Arrow
+    /// schema.
     pub fn new(
         table: TableId,
         version: u32,
@@ -230,10 +315,27 @@ impl TableSchema {
         key: Vec<usize>,
         options: TypeOptions,
     ) -> Self {
+        TableSchema::with(table, version, columns, key, options, Groundwork::default())
+    }
+
+    /// As [`TableSchema::new`], with groundwork.
+    pub fn with(
+        table: TableId,
+        version: u32,
+        mut columns: Vec<Column>,
+        key: Vec<usize>,
+        options: TypeOptions,
+        mut groundwork: Groundwork,
+    ) -> Self {
+        let highest = columns.iter().map(|column| column.id).max().unwrap_or_default();
+        groundwork.next_column = groundwork.next_column.max(highest.saturating_add(1));
+        for column in columns.iter_mut().filter(|column| column.id == 0) {
+            column.id = groundwork.take_number();
+        }
         let fields: Vec<Field> =
             columns.iter().map(|c| Field::new(&c.name, c.ty.arrow(&options), true)).collect();
         let arrow = Arc::new(Schema::new(fields));
-        TableSchema { table, version, columns, key, options, arrow }
+        TableSchema { table, version, columns, key, options, groundwork, arrow }
     }
 
     /// Whether both describe the same structure, whatever their versions.
@@ -242,6 +344,7 @@ impl TableSchema {
             && self.columns == other.columns
             && self.key == other.key
             && self.options == other.options
+            && self.groundwork == other.groundwork
     }
 }
 
@@ -253,11 +356,13 @@ struct StoredSchema {
     columns: Vec<Column>,
     key: Vec<usize>,
     options: TypeOptions,
+    #[serde(default)]
+    groundwork: Groundwork,
 }
 
 impl From<StoredSchema> for TableSchema {
     fn from(s: StoredSchema) -> Self {
-        TableSchema::new(s.table, s.version, s.columns, s.key, s.options)
+        TableSchema::with(s.table, s.version, s.columns, s.key, s.options, s.groundwork)
     }
 }
 
@@ -269,6 +374,7 @@ impl From<TableSchema> for StoredSchema {
             columns: s.columns,
             key: s.key,
             options: s.options,
+            groundwork: s.groundwork,
         }
     }
 }
@@ -295,13 +401,31 @@ mod tests {
 
     #[test]
     fn a_stored_schema_comes_back_whole() {
-        let columns = vec![Column {
-            name: "id".into(),
-            ty: ColumnType::Decimal { precision: 65, scale: 30 },
-            nullable: false,
-        }];
-        let schema = TableSchema::new(TableId::new("a.b", "c"), 3, columns, vec![0], TypeOptions::default());
+        let mut name = Column::new("name", ColumnType::Text { collation: 255 }, true);
+        (name.fill, name.capacity) = (Some("x".into()), Some(Capacity::Varchar(20)));
+        let columns = vec![Column::new("id", ColumnType::Decimal { precision: 65, scale: 30 }, false), name];
+        let part = IndexPart { column: Some("id".into()), prefix: None };
+        let index = Index { name: PRIMARY.into(), parts: vec![part] };
+        let groundwork = Groundwork {
+            collation: Some(255),
+            indexes: Some(vec![index]),
+            next_column: 9,
+            auto_increment: Some(0),
+            unsure: true,
+        };
+        let table = TableId::new("a.b", "c");
+        let schema = TableSchema::with(table, 3, columns, vec![0], TypeOptions::default(), groundwork);
+        assert_eq!([schema.columns[0].id, schema.columns[1].id, schema.groundwork.next_column], [9, 10, 11]);
         let text = serde_json::to_string(&schema).unwrap();
         assert_eq!(serde_json::from_str::<TableSchema>(&text).unwrap(), schema);
+    }
+
+    #[test]
+    fn a_schema_stored_before_columns_had_numbers_is_read() {
+        let old = r#"{ "table": ["d", "t"], "version": 1, "key": [0], "options": {}, "columns": [
+            { "name": "a", "type": "json", "nullable": true }, { "name": "b", "type": "year", "nullable": true } ] }"#;
+        let schema: TableSchema = serde_json::from_str(old).unwrap();
+        assert_eq!([schema.columns[0].id, schema.columns[1].id], [1, 2]);
+        assert_eq!((schema.groundwork.indexes, schema.groundwork.next_column), (None, 3));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{ChangeBatch, Checkpoint, Result, TableMark, TableSchema};
+use crate::{ChangeBatch, Checkpoint, KeysAsked, LivingKeys, Request, Result, TableMark, TableSchema};
 
 /// Where a run goes on, as the sink has it: the only home of a pipeline's position.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +11,9 @@ pub struct Resume {
     pub checkpoint: Option<Checkpoint>,
     /// The structure of each table version that the checkpoint names.
     pub schemas: Vec<Arc<TableSchema>>,
+    /// Requests that stand in the sink, in the order of asking. A source begins with them, so that a
+    /// bounded run carries them out.
+    pub requests: Vec<Request>,
 }
 
 /// A committed range whose data vanished before it became visible; to be read again.
@@ -35,8 +38,11 @@ pub struct LostFile {
     pub key: String,
     /// Its table.
     pub table: crate::TableId,
-    /// Lowest and highest `seq` in it; no other file of the table has rows between them.
+    /// Lowest and highest `seq` in it.
     pub seq: (i64, i64),
+    /// Earliest and latest commit time in it. All rows of the table within both ranges are its own, but
+    /// for the mark of a whole re-read, which is alone in its file.
+    pub commit_us: (i64, i64),
 }
 
 /// What a sink found when it opened.
@@ -78,6 +84,20 @@ pub trait Sink: Send {
     /// Begins the repair of `lost`: what follows, up to `commit(lost.to)`, is its range read again;
     /// the sink keeps the rows of its lost files only and drops the rest.
     fn repair(&mut self, lost: LostRange) -> impl Future<Output = Result<()>> + Send;
+
+    /// Requests that stand in the sink now, in the order of asking. Reads only, and apart from all
+    /// else that the sink does: the future is waited for beside the other methods. One that cannot be
+    /// read is told in the log and left out.
+    ///
+    /// A request is removed after the commit of a checkpoint that answers it, and by `open` where that
+    /// did not happen; never earlier.
+    fn requests(&self) -> impl Future<Output = Result<Vec<Request>>> + Send + 'static;
+
+    /// The keys of a table that live in what was committed when this was called ([`crate::keys`]). Reads
+    /// only, and apart from all else that the sink does, as [`Sink::requests`].
+    ///
+    /// An error of policy `StopTable`: the keys of this table cannot be told, whenever it is asked.
+    fn keys(&self, asked: KeysAsked) -> impl Future<Output = Result<LivingKeys>> + Send + 'static;
 
     /// Drops what is staged and undecided, waits for what is under way. Called last, once, on an
     /// orderly end; never needed for correctness.

@@ -1,11 +1,9 @@
 //! Sizes in bytes, written in config as `128MiB`, `64 MB`, `4096`.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::quantity::{number_and_unit, quantity};
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,10 +33,8 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = (&text[..digits], text[digits..].trim());
-        let number: u64 =
-            number.parse().map_err(|_| format!("`{text}` is not a size; write it like 128MiB"))?;
+        let (number, unit) =
+            number_and_unit(text).ok_or_else(|| format!("`{text}` is not a size; write it like 128MiB"))?;
         let (_, factor) = UNITS
             .iter()
             .find(|(name, _)| *name == unit)
@@ -58,41 +54,12 @@ impl fmt::Display for ByteSize {
     }
 }
 
-impl<'de> Deserialize<'de> for ByteSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(u64),
-            Text(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Number(bytes) => Ok(ByteSize(bytes)),
-            Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
-        }
-    }
-}
-
-impl Serialize for ByteSize {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl JsonSchema for ByteSize {
-    fn schema_name() -> Cow<'static, str> {
-        "ByteSize".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A size in bytes, as a number or like `128MiB`.",
-            "type": ["string", "integer"],
-            "pattern": "^[0-9]+ *(B|kB|KB|MB|GB|KiB|MiB|GiB)?$",
-            "minimum": 0
-        })
-    }
-}
+quantity!(ByteSize, {
+    "description": "A size in bytes, as a number or like `128MiB`.",
+    "type": ["string", "integer"],
+    "pattern": "^[0-9]+ *(B|kB|KB|MB|GB|KiB|MiB|GiB)?$",
+    "minimum": 0
+});
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{ChangeBatch, Checkpoint, Result, TableMark, TableSchema};
+use crate::{ChangeBatch, Checkpoint, KeysAsked, LivingKeys, Request, Result, TableMark, TableSchema};
 
 /// The stream that every source yields and every sink takes.
 ///
@@ -20,6 +20,8 @@ pub enum Feed {
     Mark(TableMark),
     /// A point between source transactions at which a checkpoint is legal.
     Boundary(Checkpoint),
+    /// The keys are asked for that live in the sink ([`crate::keys`]); no event.
+    Keys(KeysAsked),
 }
 
 /// A stream of change events that resumes at a [`Checkpoint`] it once yielded.
@@ -30,4 +32,13 @@ pub trait Source: Send {
     /// from the same checkpoint the same events get the same numbers, whatever the batches.
     /// Cancel-safe: dropping the future loses nothing.
     fn next(&mut self) -> impl Future<Output = Result<Option<Feed>>> + Send;
+
+    /// Hands over all requests that stand in the sink now, in the order of asking, those of earlier
+    /// calls among them ([`crate::request`]). Returns at once; what becomes of them shows in
+    /// [`Checkpoint::requests`] and in the states of tables.
+    fn requests(&mut self, standing: Vec<Request>);
+
+    /// Hands over the answer to the question `asked` ([`Feed::Keys`]): a class of keys, or why the table's
+    /// keys cannot be told. Returns at once.
+    fn keys(&mut self, asked: u64, answer: Result<LivingKeys>);
 }

@@ -67,6 +67,59 @@ impl<K: Ord + Clone> CounterBy<K> {
     }
 }
 
+/// How far a table's snapshot is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotCount {
+    /// Rows read so far.
+    pub rows: u64,
+    /// Those of them that runs before this one had read.
+    pub rows_before: u64,
+    /// The server's estimate of the table's rows, or of those a condition asks for; `None` where there
+    /// is none.
+    pub estimated_rows: Option<u64>,
+    /// When this run began to read it, µs UTC; 0 before.
+    pub since_us: i64,
+    /// What it is doing.
+    pub phase: SnapshotPhase,
+}
+
+/// What a table's snapshot is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SnapshotPhase {
+    /// It waits for its turn.
+    #[default]
+    Waiting,
+    /// It is being read.
+    Reading,
+    /// An operator let it wait.
+    Paused,
+    /// It is at its end.
+    Done,
+}
+
+/// Snapshots by table: those that are open, and those that ended in this run.
+#[derive(Debug, Default)]
+pub struct Snapshots(Mutex<BTreeMap<TableId, SnapshotCount>>);
+
+impl Snapshots {
+    /// Changes what is told of `table`; what is told first changes the default.
+    pub fn update(&self, table: &TableId, change: impl FnOnce(&mut SnapshotCount)) {
+        let mut counts = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        change(counts.entry(table.clone()).or_default());
+    }
+
+    /// Tells nothing of `table` any more: its snapshot was cancelled, or began anew.
+    pub fn remove(&self, table: &TableId) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(table);
+    }
+
+    /// All of them.
+    pub fn get(&self) -> Vec<(TableId, SnapshotCount)> {
+        let counts = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        counts.iter().map(|(table, count)| (table.clone(), count.clone())).collect()
+    }
+}
+
 /// What a MySQL source counts.
 #[derive(Debug, Default)]
 pub struct SourceStats {
@@ -98,6 +151,8 @@ pub struct SourceStats {
     pub caught_up_us: Gauge,
     /// Seconds between the oldest binlog on the server and our position; -1 where unknown.
     pub headroom_seconds: Gauge,
+    /// Snapshots, by table.
+    pub snapshots: Snapshots,
 }
 
 /// What a lake sink counts.
@@ -127,4 +182,6 @@ pub struct LakeStats {
     pub complete_to_us: Gauge,
     /// The last record's number.
     pub record: Gauge,
+    /// Objects among the requests that are none.
+    pub foreign_requests: Gauge,
 }

@@ -1,4 +1,7 @@
 //! Which tables a pipeline captures: patterns `database.table` with `*` and `?`.
+//!
+//! Ghost tables, in which gh-ost and pt-online-schema-change build the new form of a captured table
+//! beside it, are never captured, unless one is included by its very name.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +13,8 @@ use crate::TableId;
 #[serde(default, deny_unknown_fields)]
 pub struct TableFilter {
     /// `database.table`, where `*` stands for any characters and `?` for one. A backtick-quoted
-    /// part is taken literally: `` `a.b`.* ``.
+    /// part is taken literally: `` `a.b`.* ``. Ghost tables of gh-ost and pt-online-schema-change
+    /// (`_t_gho`, `_t_new`, … beside a captured `t`) are included only by their full name.
     pub include: Vec<String>,
     /// Patterns of tables to leave out of those included.
     pub exclude: Vec<String>,
@@ -23,7 +27,15 @@ impl TableFilter {
     /// Whether `table` is captured.
     pub fn captures(&self, table: &TableId) -> bool {
         let matches = |patterns: &[String]| patterns.iter().any(|pattern| pattern_matches(pattern, table));
-        !SYSTEM.contains(&&*table.database) && matches(&self.include) && !matches(&self.exclude)
+        !SYSTEM.contains(&&*table.database)
+            && matches(&self.include)
+            && !matches(&self.exclude)
+            && (!self.is_ghost(table) || self.named().any(|named| named == *table))
+    }
+
+    /// Whether an online schema change of a captured table uses `table`.
+    fn is_ghost(&self, table: &TableId) -> bool {
+        real_names(&table.table).any(|name| self.captures(&TableId::new(table.database.clone(), name)))
     }
 
     /// The first pattern that is not of the form `database.table`.
@@ -46,6 +58,34 @@ impl TableFilter {
             Some(TableId::new(literal(database)?, literal(table)?))
         })
     }
+}
+
+/// Whether `ghost` is a name that an online schema change of `table` uses.
+pub fn is_ghost_of(ghost: &TableId, table: &TableId) -> bool {
+    // A ghost's name that would be longer than names can be loses characters of the table's.
+    let is_cut = ghost.table.chars().count() == NAME_CHARACTERS;
+    let is_of = |name: &str| *name == *table.table || is_cut && table.table.starts_with(name);
+    ghost.database == table.database && real_names(&ghost.table).any(is_of)
+}
+
+/// Characters of a table's name at most (MySQL manual, "Identifier Length Limits").
+const NAME_CHARACTERS: usize = 64;
+
+/// The tables whose ghost a table of this name may be. gh-ost: `_t_gho`, `_t_ghc`, `_t_ghk`, `_t_del`, and
+/// `_t_20260102030405_del` with `--timestamp-old-table`; pt-online-schema-change: `_t_new`, `_t_old`,
+/// and with more underscores in front where such a name was taken.
+fn real_names(ghost: &str) -> impl Iterator<Item = &str> {
+    const TIME_DIGITS: usize = 14;
+    let by_gh_ost = ["_gho", "_ghc", "_ghk", "_del"].iter().find_map(|end| ghost.strip_suffix(end));
+    let by_gh_ost = by_gh_ost.and_then(|name| name.strip_prefix('_'));
+    let before_time = by_gh_ost.filter(|_| ghost.ends_with("_del")).and_then(|name| {
+        let (name, time) = name.rsplit_once('_')?;
+        (time.len() == TIME_DIGITS && time.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
+    });
+    let by_pt = ["_new", "_old"].iter().find_map(|end| ghost.strip_suffix(end)).unwrap_or_default();
+    let underscores = by_pt.bytes().take_while(|byte| *byte == b'_').count();
+    let by_pt = (1..=underscores).filter_map(move |count| by_pt.get(count..));
+    by_gh_ost.into_iter().chain(before_time).chain(by_pt).filter(|name| !name.is_empty())
 }
 
 impl Part<'_> {
@@ -146,6 +186,36 @@ mod tests {
         assert!(!captures(&["`*`.c"], &[], "x", "c"));
         assert!(!captures(&["*.*"], &[], "mysql", "user"));
         assert!(!captures(&[], &[], "shop", "orders"));
+    }
+
+    #[test]
+    fn ghost_tables_are_captured_only_by_their_very_name() {
+        let ghosts = [
+            "_t_gho",
+            "_t_ghc",
+            "_t_ghk",
+            "_t_del",
+            "_t_20260102030405_del",
+            "_t_new",
+            "__t_old",
+            "___t_new",
+        ];
+        for ghost in ghosts {
+            assert!(!captures(&["shop.*"], &[], "shop", ghost), "{ghost}");
+            assert!(captures(&["shop.*", &format!("shop.{ghost}")], &[], "shop", ghost), "{ghost}");
+            assert!(is_ghost_of(&TableId::new("shop", ghost), &TableId::new("shop", "t")), "{ghost}");
+            assert!(!is_ghost_of(&TableId::new("other", ghost), &TableId::new("shop", "t")), "{ghost}");
+        }
+        for table in ["t_gho", "_gho", "_new", "__new_", "_t_2026_dell", "t_old", "_t"] {
+            assert!(captures(&["shop.*"], &[], "shop", table), "{table}");
+        }
+        // Ghosts of a table that is left out are tables like others.
+        assert!(captures(&["shop.*"], &["shop.t"], "shop", "_t_new"));
+        // With one underscore less it is a ghost of `_t`, which is a table like others.
+        assert!(is_ghost_of(&TableId::new("shop", "__t_new"), &TableId::new("shop", "_t")));
+        let (long, cut) = ("t".repeat(62), format!("_{}_gho", "t".repeat(59)));
+        assert!(is_ghost_of(&TableId::new("shop", cut), &TableId::new("shop", long.clone())));
+        assert!(!is_ghost_of(&TableId::new("shop", "_ttt_gho"), &TableId::new("shop", long)));
     }
 
     #[test]

@@ -19,10 +19,11 @@ use lakeward_core::{
     ByteSize, ChangeBatch, ChangeMeta, Column, ColumnType, Op, Origin, OriginRun, Result, TableId,
     TableSchema, TypeOptions,
 };
+use lakeward_lake::columns::LakeVersion;
 use lakeward_lake::config::{Compression, FileOptions, MetaColumns};
 use lakeward_lake::files::{Files, FilesOptions};
 use lakeward_lake::layout::{Layout, Partitioning, Preset};
-use lakeward_lake::objects::{OpenUpload, Part, Put, Shown, Store, Upload};
+use lakeward_lake::objects::{OpenUpload, Part, Put, Shown, Store, Stretch, Upload};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as Codec, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -39,10 +40,16 @@ impl Store for Nowhere {
     async fn get(&self, _: &str) -> Result<Option<Bytes>> {
         Ok(None)
     }
+    async fn get_stretch(&self, _: &str, _: Stretch) -> Result<Option<(Bytes, u64)>> {
+        Ok(None)
+    }
     async fn put_if_absent(&self, _: &str, _: Bytes) -> Result<Put> {
         Ok(Put::Created)
     }
     async fn put(&self, _: &str, _: Bytes) -> Result<()> {
+        Ok(())
+    }
+    async fn remove(&self, _: &str) -> Result<()> {
         Ok(())
     }
     async fn list(&self, _: &str, _: &str, _: usize) -> Result<Vec<String>> {
@@ -104,7 +111,7 @@ fn schema(table: &str) -> Arc<TableSchema> {
         ("flag", int(1, false)),
         ("day", ColumnType::Date),
     ];
-    let columns = columns.map(|(name, ty)| Column { name: name.into(), ty, nullable: true });
+    let columns = columns.map(|(name, ty)| Column::new(name, ty, true));
     Arc::new(TableSchema::new(
         TableId::new("shop", table),
         1,
@@ -293,7 +300,7 @@ async fn files(
     };
     let mut files = Files::new(options, Arc::clone(&store));
     for schema in &schemas {
-        files.schema(Arc::clone(schema)).await.unwrap();
+        files.version(Arc::new(LakeVersion::of_own_names(TableSchema::clone(schema))));
     }
     let mut random = Random(7);
     let (mut seq, mut offset) = (1, 4);

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::columns::IncompatibleChange;
 use crate::layout::{Layout, Partitioning, Preset};
 
 /// Where the lake is, and how its files are cut and written.
@@ -41,6 +42,10 @@ pub struct LakeConfig {
     /// to one pipeline, and a second one is refused.
     #[serde(default)]
     pub shared_tables: bool,
+    /// What becomes of a column whose values do not fit its earlier ones into one column (INT to
+    /// VARCHAR).
+    #[serde(default)]
+    pub incompatible_change: IncompatibleChange,
     /// Access to an S3 store.
     #[serde(default)]
     pub s3: S3Config,
@@ -200,8 +205,19 @@ pub struct Lake {
     pub files: FileOptions,
     /// Whether table folders may be shared with other pipelines.
     pub shared_tables: bool,
+    /// What becomes of a column that changes its kind.
+    pub incompatible_change: IncompatibleChange,
     /// Access to S3.
     pub s3: S3Config,
+}
+
+impl Lake {
+    /// Names that no column of a table may have in the lake.
+    pub fn taken_names(&self) -> Vec<String> {
+        let folders = self.layout.preset.folder_names(self.layout.partitioning).iter().copied();
+        let added = self.files.columns.named().into_iter().map(|(_, name)| name);
+        folders.chain(added).map(str::to_owned).collect()
+    }
 }
 
 /// Smallest `commit.file_size` and `row_group_size`: below, Parquet's own overhead rules.
@@ -247,6 +263,7 @@ impl LakeConfig {
             layout: Layout { preset: self.layout, partitioning: self.partition },
             files,
             shared_tables: self.shared_tables,
+            incompatible_change: self.incompatible_change,
             s3: self.s3.clone(),
         })
     }

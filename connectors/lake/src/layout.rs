@@ -149,6 +149,30 @@ pub fn file_key(table: &TableId, folder: &str, pipeline: &str, first_seq: i64, e
     format!("{table}/{folder}/{}-{first_seq:020}-{epoch}-{n}.parquet", escape(pipeline))
 }
 
+/// What the name of a file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileName {
+    /// The number of its first row.
+    pub first_seq: i64,
+    /// The epoch of its writer.
+    pub epoch: u64,
+}
+
+impl FileName {
+    /// The name of a file of `pipeline`, at the end of `key`; `None` for any other.
+    pub fn of(pipeline: &str, key: &str) -> Option<FileName> {
+        let name = key.rsplit('/').next()?.strip_suffix(".parquet")?;
+        let numbers = name.strip_prefix(&escape(pipeline))?.strip_prefix('-')?;
+        let mut parts = numbers.split('-');
+        let (seq, epoch, n) = (parts.next()?, parts.next()?, parts.next()?);
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if parts.next().is_some() || seq.len() != 20 || !digits(seq) || !digits(epoch) || !digits(n) {
+            return None;
+        }
+        Some(FileName { first_seq: seq.parse().ok()?, epoch: epoch.parse().ok()? })
+    }
+}
+
 /// A name as one part of a path: letters and digits of any script, `-`, `.`, `_` stay (so that the
 /// longest name of a MySQL table stays within a file name's 255 bytes); every other character
 /// becomes `%XX` for each byte of its UTF-8, and so does a leading `_` or `.` (readers pass over
@@ -245,6 +269,18 @@ mod tests {
             file_key(&table, "dt=2026-11-21/hr=05", "p/1", 42, 7, 3),
             "shop/a%2Fb/dt=2026-11-21/hr=05/p%2F1-00000000000000000042-7-3.parquet"
         );
+    }
+
+    #[test]
+    fn the_name_of_a_file_is_told_for_its_pipeline_only() {
+        let key = "db/t/dt=2026-11-21/hr=05/a-00000000000000000042-7-3.parquet";
+        let name = Some(FileName { first_seq: 42, epoch: 7 });
+        assert_eq!(FileName::of("a", key), name);
+        assert_eq!(FileName::of("b", key), None);
+        assert_eq!(FileName::of("a", "db/t/a-b-00000000000000000042-7-3.parquet"), None);
+        assert_eq!(FileName::of("a-b", "db/t/a-b-00000000000000000042-7-3.parquet"), name);
+        assert_eq!(FileName::of("a", "db/t/a-42-7-3.parquet"), None);
+        assert_eq!(FileName::of("a", "db/t/a-00000000000000000042-7-3.txt"), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use lakeward_core::{Error, ErrorKind, Finding, Result, TableId};
 use uuid::Uuid;
 
 use crate::commit::{log::Log, tables};
-use crate::config::{Lake, Sse};
+use crate::config::{Lake, Location, Sse};
 use crate::layout::{RECORDS, escape};
 use crate::objects::lake_store::{LakeStore, StoreOptions};
 use crate::objects::{OpenUpload, Put, Store};
@@ -35,6 +35,30 @@ pub async fn check(lake: &Lake, pipeline: &str, tables: &[TableId], options: Sto
         findings.extend(owners(&*store, pipeline, tables).await);
     }
     findings
+}
+
+/// Whether a lake in a local folder has room for `bytes` of rows; nothing is found of a bucket.
+pub fn room(lake: &Lake, bytes: u64) -> Option<Finding> {
+    const SUBJECT: &str = "lake.room";
+    let Location::Folder(root) = &lake.location else { return None };
+    // The folder is made by the first run.
+    let there = root.ancestors().find(|folder| folder.exists())?;
+    let gib = |bytes: u64| bytes.div_ceil(1 << 30);
+    Some(match rustix::fs::statvfs(there) {
+        Ok(disk) => {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            let told = format!(
+                "{} GiB are free, and the tables hold about {} GiB; compressed Parquet is mostly smaller",
+                gib(free),
+                gib(bytes)
+            );
+            match free < bytes {
+                true => Finding::warning(SUBJECT, told).fix("make room, or name another folder in lake.url"),
+                false => Finding::ok(SUBJECT, told),
+            }
+        }
+        Err(error) => Finding::warning(SUBJECT, format!("what is free on its disk is not known: {error}")),
+    })
 }
 
 fn failed(subject: &str, error: &Error) -> Finding {
@@ -78,7 +102,7 @@ async fn conditional_put(store: &LakeStore, lake: &Lake, writer: Uuid) -> Findin
                 "a conditional put is refused the second time, as it must be; the probe {key} stays: {error}"
             ),
         )
-        .fix("allow s3:DeleteObject, which only `check` uses, or delete the probe by hand"),
+        .fix("allow s3:DeleteObject on _lakeward/*, as answered requests are removed, too; or delete the probe by hand"),
         (Err(error), _) => failed(SUBJECT, &error),
     }
 }

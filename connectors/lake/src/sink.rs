@@ -8,8 +8,8 @@ use std::sync::Arc;
 use lakeward_core::error::Policy;
 use lakeward_core::stats::LakeStats;
 use lakeward_core::{
-    ByteSize, ChangeBatch, Checkpoint, Clock, Error, ErrorKind, LostRange, Opened, Result, Sink, TableMark,
-    TableSchema,
+    ByteSize, ChangeBatch, Checkpoint, Clock, Error, ErrorKind, KeysAsked, LivingKeys, LostRange, Opened,
+    Request, Result, Sink, TableMark, TableSchema,
 };
 use uuid::Uuid;
 
@@ -18,8 +18,10 @@ use crate::commit::record::FileEntry;
 use crate::commit::writer::{Writer, WriterOptions};
 use crate::config::Lake;
 use crate::files::{Files, FilesOptions};
+use crate::keys;
 use crate::objects::lake_store::{LakeStore, PATIENCE, StoreOptions};
 use crate::objects::{OpenUpload, Store};
+use crate::requests::Standing;
 
 /// What a [`LakeSink`] is made from.
 #[derive(Clone)]
@@ -43,6 +45,7 @@ pub struct SinkOptions {
 pub struct LakeSink<S: Store = LakeStore> {
     store: Arc<S>,
     options: SinkOptions,
+    requests: Arc<Standing<S>>,
     state: State<S>,
 }
 
@@ -58,8 +61,6 @@ enum State<S: Store> {
 struct Run<S: Store> {
     writer: Writer<S>,
     files: Files<S>,
-    /// Versions that the next commit must decide.
-    new_schemas: Vec<Arc<TableSchema>>,
     /// The record whose lost rows are being read again, and the end of its range.
     repairing: Option<(u64, Checkpoint)>,
     /// Files that were sealed for a commit that failed.
@@ -89,7 +90,8 @@ impl LakeSink<LakeStore> {
 impl<S: Store> LakeSink<S> {
     /// The sink over a store that is there already.
     pub fn over(store: Arc<S>, options: SinkOptions) -> Self {
-        LakeSink { store, options, state: State::New }
+        let requests = Standing::new(Arc::clone(&store), &options.pipeline, Arc::clone(&options.stats));
+        LakeSink { store, options, requests: Arc::new(requests), state: State::New }
     }
 
     /// Takes the run out, so that an operation that fails or is cancelled leaves a broken sink.
@@ -131,25 +133,9 @@ impl<S: Store> LakeSink<S> {
 
 impl<S: Store> Run<S> {
     async fn schema(&mut self, schema: Arc<TableSchema>) -> Result<()> {
-        self.files.schema(Arc::clone(&schema)).await?;
-        let pending =
-            self.new_schemas.iter().find(|new| new.table == schema.table && new.version == schema.version);
-        match pending {
-            Some(pending) if !pending.same_structure(&schema) => {
-                return Err(Error::new(
-                    ErrorKind::Bug,
-                    "a table version was given twice, with two structures",
-                )
-                .at("table", &schema.table)
-                .at("version", schema.version));
-            }
-            Some(_) => {}
-            None => {
-                if self.writer.is_new(&schema).await? {
-                    self.new_schemas.push(schema);
-                }
-            }
-        }
+        self.files.refuse_taken_names(&schema)?;
+        let version = self.writer.version(&schema).await?;
+        self.files.version(version);
         Ok(())
     }
 
@@ -166,8 +152,7 @@ impl<S: Store> Run<S> {
                 self.writer.repair(record, files).await?;
             }
             None => {
-                self.writer.commit(files, self.new_schemas.clone(), checkpoint).await?;
-                self.new_schemas.clear();
+                self.writer.commit(files, checkpoint).await?;
             }
         }
         self.undecided.clear();
@@ -211,9 +196,15 @@ impl<S: Store> Sink for LakeSink<S> {
             pipeline: self.options.pipeline.clone(),
             writer: self.options.writer,
             shared_tables: self.options.lake.shared_tables,
+            incompatible_change: self.options.lake.incompatible_change,
+            taken_names: self.options.lake.taken_names(),
             stats: Arc::clone(&self.options.stats),
         };
-        let (writer, opened) = Box::pin(Writer::open(Arc::clone(&self.store), options)).await?;
+        let (writer, mut opened) = Box::pin(Writer::open(Arc::clone(&self.store), options)).await?;
+        if let Some(checkpoint) = writer.checkpoint() {
+            self.requests.remove(&checkpoint.requests).await;
+        }
+        opened.resume.requests = self.requests.read().await?;
         let files = FilesOptions {
             layout: self.options.lake.layout,
             files: self.options.lake.files.clone(),
@@ -223,7 +214,7 @@ impl<S: Store> Sink for LakeSink<S> {
             stats: Arc::clone(&self.options.stats),
         };
         let files = Files::new(files, Arc::clone(&self.store));
-        let run = Run { writer, files, new_schemas: Vec::new(), repairing: None, undecided: Vec::new() };
+        let run = Run { writer, files, repairing: None, undecided: Vec::new() };
         self.state = State::Open(Box::new(run));
         Ok(opened)
     }
@@ -256,6 +247,7 @@ impl<S: Store> Sink for LakeSink<S> {
         let mut run = self.take()?;
         let outcome = Box::pin(run.commit(checkpoint.clone())).await;
         self.put_back(run, outcome).await?;
+        self.requests.remove(&checkpoint.requests).await;
         self.told(&checkpoint, begun);
         Ok(())
     }
@@ -264,6 +256,34 @@ impl<S: Store> Sink for LakeSink<S> {
         let mut run = self.take()?;
         let outcome = run.repair(lost);
         self.put_back(run, outcome).await
+    }
+
+    fn requests(&self) -> impl Future<Output = Result<Vec<Request>>> + Send + 'static {
+        let requests = Arc::clone(&self.requests);
+        async move { requests.read().await }
+    }
+
+    fn keys(&self, asked: KeysAsked) -> impl Future<Output = Result<LivingKeys>> + Send + 'static {
+        let columns = &self.options.lake.files.columns;
+        let reading = match &self.state {
+            State::Open(run) => {
+                let reading = keys::Reading {
+                    store: Arc::clone(&self.store),
+                    pipeline: self.options.pipeline.clone(),
+                    seq: columns.seq.clone(),
+                    op: columns.op.clone(),
+                    next_seq: run.writer.checkpoint().map_or(i64::MIN, |checkpoint| checkpoint.next_seq),
+                };
+                Ok((reading, run.files.lend()))
+            }
+            State::New | State::Broken(_) | State::Closed => {
+                Err(Error::new(ErrorKind::Bug, "keys were asked for of a lake that is not open"))
+            }
+        };
+        async move {
+            let (reading, memory) = reading?;
+            reading.living(asked, memory).await
+        }
     }
 
     async fn close(&mut self) -> Result<()> {

@@ -30,7 +30,7 @@ fn orders() -> TableSchema {
         ("flag", int(1, false)),
         ("day", ColumnType::Date),
     ];
-    let columns = columns.map(|(name, ty)| Column { name: name.into(), ty, nullable: true }).to_vec();
+    let columns = columns.map(|(name, ty)| Column::new(name, ty, true)).to_vec();
     TableSchema::new(TableId::new("shop", "orders"), 1, columns, vec![0], TypeOptions::default())
 }
 

@@ -2,14 +2,21 @@
 //!
 //! Guarantee: columns come in the order of the row image (`ORDINAL_POSITION`), with invisible,
 //! generated and generated-key columns among them; a type that is not known, or ENUM labels that are
-//! not text, refuse that table by name and no other. Unknown: the catalog is of now. Whether it is
+//! not text, refuse that table by name and no other. A table's key is its primary key, or else the first
+//! unique key over whole columns that are never NULL, in the server's own order. Unknown: the catalog is of now. Whether it is
 //! the one that an event was written under is for the stream to check against the table map.
 
 use std::collections::BTreeMap;
 
-use lakeward_core::{Column, ColumnType, Error, ErrorKind, Result, TableFilter, TableId};
+use lakeward_core::error::Policy;
+use lakeward_core::schema::PRIMARY;
+use lakeward_core::{
+    Capacity, Column, ColumnType, Error, ErrorKind, Groundwork, Index, IndexPart, Result, Scope, TableFilter,
+    TableId,
+};
 use mysql::Conn;
 
+use crate::schema::Definition;
 use crate::session::{TextRow, quoted, rows};
 
 /// A table as the catalog has it.
@@ -17,10 +24,34 @@ use crate::session::{TextRow, quoted, rows};
 pub struct CatalogTable {
     /// Columns in the order of the row image.
     pub columns: Vec<Column>,
-    /// Indices into `columns` of the primary key, in key order; empty without one.
+    /// Indices into `columns` of the key, in key order; empty without one.
     pub key: Vec<usize>,
+    /// What statements that alter it build on.
+    pub groundwork: Groundwork,
+    /// The default of each column, by its name.
+    pub defaults: BTreeMap<String, ColumnDefault>,
     /// Storage engine.
     pub engine: String,
+}
+
+/// A column's default as the catalog has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnDefault {
+    /// Its text; `None`: NULL, or none.
+    pub text: Option<String>,
+    /// It is computed, or the column is.
+    pub computed: bool,
+}
+
+impl CatalogTable {
+    /// Its structure.
+    pub fn definition(&self) -> Definition {
+        Definition {
+            columns: self.columns.clone(),
+            key: self.key.clone(),
+            groundwork: self.groundwork.clone(),
+        }
+    }
 }
 
 /// The captured tables that the account can see.
@@ -30,6 +61,8 @@ pub struct Catalog {
     pub tables: BTreeMap<TableId, CatalogTable>,
     /// Why the others are not, each with its table.
     pub refused: Vec<Error>,
+    /// The default collation of each database.
+    pub databases: BTreeMap<String, u16>,
 }
 
 /// A foreign key whose rule changes rows of a captured child table.
@@ -55,58 +88,152 @@ const CHUNK: usize = 200;
 
 /// Every base table that the account can see, with its engine. Temporary tables are not among them.
 pub fn visible_tables(conn: &mut Conn) -> Result<BTreeMap<TableId, String>> {
+    Ok(listed(conn)?.into_iter().map(|(table, listed)| (table, listed.engine)).collect())
+}
+
+/// A table as it is listed.
+struct Listed {
+    engine: String,
+    /// Name of its default collation.
+    collation: Option<String>,
+}
+
+fn listed(conn: &mut Conn) -> Result<BTreeMap<TableId, Listed>> {
     let sql = format!(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES \
+        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_COLLATION FROM information_schema.TABLES \
          WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN {SYSTEM}"
     );
     Ok(rows(conn, &sql)?
         .into_iter()
         .map(|row| {
             let mut fields = Fields::of(row);
-            (TableId::new(fields.text(), fields.text()), fields.text())
+            let table = TableId::new(fields.text(), fields.text());
+            (table, Listed { engine: fields.text(), collation: fields.next() })
         })
         .collect())
 }
 
 /// The captured tables.
 pub fn read(conn: &mut Conn, filter: &TableFilter) -> Result<Catalog> {
-    let captured: Vec<(TableId, String)> =
-        visible_tables(conn)?.into_iter().filter(|(table, _)| filter.captures(table)).collect();
+    let captured: Vec<(TableId, Listed)> =
+        listed(conn)?.into_iter().filter(|(table, _)| filter.captures(table)).collect();
     let collations = collations(conn)?;
-    let mut catalog = Catalog::default();
+    let mut catalog = Catalog { databases: databases(conn)?, ..Catalog::default() };
     for chunk in captured.chunks(CHUNK) {
         let mut columns = read_columns(conn, chunk, &collations)?;
-        let mut keys = read_keys(conn, chunk)?;
-        for (table, engine) in chunk {
+        let mut indexes = read_indexes(conn, chunk)?;
+        for (table, listed) in chunk {
             // A table dropped since it was listed has no columns, and is left out like one.
             let Some(columns) = columns.remove(table) else { continue };
-            let key = keys.remove(table).unwrap_or_default();
-            match columns.and_then(|columns| Ok((key_indices(table, &columns, &key)?, columns))) {
-                Ok((key, columns)) => {
-                    let found = CatalogTable { columns, key, engine: engine.clone() };
+            let indexes = indexes.remove(table).unwrap_or_default();
+            let collation = listed.collation.as_ref().and_then(|name| collations.get(name).copied());
+            let described = columns.and_then(|mut columns| {
+                let defaults = std::mem::take(&mut columns.defaults);
+                Ok((describe(conn, table, columns, indexes)?, defaults))
+            });
+            match described {
+                Ok((definition, defaults)) => {
+                    let Definition { columns, key, mut groundwork } = definition;
+                    groundwork.collation = collation;
+                    let engine = listed.engine.clone();
+                    let found = CatalogTable { columns, key, groundwork, defaults, engine };
                     catalog.tables.insert(table.clone(), found);
                 }
-                Err(error) => catalog.refused.push(error),
+                Err(error) if matches!(error.scope(), Scope::Table(_)) => catalog.refused.push(error),
+                Err(error) => return Err(error),
             }
         }
     }
     Ok(catalog)
 }
 
-fn key_indices(table: &TableId, columns: &[Column], key: &[String]) -> Result<Vec<usize>> {
-    key.iter()
-        .map(|name| {
-            columns.iter().position(|column| column.name == *name).ok_or_else(|| {
-                Error::new(ErrorKind::TableChanged, "the table changed while the catalog was read")
-                    .of_table(table)
-                    .at("column", name)
-            })
+/// One table, whether it is captured or not; `None` if the account cannot see it.
+pub fn read_one(
+    conn: &mut Conn,
+    table: &TableId,
+    collations: &BTreeMap<String, u16>,
+) -> Result<Option<Definition>> {
+    let Some(listed) = listed(conn)?.remove(table) else { return Ok(None) };
+    let collation = listed.collation.as_ref().and_then(|name| collations.get(name).copied());
+    let one = [(table.clone(), listed)];
+    let Some(columns) = read_columns(conn, &one, collations)?.remove(table) else { return Ok(None) };
+    let indexes = read_indexes(conn, &one)?.remove(table).unwrap_or_default();
+    let mut definition = describe(conn, table, columns?, indexes)?;
+    definition.groundwork.collation = collation;
+    Ok(Some(definition))
+}
+
+/// The default collation of each database.
+pub fn databases(conn: &mut Conn) -> Result<BTreeMap<String, u16>> {
+    let sql = "SELECT SCHEMA_NAME, ID FROM information_schema.SCHEMATA \
+               JOIN information_schema.COLLATIONS ON COLLATION_NAME = DEFAULT_COLLATION_NAME";
+    Ok(rows(conn, sql)?
+        .into_iter()
+        .filter_map(|row| {
+            let mut fields = Fields::of(row);
+            Some((fields.text(), fields.number()?))
         })
-        .collect()
+        .collect())
+}
+
+/// Puts a table's columns and indexes together.
+fn describe(
+    conn: &mut Conn,
+    table: &TableId,
+    found: FoundColumns,
+    mut indexes: Vec<Index>,
+) -> Result<Definition> {
+    let FoundColumns { mut columns, counting, defaults: _ } = found;
+    for name in indexes.iter().flat_map(|index| &index.parts).filter_map(|part| part.column.as_ref()) {
+        if !columns.iter().any(|column| column.name == *name) {
+            return Err(changed_meanwhile(table).at("column", name));
+        }
+    }
+    let candidates = indexes.iter().filter(|index| index.name != PRIMARY).count();
+    if candidates > 1 {
+        let order = index_order(conn, table)?;
+        let place = |index: &Index| order.iter().position(|name| *name == index.name);
+        if !indexes.iter().all(|index| place(index).is_some()) {
+            return Err(changed_meanwhile(table));
+        }
+        indexes.sort_by_key(place);
+    }
+    let mut groundwork = Groundwork::default();
+    for column in &mut columns {
+        column.id = groundwork.take_number();
+    }
+    let number = |name: &String| columns.iter().find(|column| column.name == *name).map(|column| column.id);
+    groundwork.auto_increment = Some(counting.as_ref().and_then(number).unwrap_or(0));
+    groundwork.indexes = Some(indexes);
+    let mut definition = Definition { columns, key: Vec::new(), groundwork };
+    definition.settle_key();
+    Ok(definition)
+}
+
+fn changed_meanwhile(table: &TableId) -> Error {
+    Error::new(ErrorKind::TableChanged, "the table changed while the catalog was read").of_table(table)
+}
+
+/// Names of a table's indexes in the server's order, which `information_schema` does not tell.
+fn index_order(conn: &mut Conn, table: &TableId) -> Result<Vec<String>> {
+    let name = |name: &str| format!("`{}`", name.replace('`', "``"));
+    let sql = format!("SHOW INDEX FROM {}.{}", name(&table.database), name(&table.table));
+    let mut names: Vec<String> = Vec::new();
+    let answer = rows(conn, &sql).map_err(|error| match error.policy() {
+        Policy::Retry => error,
+        Policy::StopTable | Policy::StopPipeline => changed_meanwhile(table).caused_by(error),
+    });
+    for row in answer? {
+        let name = row.into_iter().nth(2).flatten().unwrap_or_default();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// `(schema, name) IN (…)`, over the tables of a chunk.
-fn names_in(chunk: &[(TableId, String)]) -> String {
+fn names_in(chunk: &[(TableId, Listed)]) -> String {
     let pairs: Vec<String> = chunk
         .iter()
         .map(|(table, _)| format!("({}, {})", quoted(&table.database), quoted(&table.table)))
@@ -115,7 +242,7 @@ fn names_in(chunk: &[(TableId, String)]) -> String {
 }
 
 /// Collation ids by name. Ids reach 323 (MySQL 9.7) and are 16-bit in the table map.
-fn collations(conn: &mut Conn) -> Result<BTreeMap<String, u16>> {
+pub fn collations(conn: &mut Conn) -> Result<BTreeMap<String, u16>> {
     Ok(rows(conn, "SELECT COLLATION_NAME, ID FROM information_schema.COLLATIONS")?
         .into_iter()
         .filter_map(|row| {
@@ -125,16 +252,25 @@ fn collations(conn: &mut Conn) -> Result<BTreeMap<String, u16>> {
         .collect())
 }
 
-type Columns = BTreeMap<TableId, Result<Vec<Column>>>;
+/// A table's columns, and the name of the one that counts by itself.
+#[derive(Debug, Default)]
+struct FoundColumns {
+    columns: Vec<Column>,
+    counting: Option<String>,
+    defaults: BTreeMap<String, ColumnDefault>,
+}
+
+type Columns = BTreeMap<TableId, Result<FoundColumns>>;
 
 fn read_columns(
     conn: &mut Conn,
-    chunk: &[(TableId, String)],
+    chunk: &[(TableId, Listed)],
     collations: &BTreeMap<String, u16>,
 ) -> Result<Columns> {
     let sql = format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, IS_NULLABLE, DATA_TYPE, COLUMN_TYPE, \
-         CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, COLLATION_NAME \
+         CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, COLLATION_NAME, EXTRA, \
+         COLUMN_DEFAULT \
          FROM information_schema.COLUMNS WHERE {} ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION",
         names_in(chunk)
     );
@@ -153,10 +289,20 @@ fn read_columns(
             fsp: fields.number(),
             collation: fields.next().and_then(|name| collations.get(&name).copied()),
         };
+        let extra = fields.text();
+        let counts = extra.contains("auto_increment");
+        let default = ColumnDefault { text: fields.next(), computed: counts || extra.contains("GENERATED") };
         let column = described.column_type().map_err(|error| error.of_table(&table).at("column", &name));
-        let entry = tables.entry(table).or_insert_with(|| Ok(Vec::new()));
+        let entry = tables.entry(table).or_insert_with(|| Ok(FoundColumns::default()));
         match (entry.as_mut(), column) {
-            (Ok(columns), Ok(ty)) => columns.push(Column { name, ty, nullable }),
+            (Ok(found), Ok(ty)) => {
+                if counts {
+                    found.counting = Some(name.clone());
+                }
+                found.defaults.insert(name.clone(), default);
+                let capacity = described.capacity();
+                found.columns.push(Column { capacity, ..Column::new(name, ty, nullable) });
+            }
             (Ok(_), Err(error)) => *entry = Err(error),
             (Err(_), _) => {}
         }
@@ -164,19 +310,26 @@ fn read_columns(
     Ok(tables)
 }
 
-fn read_keys(conn: &mut Conn, chunk: &[(TableId, String)]) -> Result<BTreeMap<TableId, Vec<String>>> {
+/// Unique indexes, by name.
+fn read_indexes(conn: &mut Conn, chunk: &[(TableId, Listed)]) -> Result<BTreeMap<TableId, Vec<Index>>> {
     let sql = format!(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.STATISTICS \
-         WHERE INDEX_NAME = 'PRIMARY' AND {} ORDER BY TABLE_SCHEMA, TABLE_NAME, SEQ_IN_INDEX",
+        "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART \
+         FROM information_schema.STATISTICS WHERE NON_UNIQUE = 0 AND {} \
+         ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
         names_in(chunk)
     );
-    let mut keys: BTreeMap<TableId, Vec<String>> = BTreeMap::new();
+    let mut indexes: BTreeMap<TableId, Vec<Index>> = BTreeMap::new();
     for row in rows(conn, &sql)? {
         let mut fields = Fields::of(row);
-        let table = TableId::new(fields.text(), fields.text());
-        keys.entry(table).or_default().push(fields.text());
+        let table = indexes.entry(TableId::new(fields.text(), fields.text())).or_default();
+        let name = fields.text();
+        let part = IndexPart { column: fields.next(), prefix: fields.number() };
+        match table.last_mut().filter(|index| index.name == name) {
+            Some(index) => index.parts.push(part),
+            None => table.push(Index { name, parts: vec![part] }),
+        }
     }
-    Ok(keys)
+    Ok(indexes)
 }
 
 /// Foreign keys that change rows of captured tables when their parent's rows change. Whether those
@@ -242,6 +395,19 @@ struct Described {
 }
 
 impl Described {
+    fn capacity(&self) -> Option<Capacity> {
+        let length = self.length.and_then(|length| u32::try_from(length).ok());
+        match self.data_type.to_ascii_lowercase().as_str() {
+            "char" | "binary" => length.map(Capacity::Char),
+            "varchar" | "varbinary" => length.map(Capacity::Varchar),
+            "tinytext" | "tinyblob" => Some(Capacity::Blob(1)),
+            "text" | "blob" => Some(Capacity::Blob(2)),
+            "mediumtext" | "mediumblob" => Some(Capacity::Blob(3)),
+            "longtext" | "longblob" => Some(Capacity::Blob(4)),
+            _ => None,
+        }
+    }
+
     fn column_type(&self) -> Result<ColumnType> {
         let int = |width| ColumnType::Int {
             width,

@@ -135,48 +135,53 @@ fn default_max_event() -> ByteSize {
 pub const MAX_EVENT: ByteSize = ByteSize::mib(1024);
 
 impl MysqlConfig {
-    /// What is wrong with the fields taken together.
-    pub fn check(&self) -> Result<()> {
+    /// What is wrong with the fields taken together; `place` is where they stand in the config.
+    pub fn check(&self, place: &str) -> Result<()> {
         match self.problem() {
-            Some(problem) => Err(Error::new(ErrorKind::Config, problem)),
+            Some((field, problem)) => {
+                Err(Error::new(ErrorKind::Config, problem).at("key", format!("{place}.{field}")))
+            }
             None => Ok(()),
         }
     }
 
-    fn problem(&self) -> Option<String> {
+    fn problem(&self) -> Option<(&'static str, String)> {
+        let wrong = |field, problem: &str| Some((field, problem.to_owned()));
         let command = self.password_command.as_deref();
         if self.host.trim().is_empty() {
-            return Some("source.mysql.host is empty".into());
+            return wrong("host", "the host is empty; it must be a name or an address");
         }
         if self.password.is_some() && command.is_some() {
-            return Some("source.mysql has both password and password_command; keep one".into());
+            return wrong("password_command", "both password and password_command are given; keep one");
         }
         if command.is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
-            return Some("source.mysql.password_command names no program".into());
+            return wrong("password_command", "it must name a program");
         }
         if self.tls.cert.is_some() != self.tls.key.is_some() {
-            return Some("source.mysql.tls needs cert and key together".into());
+            return wrong("tls", "it must have cert and key together");
         }
         if self.tls.mode == TlsMode::VerifyCa && self.tls.ca.is_none() {
-            return Some("source.mysql.tls.mode verify-ca needs source.mysql.tls.ca".into());
+            return wrong("tls.mode", "beside verify-ca there must be tls.ca");
         }
         if self.tls.mode == TlsMode::Disabled && (self.tls.ca.is_some() || self.tls.cert.is_some()) {
-            return Some("source.mysql.tls.mode is disabled, but ca or cert is given".into());
+            return wrong("tls.mode", "it is disabled, but ca or cert is given; one of them must go");
         }
         if self.server_id == Some(0) {
-            return Some("source.mysql.server_id must be at least 1".into());
+            return wrong("server_id", "it must be at least 1");
         }
-        if self.heartbeat.0.is_zero() || self.connect_timeout.0.is_zero() {
-            return Some("source.mysql.heartbeat and connect_timeout must not be zero".into());
+        if self.heartbeat.0.is_zero() {
+            return wrong("heartbeat", "it must not be zero");
+        }
+        if self.connect_timeout.0.is_zero() {
+            return wrong("connect_timeout", "it must not be zero");
         }
         if self.read_timeout.0 < self.heartbeat.0.saturating_mul(2) {
-            return Some(format!(
-                "source.mysql.read_timeout ({}) must be at least twice heartbeat ({})",
-                self.read_timeout, self.heartbeat
-            ));
+            let problem =
+                format!("{} must be at least twice heartbeat ({})", self.read_timeout, self.heartbeat);
+            return Some(("read_timeout", problem));
         }
         if self.max_event < ByteSize::mib(1) || self.max_event > MAX_EVENT {
-            return Some("source.mysql.max_event must lie between 1MiB and 1GiB".into());
+            return wrong("max_event", "it must lie between 1MiB and 1GiB");
         }
         None
     }
@@ -188,7 +193,7 @@ mod tests {
 
     fn parse(json: serde_json::Value) -> Result<MysqlConfig, String> {
         let config: MysqlConfig = serde_json::from_value(json).map_err(|error| error.to_string())?;
-        config.check().map_err(|error| error.to_string())?;
+        config.check("source.mysql").map_err(|error| error.to_string())?;
         Ok(config)
     }
 
@@ -214,7 +219,7 @@ mod tests {
             (serde_json::json!({ "tls": { "mode": "disabled", "ca": "x" } }), "disabled"),
             (serde_json::json!({ "tls": { "mode": "required", "cert": "x" } }), "cert and key"),
             (serde_json::json!({ "password": "x", "password_command": ["y"] }), "keep one"),
-            (serde_json::json!({ "password_command": [] }), "no program"),
+            (serde_json::json!({ "password_command": [] }), "name a program"),
             (serde_json::json!({ "server_id": 0 }), "server_id"),
             (serde_json::json!({ "heartbeat": "10s" }), "twice heartbeat"),
             (serde_json::json!({ "max_event": "2GiB" }), "max_event"),

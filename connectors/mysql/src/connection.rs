@@ -29,6 +29,8 @@ pub enum Purpose {
     Questions,
     /// The binlog stream.
     Stream,
+    /// Rows that are in the tables.
+    Chunks,
 }
 
 impl Purpose {
@@ -36,13 +38,14 @@ impl Purpose {
         match self {
             Purpose::Questions => "lakeward",
             Purpose::Stream => "lakeward-stream",
+            Purpose::Chunks => "lakeward-snapshot",
         }
     }
 
     /// A question about a large catalog may take longer than the heartbeats of a stream are apart.
     fn read_timeout(self, config: &MysqlConfig) -> Duration {
         match self {
-            Purpose::Questions => config.read_timeout.0.max(Duration::from_secs(60)),
+            Purpose::Questions | Purpose::Chunks => config.read_timeout.0.max(Duration::from_secs(60)),
             Purpose::Stream => config.read_timeout.0,
         }
     }
@@ -50,7 +53,7 @@ impl Purpose {
 
 /// Connects, logs in, refuses servers that are not supported, and applies the session settings.
 pub fn connect(config: &MysqlConfig, purpose: Purpose) -> Result<Conn> {
-    config.check()?;
+    config.check("source.mysql")?;
     let password = password(config)?;
     let plain = options(config, purpose, password.as_ref());
     let mut conn = match tls_options(config)? {
@@ -335,8 +338,9 @@ fn dump_refusal(message: &str, text: String) -> Error {
         return Error::new(ErrorKind::EventTooLarge, text);
     }
     if says(&["purged", "Could not find first log file", "could not find next log", "position > file size"]) {
-        return Error::new(ErrorKind::PositionLost, text)
-            .remedy("restore the binlogs at the server, or begin the pipeline anew");
+        return Error::new(ErrorKind::PositionLost, text).remedy(
+            "restore the binlogs at the server, or read all tables anew (snapshot.mode: when_needed)",
+        );
     }
     if says(&["more GTIDs", "rolled back"]) {
         return Error::new(ErrorKind::SourceLineage, text)

@@ -20,6 +20,7 @@ mod tokens;
 use lakeward_core::TableId;
 
 pub use tokens::Mentions;
+pub(crate) use tokens::Tokens;
 
 /// Under which settings a statement was written; the Query event carries them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,8 +52,8 @@ pub enum Statement {
     },
     /// Changes tables.
     Tables {
-        /// Its kind, in words: `ALTER TABLE`.
-        kind: &'static str,
+        /// Its kind.
+        kind: Kind,
         /// What it does to each table, in its order.
         touches: Vec<Touch>,
         /// `CREATE TABLE … SELECT` since 8.0.21: row events and the transaction's end follow.
@@ -60,6 +61,8 @@ pub enum Statement {
     },
     /// Drops a database with all its tables.
     DropDatabase(String),
+    /// Makes or alters a database: tables made later may have another collation.
+    Database,
     /// Changes neither rows nor structure of a table; its kind, in words.
     Harmless(&'static str),
     /// Not understood.
@@ -69,6 +72,42 @@ pub enum Statement {
         /// Every name in its text.
         mentions: Mentions,
     },
+}
+
+/// A kind of statement that changes tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `CREATE TABLE`.
+    CreateTable,
+    /// `ALTER TABLE`: its text says the structure of the first table that it touches.
+    AlterTable,
+    /// `CREATE INDEX`: as ALTER TABLE.
+    CreateIndex,
+    /// `DROP INDEX`: as ALTER TABLE.
+    DropIndex,
+    /// `DROP TABLE`.
+    DropTable,
+    /// `TRUNCATE TABLE`.
+    TruncateTable,
+    /// `RENAME TABLE`.
+    RenameTable,
+    /// `REPAIR TABLE`.
+    RepairTable,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Kind::CreateTable => "CREATE TABLE",
+            Kind::AlterTable => "ALTER TABLE",
+            Kind::CreateIndex => "CREATE INDEX",
+            Kind::DropIndex => "DROP INDEX",
+            Kind::DropTable => "DROP TABLE",
+            Kind::TruncateTable => "TRUNCATE TABLE",
+            Kind::RenameTable => "RENAME TABLE",
+            Kind::RepairTable => "REPAIR TABLE",
+        })
+    }
 }
 
 /// What a statement does to one table.
@@ -168,7 +207,9 @@ impl Statement {
     /// says.
     pub fn may_touch(&self, table: &TableId) -> bool {
         match self {
-            Statement::Transaction(_) | Statement::Xa(_) | Statement::Harmless(_) => false,
+            Statement::Transaction(_) | Statement::Xa(_) | Statement::Database | Statement::Harmless(_) => {
+                false
+            }
             Statement::Tables { touches, .. } => touches.iter().any(|touch| touch.table == *table),
             Statement::DropDatabase(database) => **database == *table.database,
             Statement::Rows { mentions, .. } | Statement::Unparsed { mentions, .. } => {

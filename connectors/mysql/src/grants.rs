@@ -64,15 +64,15 @@ impl Grants {
         })
     }
 
-    /// Whether the table's rows may be read.
-    pub fn may_select(&self, table: &TableId) -> bool {
+    /// Whether a privilege is held for the table.
+    pub fn may(&self, privilege: &str, table: &TableId) -> bool {
         let covers = |entry: &&Entry| match &entry.scope {
             Scope::Everything => true,
             Scope::Database(database) => self.database_matches(database, &table.database),
             Scope::Table(database, name) => **database == *table.database && **name == *table.table,
         };
         let selects = |revoked: bool| {
-            self.entries.iter().filter(move |entry| entry.revoked == revoked && entry.names("SELECT"))
+            self.entries.iter().filter(move |entry| entry.revoked == revoked && entry.names(privilege))
         };
         // A partial revoke takes a database out of a global grant; a grant below it stands.
         let revoked = selects(true).any(|entry| covers(&entry));
@@ -91,13 +91,13 @@ impl Grants {
         format!("GRANT {privilege} ON *.* TO {}", self.account)
     }
 
-    /// The statement that gives `SELECT` on a database.
-    pub fn select_fix(&self, database: &str) -> String {
+    /// The statement that gives a privilege on a database.
+    pub fn database_fix(&self, privilege: &str, database: &str) -> String {
         let pattern = match self.partial_revokes {
             true => database.to_owned(),
             false => database.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%"),
         };
-        format!("GRANT SELECT ON {}.* TO {}", backticked(&pattern), self.account)
+        format!("GRANT {privilege} ON {}.* TO {}", backticked(&pattern), self.account)
     }
 }
 
@@ -250,7 +250,7 @@ mod tests {
     }
 
     fn may_select(lines: &[&str], partial: bool, database: &str, table: &str) -> bool {
-        grants(lines, partial).may_select(&TableId::new(database, table))
+        grants(lines, partial).may("SELECT", &TableId::new(database, table))
     }
 
     #[test]
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn fixes_escape_what_would_be_a_pattern() {
         let held = grants(&[], false);
-        assert_eq!(held.select_fix("a_b"), r"GRANT SELECT ON `a\_b`.* TO 'u'@'%'");
+        assert_eq!(held.database_fix("SELECT", "a_b"), r"GRANT SELECT ON `a\_b`.* TO 'u'@'%'");
         assert_eq!(held.global_fix("REPLICATION SLAVE"), "GRANT REPLICATION SLAVE ON *.* TO 'u'@'%'");
     }
 }

@@ -8,12 +8,14 @@ pub mod ddl;
 pub mod grants;
 pub mod preflight;
 pub mod rows;
+pub mod schema;
 pub mod server;
 pub mod session;
+pub mod snapshot;
 pub mod source;
 mod version;
 
 pub use config::{CommitTime, MysqlConfig, TlsConfig, TlsMode};
 pub use connection::{Purpose, connect};
 pub use server::{ServerFacts, Version};
-pub use source::{FAILPOINTS, MysqlOptions, MysqlSource, OnError, Start, Until};
+pub use source::{FAILPOINTS, MysqlOptions, MysqlSource, OnError, OnTruncate, Start, Until};

@@ -4,6 +4,8 @@
 //! [`settings`] is the one list of settings that capture rests on; opening a stream refuses on its
 //! errors, so `check` and `run` never disagree.
 
+pub mod snapshots;
+
 use lakeward_core::{Error, ErrorKind, Finding, Level, Result, TableFilter, TableId};
 use mysql::Conn;
 
@@ -66,12 +68,12 @@ pub fn refuse(conn: &mut Conn, filter: &TableFilter, new: bool) -> Result<()> {
     }
     let visible: Vec<TableId> = catalog::visible_tables(conn)?.into_keys().collect();
     if !visible.iter().any(|table| filter.captures(table)) {
-        let unreadable = filter.databases().find(|name| !held.may_select(&TableId::new(*name, "")));
+        let unreadable = filter.databases().find(|name| !held.may("SELECT", &TableId::new(*name, "")));
         if let Some(database) = unreadable {
             let message = format!("{} lacks SELECT on the captured database", held.account());
             return Err(Error::new(ErrorKind::SourceGrant, message)
                 .at("database", database)
-                .remedy(held.select_fix(database)));
+                .remedy(held.database_fix("SELECT", database)));
         }
     }
     refused(ErrorKind::Config, named_tables(filter, &visible, &held))
@@ -309,12 +311,14 @@ fn named_tables(filter: &TableFilter, visible: &[TableId], held: &Grants) -> Vec
             let finding =
                 Finding::error(subject, format!("no such table, or it is not visible to {}", held.account()));
             match near(&table, visible) {
-                Some(near) => {
-                    finding.fix(format!("did you mean {near}? Else: {}", held.select_fix(&table.database)))
-                }
-                None => {
-                    finding.fix(format!("correct tables.include, or {}", held.select_fix(&table.database)))
-                }
+                Some(near) => finding.fix(format!(
+                    "did you mean {near}? Else: {}",
+                    held.database_fix("SELECT", &table.database)
+                )),
+                None => finding.fix(format!(
+                    "correct tables.include, or {}",
+                    held.database_fix("SELECT", &table.database)
+                )),
             }
         })
         .collect()
@@ -334,10 +338,10 @@ fn captured(catalog: &Catalog, held: &Grants, reserved: &[String]) -> Vec<Findin
     let mut findings = Vec::new();
     for (table, found) in &catalog.tables {
         let subject = format!("table.{table}");
-        if !held.may_select(table) {
+        if !held.may("SELECT", table) {
             findings.push(
                 Finding::error(&subject, format!("{} may not read it", held.account()))
-                    .fix(held.select_fix(&table.database)),
+                    .fix(held.database_fix("SELECT", &table.database)),
             );
         }
         if let Some(column) = found

@@ -257,8 +257,8 @@ impl ServerFacts {
         )
         .at("server", self.uuid)
         .remedy(
-            "read from a replica that still has them, or begin the pipeline anew; then raise the binlogs' retention: \
-             SET PERSIST binlog_expire_logs_seconds = 604800",
+            "read from a replica that still has them, or read all tables anew (snapshot.mode: when_needed); then \
+             raise the binlogs' retention: SET PERSIST binlog_expire_logs_seconds = 604800",
         ))
     }
 
@@ -294,8 +294,8 @@ impl ServerFacts {
             )
             .at("position", at)
             .remedy(
-                "begin the pipeline anew; then raise the binlogs' retention: \
-                      SET PERSIST binlog_expire_logs_seconds = 604800",
+                "read all tables anew (snapshot.mode: when_needed); then raise the binlogs' retention: \
+                 SET PERSIST binlog_expire_logs_seconds = 604800",
             )),
         }
     }

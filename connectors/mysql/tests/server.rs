@@ -3,6 +3,7 @@
 
 use lakeward_core::{ColumnType, ErrorKind, Finding, GtidSet, Level, Secret, TableFilter, TableId};
 use lakeward_mysql::server::{binary_logs, current_end, free_server_id};
+use lakeward_mysql::snapshot::{SnapshotLock, SnapshotOptions};
 use lakeward_mysql::{MysqlConfig, Purpose, ServerFacts, TlsMode, catalog, connect, preflight, session};
 use lakeward_test_support::mysql::{MySql, MySqlOptions, PASSWORD, Tls, USER};
 
@@ -350,4 +351,69 @@ fn purged_and_foreign_positions_are_told_before_streaming() {
     assert_eq!(logs.first().map(|log| &log.name), Some(&end.file));
     let id = free_server_id(&mut conn, &after, 1).unwrap();
     assert!(id != after.server_id && id >= 1_000_000_000);
+}
+
+/// Runs the statement that a finding gives.
+fn mend(server: &MySql, finding: &Finding) {
+    server.sql(finding.fix.as_ref().unwrap_or_else(|| panic!("no fix: {finding:?}")));
+}
+
+#[test]
+fn check_tells_what_a_snapshot_needs() {
+    let server = server(Tls::Off, &[]);
+    server.sql("CREATE DATABASE shop");
+    server.sql("CREATE TABLE shop.keyed (id INT PRIMARY KEY)");
+    server.sql("CREATE TABLE shop.loose (id INT)");
+    let config = config(&server, USER, PASSWORD);
+    let needs = |include: &[&str], options: &SnapshotOptions| {
+        preflight::snapshots::check(&config, &filter(include), options)
+    };
+    let mut options = SnapshotOptions::default();
+    let keyed = needs(&["shop.keyed"], &options);
+    assert_eq!(finding(&keyed.findings, "snapshot.lock").level, Level::Ok);
+    assert_eq!(finding(&keyed.findings, "snapshot.time").level, Level::Ok);
+    assert!(keyed.bytes.is_some_and(|bytes| bytes > 0));
+
+    let all = needs(&["shop.*"], &options);
+    let lock = finding(&all.findings, "snapshot.lock");
+    assert_eq!(lock.level, Level::Error);
+    assert!(lock.message.contains("shop.loose") && !lock.message.contains("shop.keyed"), "{lock:?}");
+    assert!(lock.fix.as_ref().unwrap().contains("snapshot.lock: tables"), "{lock:?}");
+
+    options.lock = SnapshotLock::Tables;
+    let locked = needs(&["shop.*"], &options);
+    let lock = finding(&locked.findings, "snapshot.lock");
+    assert!(lock.level == Level::Error && lock.message.contains("LOCK TABLES"), "{lock:?}");
+    mend(&server, lock);
+    let mended = needs(&["shop.*"], &options);
+    assert_eq!(finding(&mended.findings, "snapshot.lock").level, Level::Ok, "{mended:?}");
+}
+
+#[test]
+fn check_tells_a_server_without_gtids_and_a_replica_that_is_none() {
+    let plain = MySql::start(MySqlOptions { gtid: false, ..MySqlOptions::default() });
+    plain.create_user();
+    plain.sql("CREATE DATABASE shop");
+    plain.sql("CREATE TABLE shop.keyed (id INT PRIMARY KEY)");
+    let here = config(&plain, USER, PASSWORD);
+    let needs = |replica: Option<&MysqlConfig>| {
+        let options = SnapshotOptions { replica: replica.cloned(), ..SnapshotOptions::default() };
+        preflight::snapshots::check(&here, &filter(&["shop.*"]), &options).findings
+    };
+    let findings = needs(None);
+    let lock = finding(&findings, "snapshot.lock");
+    assert!(lock.level == Level::Error && lock.message.contains("without GTIDs"), "{lock:?}");
+
+    let findings = needs(Some(&here));
+    let itself = finding(&findings, "snapshot.replica");
+    assert!(itself.level == Level::Warning && itself.message.contains("itself"), "{itself:?}");
+    let other = server(Tls::Off, &[]);
+    let findings = needs(Some(&config(&other, USER, PASSWORD)));
+    let nobody = finding(&findings, "snapshot.replica");
+    assert!(nobody.level == Level::Error && nobody.message.contains("from nobody"), "{nobody:?}");
+    let mut away = here.clone();
+    away.port = 1;
+    let findings = needs(Some(&away));
+    let away = finding(&findings, "snapshot.replica");
+    assert!(away.level == Level::Error && away.message.contains("127.0.0.1:1"), "{away:?}");
 }

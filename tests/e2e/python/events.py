@@ -114,10 +114,13 @@ def arrow_values(column):
 
 def read_pyarrow(files):
     import pyarrow as pa
+    import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
-    tables = [pq.ParquetFile(path).read() for path in files]
-    table = pa.concat_tables(tables, promote_options="default").sort_by("_seq")
+    # A dataset over the files of all versions, under the schema that holds each of them.
+    schemas = [pq.ParquetFile(path).schema_arrow for path in files]
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    table = ds.dataset(files, schema=schema, format="parquet").to_table().sort_by("_seq")
     names, columns = [], []
     for name in table.column_names:
         column = table.column(name)

@@ -1,14 +1,15 @@
 """The workload of the benchmark: a fixed stream of statements on a table `orders`, printed for the mysql client.
 
-usage: workload.py N
-N row events: 65 % inserts (100 rows a transaction), 25 % updates (20 rows), 10 % deletes (10 rows), in cycles of
+usage: workload.py cdc|snap N
+snap: a table `shop_snap.orders` of N rows that are in no binlog.
+cdc: N row events: 65 % inserts (100 rows a transaction), 25 % updates (20 rows), 10 % deletes (10 rows), in cycles of
 1300, 500 and 200. The same N gives the same statements.
 """
 import random
 import sys
 from datetime import datetime, timedelta
 
-TABLE = """CREATE TABLE shop.orders (
+TABLE = """CREATE TABLE {}.orders (
   id BIGINT NOT NULL PRIMARY KEY, customer VARCHAR(64) NOT NULL, amount DECIMAL(12,2) NOT NULL,
   created DATETIME(6) NOT NULL, updated TIMESTAMP NULL, attrs JSON,
   status ENUM('new','paid','shipped','cancelled','returned') NOT NULL,
@@ -46,14 +47,20 @@ def row(key):
     )
 
 
-def insert(low, high):
-    for first in range(low, high, 100):
-        rows = ",".join(row(key) for key in range(first, min(first + 100, high)))
-        print(f"INSERT INTO shop.orders VALUES {rows};")
+def insert(low, high, database="shop", at_once=100):
+    for first in range(low, high, at_once):
+        rows = ",".join(row(key) for key in range(first, min(first + at_once, high)))
+        print(f"INSERT INTO {database}.orders VALUES {rows};")
 
 
-def main(events):
-    print(f"SET time_zone = '+00:00'; CREATE DATABASE shop; {TABLE};")
+def snap(rows):
+    print("SET sql_log_bin = 0; SET unique_checks = 0; SET time_zone = '+00:00'; CREATE DATABASE shop_snap;")
+    print(f"{TABLE.format('shop_snap')};")
+    insert(1, rows + 1, "shop_snap", 1000)
+
+
+def cdc(events):
+    print(f"SET time_zone = '+00:00'; CREATE DATABASE shop; {TABLE.format('shop')};")
     inserts, updates = int(events * 0.65), int(events * 0.25)
     deletes = events - inserts - updates
     updated = deleted = 0
@@ -76,4 +83,4 @@ def main(events):
         low = high
 
 
-main(int(sys.argv[1]))
+{"cdc": cdc, "snap": snap}[sys.argv[1]](int(sys.argv[2]))

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
-use std::{env, fs};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 use crate::child::{Child, Signal};
 use crate::{Scratch, wait_until};
@@ -63,8 +63,19 @@ impl Lakeward {
 
     /// Waits for its end; fails, with its output, after `limit`.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
-        let what = format!("the end of lakeward; it printed:\n{}", self.printed());
-        wait_until(&what, limit, || self.ended())
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            let waited = started.elapsed();
+            assert!(
+                waited < limit,
+                "lakeward does not end within {limit:?}; it printed:\n{}",
+                self.printed()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits for its end and fails unless it succeeds.

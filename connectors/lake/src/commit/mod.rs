@@ -4,6 +4,7 @@ pub mod log;
 #[cfg(test)]
 mod model;
 pub mod record;
+mod show;
 pub(crate) mod tables;
 pub mod writer;
 

@@ -6,11 +6,12 @@
 //! two processes racing for one number never put equal records.
 
 use bytes::Bytes;
-use lakeward_core::{Checkpoint, Error, ErrorKind, Result, TableId, TableSchema};
+use lakeward_core::{Checkpoint, Error, ErrorKind, Result, TableId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::columns::LakeVersion;
 use crate::objects::{Part, Upload};
 
 /// Version of the stored form. A reader refuses a greater one.
@@ -40,6 +41,7 @@ pub struct Record {
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "few are held at a time")]
 pub enum Entry {
     /// A writer takes the epoch `number` and revokes lower ones.
     Claim {
@@ -58,7 +60,7 @@ pub enum Entry {
         /// Table versions that no record before named. They are decided here, and copied into the
         /// lake's schema folder when the record is shown.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        schemas: Vec<TableSchema>,
+        schemas: Vec<LakeVersion>,
         /// The files.
         files: Vec<FileEntry>,
         /// Set on a repair: what the files replace.
@@ -105,7 +107,7 @@ pub struct FileEntry {
 /// Statistics of one column of a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColumnStats {
-    /// Column name.
+    /// Column name in the lake.
     pub name: String,
     /// Null values.
     pub nulls: u64,

@@ -1,4 +1,4 @@
-//! What the lake remembers of tables: who owns a table's folder, and the structure of each version.
+//! What the lake remembers of tables: who owns a table's folder, and its versions.
 //!
 //! *Owners.* `_lakeward/owners/<database>/<table>.json` is put only if absent, before a record names
 //! the table's first file. Of two pipelines one gets it; a pipeline that dies right after has its own
@@ -8,15 +8,16 @@
 //! The object `schemas/<database>/<table>/<version>.json` is a copy, put when the record is shown,
 //! before its files. So a writer that dies before it decides leaves no version behind, one that decides
 //! and dies has it copied by the next `open`, and a revoked writer that wakes up can only put the same
-//! bytes again: two structures never compete for one number.
+//! bytes again: two structures never compete for one number, and neither do two sets of names.
 
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use lakeward_core::{Checkpoint, Error, ErrorKind, Result, TableId, TableSchema, failpoint};
+use lakeward_core::{Checkpoint, Error, ErrorKind, Result, TableId, failpoint};
 use serde::{Deserialize, Serialize};
 
 use super::log::CONCURRENCY;
+use crate::columns::LakeVersion;
 use crate::layout::{RECORDS, escape, table_folder};
 use crate::objects::{Put, Store};
 
@@ -78,31 +79,35 @@ fn schema_key(pipeline: &str, table: &TableId, version: u32) -> String {
     format!("{RECORDS}/{}/schemas/{}/{version}.json", escape(pipeline), table_folder(table))
 }
 
-/// The structure of a version that some record decided; `None` if none did.
-pub(super) async fn schema<S: Store>(
+/// A version that some record decided; `None` if none did.
+pub(crate) async fn version<S: Store>(
     store: &S,
     pipeline: &str,
     table: &TableId,
     version: u32,
-) -> Result<Option<TableSchema>> {
+) -> Result<Option<LakeVersion>> {
     let key = schema_key(pipeline, table, version);
     let Some(body) = store.get(&key).await? else { return Ok(None) };
-    let schema: TableSchema = serde_json::from_slice(&body).map_err(|error| damaged(&key, error))?;
-    if schema.table != *table || schema.version != version {
+    let stored: LakeVersion = serde_json::from_slice(&body).map_err(|error| damaged(&key, error))?;
+    if stored.table.table != *table
+        || stored.table.version != version
+        || stored.lake_names.len() != stored.table.columns.len()
+    {
         return Err(Error::new(ErrorKind::LakeCorrupt, "the object describes another table version")
             .at("object", key)
             .remedy("restore it from a version or backup"));
     }
-    Ok(Some(schema))
+    Ok(Some(stored))
 }
 
 /// Copies a decided version into its object.
-pub(super) async fn put_schema<S: Store>(store: &S, pipeline: &str, decided: &TableSchema) -> Result<()> {
+pub(super) async fn put_version<S: Store>(store: &S, pipeline: &str, decided: &LakeVersion) -> Result<()> {
     let body = serde_json::to_vec(decided).map_err(unwritable)?;
-    let key = schema_key(pipeline, &decided.table, decided.version);
+    let (table, number) = (&decided.table.table, decided.table.version);
+    let key = schema_key(pipeline, table, number);
     failpoint::hit("lake.schema.put")?;
     if store.put_if_absent(&key, body.into()).await? == Put::Exists
-        && schema(store, pipeline, &decided.table, decided.version).await?.as_ref() != Some(decided)
+        && version(store, pipeline, table, number).await?.as_ref() != Some(decided)
     {
         return Err(Error::new(ErrorKind::LakeCorrupt, "another structure stands under the table version")
             .at("object", key)
@@ -111,12 +116,12 @@ pub(super) async fn put_schema<S: Store>(store: &S, pipeline: &str, decided: &Ta
     Ok(())
 }
 
-/// The structures of all versions that a checkpoint names.
-pub(super) async fn schemas_of<S: Store>(
+/// All versions that a checkpoint names.
+pub(super) async fn versions_of<S: Store>(
     store: &S,
     pipeline: &str,
     checkpoint: &Checkpoint,
-) -> Result<Vec<Arc<TableSchema>>> {
+) -> Result<Vec<Arc<LakeVersion>>> {
     let named: Vec<(TableId, u32)> = checkpoint
         .tables
         .iter()
@@ -124,10 +129,10 @@ pub(super) async fn schemas_of<S: Store>(
         .map(|(table, state)| (table.clone(), state.schema_version))
         .collect();
     stream::iter(named)
-        .map(|(table, version)| async move {
-            schema(store, pipeline, &table, version).await?.map(Arc::new).ok_or_else(|| {
+        .map(|(table, number)| async move {
+            version(store, pipeline, &table, number).await?.map(Arc::new).ok_or_else(|| {
                 Error::new(ErrorKind::LakeCorrupt, "a table version that a commit record names is missing")
-                    .at("object", schema_key(pipeline, &table, version))
+                    .at("object", schema_key(pipeline, &table, number))
                     .remedy("restore the object from a version or backup")
             })
         })

@@ -69,19 +69,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::stream::{self, StreamExt, TryStreamExt};
 use lakeward_core::stats::LakeStats;
 use lakeward_core::{
-    Checkpoint, Error, ErrorKind, LostFile, LostRange, Opened, Result, Resume, Scope, TableId, TableSchema,
-    failpoint,
+    Checkpoint, Error, ErrorKind, LostFile, LostRange, Opened, Result, Resume, Scope, Snapshot,
+    SnapshotState, TableId, TableSchema, failpoint,
 };
 use uuid::Uuid;
 
-use super::log::{CONCURRENCY, Log};
+use super::log::Log;
 use super::record::{Entry, FileEntry, Record, Repairs};
+use super::show::{abort_revoked, show, show_tail};
 use super::tables;
-use crate::layout::escape;
-use crate::objects::{Shown, Store};
+use crate::columns::{IncompatibleChange, LakeVersion};
+use crate::objects::Store;
 
 /// Whose log it is, and who writes.
 #[derive(Clone, Debug)]
@@ -92,6 +92,10 @@ pub struct WriterOptions {
     pub writer: Uuid,
     /// Whether other pipelines may write into the same table folders.
     pub shared_tables: bool,
+    /// What becomes of a column that changes its kind.
+    pub incompatible_change: IncompatibleChange,
+    /// Names that no column of the lake gets: of added columns and of partition folders.
+    pub taken_names: Vec<String>,
     /// Counts what is decided and shown.
     pub stats: Arc<LakeStats>,
 }
@@ -110,7 +114,9 @@ pub struct Writer<S> {
     /// Lost files by record, until a repair of them is shown.
     unrepaired: BTreeMap<u64, Vec<FileEntry>>,
     /// Versions that records have decided, as far as they were needed.
-    schemas: BTreeMap<(TableId, u32), Arc<TableSchema>>,
+    versions: BTreeMap<(TableId, u32), Arc<LakeVersion>>,
+    /// Versions that the next commit must decide.
+    new_versions: BTreeMap<(TableId, u32), Arc<LakeVersion>>,
     owned: BTreeSet<TableId>,
     /// From before a put until the files of its record are shown, or the put is known to be refused.
     unsettled: bool,
@@ -148,7 +154,8 @@ impl<S: Store> Writer<S> {
             checkpoint: claim.checkpoint().cloned(),
             shown_through: claim.shown_through,
             unrepaired,
-            schemas: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            new_versions: BTreeMap::new(),
             owned: BTreeSet::new(),
             unsettled: false,
             store,
@@ -158,6 +165,7 @@ impl<S: Store> Writer<S> {
         let resume = Resume {
             schemas: writer.schemas_of(writer.checkpoint.clone()).await?,
             checkpoint: writer.checkpoint.clone(),
+            requests: Vec::new(),
         };
         Ok((writer, Opened { resume, lost }))
     }
@@ -182,31 +190,59 @@ impl<S: Store> Writer<S> {
         self.unrepaired.get(&number).map_or(&[], Vec::as_slice)
     }
 
-    /// Takes note of a table version; `true` if no record has decided it yet, so that the next
-    /// commit must.
+    /// Takes note of a table version; gives it as the lake has it. One that no record has decided yet
+    /// is decided by the next commit.
     ///
     /// # Errors
-    /// `LakeOwned` if the table's folder is another pipeline's; `Bug` if the number was decided for
-    /// another structure; and the store's.
-    pub async fn is_new(&mut self, schema: &Arc<TableSchema>) -> Result<bool> {
-        if !self.options.shared_tables && !self.owned.contains(&schema.table) {
-            tables::refuse_owned(&*self.store, &self.options.pipeline, &schema.table).await?;
+    /// `LakeOwned` if the table's folder is another pipeline's; `TableChanged` if a column changed its
+    /// kind and that is to be refused; `Bug` if the number was given to another structure; and the
+    /// store's.
+    pub async fn version(&mut self, schema: &Arc<TableSchema>) -> Result<Arc<LakeVersion>> {
+        let table = &schema.table;
+        if !self.options.shared_tables && !self.owned.contains(table) {
+            tables::refuse_owned(&*self.store, &self.options.pipeline, table).await?;
         }
-        let name = (schema.table.clone(), schema.version);
-        if !self.schemas.contains_key(&name) {
-            let decided =
-                tables::schema(&*self.store, &self.options.pipeline, &schema.table, schema.version).await?;
-            let Some(decided) = decided else { return Ok(true) };
-            self.schemas.insert(name.clone(), Arc::new(decided));
+        if let Some(known) = self.known_version(table, schema.version).await? {
+            if !known.table.same_structure(schema) {
+                let message =
+                    format!("version {} of the table was given to another structure", schema.version);
+                return Err(bug(&message).at("table", table));
+            }
+            return Ok(known);
         }
-        match self.schemas.get(&name) {
-            Some(decided) if !decided.same_structure(schema) => Err(Error::new(
-                ErrorKind::Bug,
-                format!("version {} of the table is decided with another structure", schema.version),
-            )
-            .at("table", &schema.table)),
-            _ => Ok(false),
+        // A version without rows may never have come here: the last one that did counts.
+        let mut before = None;
+        for number in (1..schema.version).rev() {
+            before = self.known_version(table, number).await?;
+            if before.is_some() {
+                break;
+            }
         }
+        let own = TableSchema::clone(schema);
+        let version = match before {
+            None => LakeVersion::of_own_names(own),
+            Some(before) => {
+                let taken: Vec<&str> = self.options.taken_names.iter().map(String::as_str).collect();
+                LakeVersion::after(&before, own, &taken, self.options.incompatible_change)?
+            }
+        };
+        let version = Arc::new(version);
+        self.new_versions.insert((table.clone(), schema.version), Arc::clone(&version));
+        Ok(version)
+    }
+
+    /// A version that a record has decided, or that the next one must; `None` if neither.
+    async fn known_version(&mut self, table: &TableId, number: u32) -> Result<Option<Arc<LakeVersion>>> {
+        let name = (table.clone(), number);
+        if let Some(known) = self.versions.get(&name).or_else(|| self.new_versions.get(&name)) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let stored = tables::version(&*self.store, &self.options.pipeline, table, number).await?;
+        Ok(stored.map(|stored| {
+            let stored = Arc::new(stored);
+            self.versions.insert(name, Arc::clone(&stored));
+            stored
+        }))
     }
 
     /// Decides and shows `files` together with the checkpoint `to` and the versions that are new.
@@ -215,27 +251,19 @@ impl<S: Store> Writer<S> {
     /// `Fenced`: another writer has claimed the pipeline, and nothing of this was decided.
     /// `LakeOwned`, `Bug`: nothing was tried. Any other: the outcome is open; drop the writer, and
     /// drop what is staged only if [`Writer::may_discard`].
-    pub async fn commit(
-        &mut self,
-        files: Vec<FileEntry>,
-        schemas: Vec<Arc<TableSchema>>,
-        to: Checkpoint,
-    ) -> Result<()> {
+    pub async fn commit(&mut self, files: Vec<FileEntry>, to: Checkpoint) -> Result<()> {
         if !self.unrepaired.is_empty() {
             return Err(bug("a commit was asked for before the lost files were repaired"));
         }
-        if files.is_empty() && schemas.is_empty() && self.checkpoint.as_ref() == Some(&to) {
+        if files.is_empty() && self.new_versions.is_empty() && self.checkpoint.as_ref() == Some(&to) {
             return Ok(());
         }
         self.check_range(&files, &to)?;
-        self.check_versions(&files, &schemas, &to)?;
-        let stored = schemas.iter().map(|schema| TableSchema::clone(schema)).collect();
-        let entry =
-            Entry::Commit { from: self.checkpoint.clone(), to, schemas: stored, files, repairs: None };
+        self.check_versions(&files, &to)?;
+        let schemas = self.new_versions.values().map(|version| LakeVersion::clone(version)).collect();
+        let entry = Entry::Commit { from: self.checkpoint.clone(), to, schemas, files, repairs: None };
         self.decide(entry).await?;
-        for schema in schemas {
-            self.schemas.insert((schema.table.clone(), schema.version), schema);
-        }
+        self.versions.append(&mut self.new_versions);
         Ok(())
     }
 
@@ -351,22 +379,24 @@ impl<S: Store> Writer<S> {
         Ok(())
     }
 
-    /// The numbers between the two checkpoints are dense, so the files must hold exactly as many
-    /// rows: a batch that got lost on the way here is noticed before anything is decided.
+    /// The numbers between the two checkpoints are dense but for those that no event bears, so the files
+    /// must hold exactly as many rows as there are events: a batch that got lost on the way here is
+    /// noticed before anything is decided.
     fn check_range(&self, files: &[FileEntry], to: &Checkpoint) -> Result<()> {
+        let from = self.checkpoint.as_ref();
         let outside = |file: &&FileEntry| {
             let (first, last) = file.seq;
-            first > last
-                || last >= to.next_seq
-                || self.checkpoint.as_ref().is_some_and(|from| first < from.next_seq)
+            let early = from.is_some_and(|from| first < from.next_seq && !is_reserved_mark(from, file));
+            first > last || last >= to.next_seq || early
         };
         if let Some(file) = files.iter().find(outside) {
             return Err(bug("a file has numbers outside of its commit").at("key", &file.upload.key));
         }
-        let Some(from) = &self.checkpoint else { return Ok(()) };
+        let Some(from) = from else { return Ok(()) };
         let rows: u64 = files.iter().map(|file| file.rows).sum();
-        let numbers = to.next_seq.checked_sub(from.next_seq).and_then(|span| u64::try_from(span).ok());
-        if numbers != Some(rows) {
+        let events = |at: &Checkpoint| at.next_seq.checked_sub(at.without_event());
+        let given = events(to).zip(events(from)).and_then(|(to, from)| to.checked_sub(from));
+        if given.and_then(|given| u64::try_from(given).ok()) != Some(rows) {
             let message = format!("{rows} rows came for the numbers {} to {}", from.next_seq, to.next_seq);
             return Err(bug(&message));
         }
@@ -374,16 +404,10 @@ impl<S: Store> Writer<S> {
     }
 
     /// Every version that the record names must have been decided, or be decided by it.
-    fn check_versions(
-        &self,
-        files: &[FileEntry],
-        schemas: &[Arc<TableSchema>],
-        to: &Checkpoint,
-    ) -> Result<()> {
+    fn check_versions(&self, files: &[FileEntry], to: &Checkpoint) -> Result<()> {
         let known = |table: &TableId, version: u32| {
-            version == 0
-                || self.schemas.contains_key(&(table.clone(), version))
-                || schemas.iter().any(|schema| schema.table == *table && schema.version == version)
+            let name = (table.clone(), version);
+            version == 0 || self.versions.contains_key(&name) || self.new_versions.contains_key(&name)
         };
         let of_files = files.iter().map(|file| (&file.table, file.schema_version));
         let of_tables = to.tables.iter().map(|(table, state)| (table, state.schema_version));
@@ -397,11 +421,12 @@ impl<S: Store> Writer<S> {
 
     async fn schemas_of(&mut self, checkpoint: Option<Checkpoint>) -> Result<Vec<Arc<TableSchema>>> {
         let Some(checkpoint) = checkpoint else { return Ok(Vec::new()) };
-        let schemas = tables::schemas_of(&*self.store, &self.options.pipeline, &checkpoint).await?;
-        for schema in &schemas {
-            self.schemas.insert((schema.table.clone(), schema.version), Arc::clone(schema));
+        let versions = tables::versions_of(&*self.store, &self.options.pipeline, &checkpoint).await?;
+        let structures = versions.iter().map(|version| Arc::new(version.table.clone())).collect();
+        for version in versions {
+            self.versions.insert((version.table.table.clone(), version.table.version), version);
         }
-        Ok(schemas)
+        Ok(structures)
     }
 
     async fn lost_ranges(&mut self) -> Result<Vec<LostRange>> {
@@ -417,6 +442,7 @@ impl<S: Store> Writer<S> {
                 key: file.upload.key,
                 table: file.table,
                 seq: file.seq,
+                commit_us: file.commit_us,
             });
             ranges.push(LostRange { record: number, from, to, schemas, files: files.collect() });
         }
@@ -437,6 +463,14 @@ impl<S: Store> Writer<S> {
                 }
             }
         }
+    }
+}
+
+/// Whether a file holds the mark whose number was reserved before `from`.
+fn is_reserved_mark(from: &Checkpoint, file: &FileEntry) -> bool {
+    match from.tables.get(&file.table).map(|state| &state.snapshot) {
+        Some(SnapshotState::Open(Snapshot { mark: Some(mark), .. })) => file.seq == (*mark, *mark),
+        Some(SnapshotState::Open(_) | SnapshotState::NotAsked | SnapshotState::Done) | None => false,
     }
 }
 
@@ -464,115 +498,4 @@ fn rows_by_table(files: &[FileEntry]) -> BTreeMap<&TableId, u64> {
         *rows.entry(&file.table).or_insert(0) += file.rows;
     }
     rows
-}
-
-/// Copies `schemas`, then makes `files` visible; gives those that are lost.
-async fn show<S: Store>(
-    store: &S,
-    options: &WriterOptions,
-    schemas: &[TableSchema],
-    files: Vec<FileEntry>,
-) -> Result<Vec<FileEntry>> {
-    for schema in schemas {
-        tables::put_schema(store, &options.pipeline, schema).await?;
-    }
-    let mut showing = stream::iter(files)
-        .map(|file| async move {
-            failpoint::hit("lake.show.each")?;
-            let shown = store.show(&file.upload, &file.parts).await?;
-            Ok::<_, Error>((file, shown))
-        })
-        .buffer_unordered(CONCURRENCY);
-    let mut lost = Vec::new();
-    while let Some((file, shown)) = showing.try_next().await? {
-        match shown {
-            Shown::Visible => {
-                options.stats.files.add(1);
-                options.stats.file_bytes.add(file.bytes);
-                options.stats.rows.add(&file.table, file.rows);
-            }
-            Shown::Lost => lost.push(file),
-        }
-    }
-    Ok(lost)
-}
-
-/// Shows every record of the tail; gives the files that are lost and not repaired, by record.
-async fn show_tail<S: Store>(
-    store: &S,
-    options: &WriterOptions,
-    tail: &[Record],
-) -> Result<BTreeMap<u64, Vec<FileEntry>>> {
-    let mut repaired: BTreeSet<&str> = BTreeSet::new();
-    for record in tail {
-        if let Entry::Commit { repairs: Some(repairs), .. } = &record.entry {
-            repaired.extend(repairs.lost.iter().map(String::as_str));
-        }
-    }
-    let mut unrepaired = BTreeMap::new();
-    for record in tail {
-        let Entry::Commit { schemas, files, .. } = &record.entry else { continue };
-        let files = files.iter().filter(|file| !repaired.contains(file.upload.key.as_str()));
-        let lost = show(store, options, schemas, files.cloned().collect()).await?;
-        if !lost.is_empty() {
-            unrepaired.insert(record.number, lost);
-        }
-    }
-    Ok(unrepaired)
-}
-
-/// The epoch in the name of a file of `pipeline`, staged or visible; `None` for any other.
-fn epoch_of(pipeline: &str, key: &str) -> Option<u64> {
-    let name = key.rsplit('/').next()?.strip_suffix(".parquet")?;
-    let numbers = name.strip_prefix(&escape(pipeline))?.strip_prefix('-')?;
-    let mut parts = numbers.split('-');
-    let (seq, epoch, n) = (parts.next()?, parts.next()?, parts.next()?);
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if parts.next().is_some() || seq.len() != 20 || !digits(seq) || !digits(epoch) || !digits(n) {
-        return None;
-    }
-    epoch.parse().ok()
-}
-
-/// Aborts what writers of epochs below `claimed` have left. Only once that claim stands. Needed for
-/// tidiness alone, so a failure is told and passed over: the next `open` tries again.
-pub(super) async fn abort_revoked<S: Store>(store: &S, pipeline: &str, claimed: u64, tail: &[Record]) {
-    let decided: BTreeSet<&str> = tail
-        .iter()
-        .filter_map(|record| match &record.entry {
-            Entry::Commit { files, .. } => Some(files),
-            Entry::Claim { .. } => None,
-        })
-        .flatten()
-        .map(|file| file.upload.upload_id.as_str())
-        .collect();
-    let abort = async {
-        for upload in store.open_uploads(pipeline).await? {
-            let revoked = epoch_of(pipeline, &upload.key).is_some_and(|epoch| epoch < claimed);
-            if revoked && !decided.contains(upload.upload_id.as_str()) {
-                failpoint::hit("lake.abort.each")?;
-                store.abort(&upload).await?;
-            }
-        }
-        Ok::<_, Error>(())
-    };
-    if let Err(error) = abort.await {
-        tracing::warn!(%error, "uploads that earlier runs left could not be aborted; the next start tries again");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_epoch_of_a_file_is_told_for_this_pipeline_only() {
-        let key = "db/t/dt=2026-11-21/hr=05/a-00000000000000000042-7-3.parquet";
-        assert_eq!(epoch_of("a", key), Some(7));
-        assert_eq!(epoch_of("b", key), None);
-        assert_eq!(epoch_of("a", "db/t/a-b-00000000000000000042-7-3.parquet"), None);
-        assert_eq!(epoch_of("a-b", "db/t/a-b-00000000000000000042-7-3.parquet"), Some(7));
-        assert_eq!(epoch_of("a", "db/t/a-42-7-3.parquet"), None);
-        assert_eq!(epoch_of("a", "db/t/a-00000000000000000042-7-3.txt"), None);
-    }
 }

@@ -8,9 +8,14 @@ use lakeward_core::ByteSize;
 use lakeward_core::stats::LakeStats;
 use tokio::sync::Notify;
 
+/// The part of the whole that is lent at a time. Two are for a moment, when one takes the place of another.
+const LENT: usize = 4;
+
 /// What is held, against a limit.
 pub(super) struct Budget {
-    limit: usize,
+    limit: AtomicUsize,
+    /// Lent at a time: the same however much is lent already.
+    share: usize,
     used: AtomicUsize,
     freed: Notify,
     stats: Arc<LakeStats>,
@@ -26,11 +31,24 @@ impl Budget {
     pub(super) fn new(limit: ByteSize, stats: Arc<LakeStats>) -> Arc<Self> {
         stats.memory_budget_bytes.set(i64::try_from(limit.0).unwrap_or(i64::MAX));
         let limit = usize::try_from(limit.0).unwrap_or(usize::MAX);
-        Arc::new(Budget { limit, used: AtomicUsize::new(0), freed: Notify::new(), stats })
+        Arc::new(Budget {
+            limit: limit.into(),
+            share: limit / LENT,
+            used: AtomicUsize::new(0),
+            freed: Notify::new(),
+            stats,
+        })
     }
 
     pub(super) fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Ordering::SeqCst)
+    }
+
+    /// Lends a share to what is no file: files do with the rest until it is dropped.
+    pub(super) fn lend(self: &Arc<Self>) -> Lent {
+        let bytes = self.share;
+        self.limit.fetch_sub(bytes, Ordering::SeqCst);
+        Lent { budget: Arc::clone(self), bytes }
     }
 
     pub(super) fn used(&self) -> usize {
@@ -50,6 +68,25 @@ impl Budget {
 
     fn show(&self, used: usize) {
         self.stats.memory_bytes.set(i64::try_from(used).unwrap_or(i64::MAX));
+    }
+}
+
+/// A part of the limit that files do without; given back when dropped.
+pub(crate) struct Lent {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Lent {
+    /// How much it is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.budget.limit.fetch_add(self.bytes, Ordering::SeqCst);
     }
 }
 
@@ -100,5 +137,9 @@ mod tests {
         assert_eq!(budget.used(), 70);
         drop((first, second));
         assert_eq!(stats.memory_bytes.get(), 0);
+        let lent = budget.lend();
+        assert_eq!((lent.bytes(), budget.limit()), (25, 75));
+        drop(lent);
+        assert_eq!(budget.limit(), 100);
     }
 }

@@ -30,14 +30,14 @@ enum Bound {
 /// Statistics of the table's own columns, in their order. They are the first leaves of the file,
 /// one per column: lists have one leaf too.
 pub(super) fn column_stats(shape: &Shape, metadata: &ParquetMetaData, nulls: &[u64]) -> Vec<ColumnStats> {
-    let columns = shape.table.columns.iter().zip(shape.arrow.fields()).zip(nulls);
+    let columns = shape.arrow.fields().iter().zip(nulls);
     columns
         .enumerate()
-        .map(|(leaf, ((column, field), nulls))| {
+        .map(|(leaf, (field, nulls))| {
             let bounds = bounds(metadata, leaf, field.data_type());
             let text = |bound: &Bound| text(bound, field.data_type());
             let (min, max) = bounds.map_or((None, None), |(min, max)| (text(&min), text(&max)));
-            ColumnStats { name: column.name.clone(), nulls: *nulls, min, max }
+            ColumnStats { name: field.name().clone(), nulls: *nulls, min, max }
         })
         .collect()
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use lakeward_core::{ChangeBatch, ChangeMeta, Error, ErrorKind, OriginRun, Result};
+use lakeward_core::{ChangeBatch, ChangeMeta, Error, ErrorKind, LostFile, OriginRun, Result};
 
 use crate::layout::{Layout, Partition};
 
@@ -13,33 +13,36 @@ pub(super) struct Cut {
     pub(super) rows: Range<usize>,
     /// Their partition.
     pub(super) partition: Partition,
-    /// On a repair, which of the lost ranges they belong to.
+    /// On a repair, which of the lost files they belong to.
     pub(super) lost: Option<usize>,
 }
 
-/// The cuts of a batch, in order. With `lost`, rows outside of these ranges of `seq` are in none.
-pub(super) fn cuts(meta: &ChangeMeta, layout: Layout, lost: Option<&[(i64, i64)]>) -> Vec<Cut> {
+/// The cuts of a batch, in order. With `lost`, rows of none of these files are in none.
+pub(super) fn cuts(meta: &ChangeMeta, layout: Layout, lost: Option<&[LostFile]>) -> Vec<Cut> {
     let mut found: Vec<Cut> = Vec::new();
     let mut row = 0;
     for run in &meta.origins {
         let partition = layout.partition(run.origin.commit_us);
-        let end = row + run.rows;
-        match found.last_mut() {
-            Some(last) if last.partition == partition => last.rows.end = end,
-            _ => found.push(Cut { rows: row..end, partition, lost: None }),
+        let rows = row..row + run.rows;
+        row = rows.end;
+        let Some(lost) = lost else {
+            match found.last_mut() {
+                Some(last) if last.partition == partition => last.rows.end = rows.end,
+                _ => found.push(Cut { rows, partition, lost: None }),
+            }
+            continue;
+        };
+        for (at, file) in lost.iter().enumerate() {
+            if (file.commit_us.0..=file.commit_us.1).contains(&run.origin.commit_us) {
+                let start = meta.seq.partition_point(|seq| *seq < file.seq.0).max(rows.start);
+                let end = meta.seq.partition_point(|seq| *seq <= file.seq.1).min(rows.end);
+                if start < end {
+                    found.push(Cut { rows: start..end, partition, lost: Some(at) });
+                }
+            }
         }
-        row = end;
     }
-    let Some(lost) = lost else { return found };
-    let within = |cut: &Cut, range: usize, (first, last): (i64, i64)| {
-        let start = meta.seq.partition_point(|seq| *seq < first).max(cut.rows.start);
-        let end = meta.seq.partition_point(|seq| *seq <= last).min(cut.rows.end);
-        (start < end).then_some(Cut { rows: start..end, partition: cut.partition, lost: Some(range) })
-    };
-    let kept = |cut: &Cut| -> Vec<Cut> {
-        lost.iter().enumerate().filter_map(|(range, bounds)| within(cut, range, *bounds)).collect()
-    };
-    found.iter().flat_map(kept).collect()
+    found
 }
 
 /// Whether every part of the batch has as many rows as the others, and its numbers ascend from
@@ -92,7 +95,7 @@ fn origins(runs: &[OriginRun], range: &Range<usize>) -> Vec<OriginRun> {
 
 #[cfg(test)]
 mod tests {
-    use lakeward_core::{Op, Origin};
+    use lakeward_core::{Op, Origin, TableId};
     use proptest::prelude::*;
 
     use super::*;
@@ -112,11 +115,20 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_lost_ranges_are_kept_apart_and_others_dropped() {
-        let meta = meta(&[(10, 1), (10, 2)], 100);
-        let cuts = cuts(&meta, LAYOUT, Some(&[(0, 101), (105, 112), (119, 500)]));
+    fn rows_of_lost_files_are_kept_apart_and_others_dropped() {
+        const HOUR: i64 = 3_600_000_000;
+        let meta = meta(&[(10, 1), (10, 2), (4, 1)], 100);
+        let lost = |hour: i64, seq| LostFile {
+            key: String::new(),
+            table: TableId::new("d", "t"),
+            seq,
+            commit_us: (hour * HOUR, hour * HOUR + 5),
+        };
+        // The second interleaves with the last, which is of another hour.
+        let files = [lost(1, (0, 101)), lost(1, (105, 121)), lost(2, (119, 500)), lost(2, (103, 113))];
+        let cuts = cuts(&meta, LAYOUT, Some(&files));
         let found: Vec<_> = cuts.iter().map(|cut| (cut.rows.clone(), cut.lost.unwrap())).collect();
-        assert_eq!(found, [(0..2, 0), (5..10, 1), (10..13, 1), (19..20, 2)]);
+        assert_eq!(found, [(0..2, 0), (5..10, 1), (19..20, 2), (10..14, 3), (20..22, 1)]);
     }
 
     proptest! {

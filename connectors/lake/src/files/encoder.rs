@@ -91,7 +91,7 @@ impl Encoder {
             open: Vec::new(),
             open_rows: 0,
             row_group_size: options.row_group_size,
-            nulls: vec![0; shape.table.columns.len()],
+            nulls: vec![0; shape.table().columns.len()],
             shape,
             held: budget.hold(0),
         };
@@ -256,7 +256,7 @@ fn joined(shape: &Shape, batches: Vec<ChangeBatch>) -> Result<Vec<RecordBatch>> 
 
 fn failed(shape: &Shape, error: ParquetError) -> Error {
     Error::new(ErrorKind::Bug, "a Parquet file could not be written")
-        .at("table", &shape.table.table)
-        .at("version", shape.table.version)
+        .at("table", &shape.table().table)
+        .at("version", shape.table().version)
         .caused_by(error)
 }

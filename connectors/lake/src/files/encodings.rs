@@ -49,16 +49,16 @@ pub(super) fn properties(
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_key_value_metadata(Some(told));
-    let own = shape.table.columns.len();
+    let own = shape.table().columns.len();
     for (place, (field, column)) in shape.arrow.fields().iter().zip(sample.columns()).enumerate() {
-        let ty = shape.table.columns.get(place).map(|column| &column.ty);
+        let ty = shape.table().columns.get(place).map(|column| &column.ty);
         if place < own {
-            let is_key = shape.table.key.contains(&place);
+            let is_key = shape.table().key.contains(&place);
             let path = vec![field.name().clone()];
             builder = with_column(builder, path, field, column, ty, statistics(field, ty, is_key));
         } else if let DataType::Struct(images) = field.data_type() {
             let children = column.as_struct().columns();
-            for ((image, child), own) in images.iter().zip(children).zip(&shape.table.columns) {
+            for ((image, child), own) in images.iter().zip(children).zip(&shape.table().columns) {
                 let path = vec![field.name().clone(), image.name().clone()];
                 builder = with_column(builder, path, image, child, Some(&own.ty), EnabledStatistics::None);
             }

@@ -1,16 +1,20 @@
 //! Writes change events into staged, invisible Parquet files.
 //!
 //! What holds, and why:
-//! - *Order*: rows of a table are taken in the order of their `seq`, into one open file at a time
-//!   (same version, same partition); a row that needs another file closes it. So the files of a
-//!   table have disjoint ranges of `seq`, and within a file rows ascend. A mark whose number was
-//!   reserved earlier is alone in its file.
+//! - *Order*: rows of a table are taken in the order of their `seq`; each goes into the open file of
+//!   its version and partition. So within a file rows ascend, and the files of one table, version and
+//!   partition have disjoint ranges of `seq`; those of two partitions may interleave. The mark of a whole
+//!   re-read has a number that was reserved before rows written already, so it is alone in its file.
+//! - *Few files*: a table has at most [`OPEN_PARTITIONS`] files open. At the turn of an hour commit times
+//!   of neighbours in the log, and of rows that a snapshot reads meanwhile, go back and forth by a little;
+//!   two open files take that without a new file at each step. A new version begins new files.
 //! - *Whole*: [`Files::seal`] returns only after every part of every file is sent and the store
 //!   called it durable; each row written since the last seal is in exactly one of its entries.
 //! - *Invisible*: nothing here shows a file; that is the commit's part, after it has decided.
 //! - *Bounded*: gathered batches, open row groups, part buffers and parts under way count against
 //!   one budget. Over it, the file that holds most ends its row group, or is closed where that
-//!   gives nothing back; then `write` waits for uploads.
+//!   gives nothing back; then `write` waits for uploads. A batch with a very large row is encoded before
+//!   `write` returns, and held twice meanwhile ([`large_values`]).
 //!
 //! After an error only [`Files::discard`] may follow: rows may be missing from what is staged.
 //! Futures of these methods must be awaited to their end; a dropped one counts as an error.
@@ -21,6 +25,7 @@ mod cut;
 mod encoder;
 mod encodings;
 mod large_values;
+mod marks;
 mod open_file;
 mod part_buffer;
 mod shape;
@@ -31,28 +36,29 @@ mod upload;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, new_null_array};
 use lakeward_core::stats::LakeStats;
-use lakeward_core::{
-    ByteSize, ChangeBatch, ChangeMeta, Error, ErrorKind, LostFile, Op, OriginRun, Result, TableId, TableMark,
-    TableSchema,
-};
+use lakeward_core::{ByteSize, ChangeBatch, Error, ErrorKind, LostFile, Result, TableId, TableSchema};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::budget::Budget;
+pub(crate) use self::budget::Lent;
+use self::cut::Cut;
 use self::encoder::Begin;
 use self::open_file::{OpenFile, Slot};
 use self::shape::Shape;
 use self::upload::UploadHandle;
+use crate::columns::LakeVersion;
 use crate::commit::record::FileEntry;
 use crate::config::FileOptions;
-use crate::layout::{self, Layout};
+use crate::layout::{self, Layout, Partition};
 use crate::objects::{OpenUpload, Store};
 
 /// Failpoints of staging.
 pub const FAILPOINTS: &[&str] = &["lake.stage.begin", "lake.stage.part", "lake.stage.sealed"];
 
+/// Files of one table that are open at the same time, of as many partitions.
+const OPEN_PARTITIONS: usize = 2;
 /// A batch of this many bytes holds very large rows: a source sends batches of a few MiB.
 const LARGE_BATCH: usize = 16 << 20;
 
@@ -90,14 +96,18 @@ pub struct Files<S: Store> {
     closing: JoinSet<Result<FileEntry>>,
     /// Files that are sealed.
     sealed: Vec<FileEntry>,
-    /// On a repair, the ranges of `seq` to keep, ascending, by table.
-    lost: Option<BTreeMap<TableId, Vec<(i64, i64)>>>,
+    /// On a repair, the files whose rows to keep, by table.
+    lost: Option<BTreeMap<TableId, Vec<LostFile>>>,
 }
 
 /// One table's way into files.
+#[derive(Default)]
 struct Lane {
-    shape: Arc<Shape>,
-    open: Option<OpenFile>,
+    versions: BTreeMap<u32, Arc<LakeVersion>>,
+    /// Of the rows written last.
+    shape: Option<Arc<Shape>>,
+    /// The file written last is at the end.
+    open: Vec<OpenFile>,
     last_seq: Option<i64>,
 }
 
@@ -122,25 +132,37 @@ impl<S: Store> Files<S> {
         }
     }
 
-    /// Takes a table version; called before its first batch. A column whose name is taken is
-    /// refused (`TableChanged`, with the config that solves it).
-    pub async fn schema(&mut self, schema: Arc<TableSchema>) -> Result<()> {
+    /// Refuses a version with a column whose name is taken (`TableChanged`, with the config that solves
+    /// it).
+    pub fn refuse_taken_names(&self, schema: &TableSchema) -> Result<()> {
         let names = schema.columns.iter().map(|column| column.name.as_str());
-        if let Some(collision) = self.layout.collisions(names, &self.options.columns).into_iter().next() {
-            let message = format!("the column has the name of {}", collision.with);
-            return Err(Error::new(ErrorKind::TableChanged, message)
-                .of_table(&schema.table)
-                .at("column", collision.column)
-                .remedy(collision.remedy));
+        match self.layout.collisions(names, &self.options.columns).into_iter().next() {
+            None => Ok(()),
+            Some(collision) => {
+                let message = format!("the column has the name of {}", collision.with);
+                Err(Error::new(ErrorKind::TableChanged, message)
+                    .of_table(&schema.table)
+                    .at("column", collision.column)
+                    .remedy(collision.remedy))
+            }
         }
-        self.lane(&schema, None);
-        Ok(())
     }
 
-    /// Takes change events of a table version that [`Files::schema`] has seen.
+    /// Takes a share of the memory away for something else, until the value is dropped.
+    pub(crate) fn lend(&self) -> Lent {
+        self.budget.lend()
+    }
+
+    /// Takes a table version; called before its first rows.
+    pub fn version(&mut self, version: Arc<LakeVersion>) {
+        let lane = self.tables.entry(version.table.table.clone()).or_default();
+        lane.versions.insert(version.table.version, version);
+    }
+
+    /// Takes change events of a table version that [`Files::version`] has seen.
     pub async fn write(&mut self, batch: ChangeBatch) -> Result<()> {
         let before = batch.before.is_some();
-        let lane = self.lane(&batch.schema, Some(before));
+        let lane = self.lane(&batch.schema, Some(before))?;
         cut::checked(&batch, lane.last_seq)?;
         let Some(last) = batch.meta.seq.last() else { return Ok(()) };
         lane.last_seq = Some(*last);
@@ -148,31 +170,15 @@ impl<S: Store> Files<S> {
         self.stay_in_budget().await
     }
 
-    /// Takes a mark: a row whose table columns are null. Its number may have been reserved before
-    /// rows that were written already; then it is alone in its file.
-    pub async fn mark(&mut self, mark: TableMark) -> Result<()> {
-        let lane = self.lane(&mark.schema, None);
-        let reserved = lane.last_seq.is_some_and(|last| mark.seq <= last);
-        lane.last_seq = lane.last_seq.max(Some(mark.seq));
-        let before = lane.shape.before;
-        let table = mark.table().clone();
-        if reserved {
-            self.close_table(&table)?;
-        }
-        self.route(marked(mark, before)?).await?;
-        if reserved {
-            self.close_table(&table)?;
-        }
-        self.stay_in_budget().await
-    }
-
     /// Closes every open file, waits until all are sealed, and returns those since the last seal,
     /// by table and `seq`. They are staged and invisible.
     pub async fn seal(&mut self) -> Result<Vec<FileEntry>> {
-        let tables: Vec<TableId> = self.tables.keys().cloned().collect();
-        for table in &tables {
-            self.close_table(table)?;
+        for lane in self.tables.values_mut() {
+            for file in lane.open.drain(..) {
+                self.closing.spawn(file.close());
+            }
         }
+        self.show_open();
         while let Some(closed) = self.closing.join_next().await {
             self.sealed.push(closed_file(closed)?);
         }
@@ -186,7 +192,7 @@ impl<S: Store> Files<S> {
     pub async fn discard(&mut self) -> Result<()> {
         let mut outcome = Ok(());
         for lane in self.tables.values_mut() {
-            if let Some(file) = lane.open.take() {
+            for file in lane.open.drain(..) {
                 outcome = outcome.and(file.discard().await);
             }
         }
@@ -208,41 +214,38 @@ impl<S: Store> Files<S> {
     /// called between a seal and the next write. Rows of different lost files never share a file.
     pub fn keep_only(&mut self, lost: Option<&[LostFile]>) {
         self.lost = lost.map(|files| {
-            let mut ranges: BTreeMap<TableId, Vec<(i64, i64)>> = BTreeMap::new();
+            let mut by_table: BTreeMap<_, Vec<LostFile>> = BTreeMap::new();
             for file in files {
-                ranges.entry(file.table.clone()).or_default().push(file.seq);
+                by_table.entry(file.table.clone()).or_default().push(file.clone());
             }
-            ranges.values_mut().for_each(|ranges| ranges.sort_unstable());
-            ranges
+            by_table
         });
         // The range is read again: its numbers come a second time, and lower ones than before may.
         self.tables.values_mut().for_each(|lane| lane.last_seq = None);
     }
 
     /// The table's lane with the shape of this version; `before` where it is known.
-    fn lane(&mut self, schema: &Arc<TableSchema>, before: Option<bool>) -> &mut Lane {
-        let shape = |before| Arc::new(Shape::new(Arc::clone(schema), before, &self.options.columns));
-        let lane = self.tables.entry(schema.table.clone()).or_insert_with(|| Lane {
-            shape: shape(before.unwrap_or(false)),
-            open: None,
-            last_seq: None,
-        });
-        let before = before.unwrap_or(lane.shape.before);
-        if lane.shape.table.version != schema.version || lane.shape.before != before {
-            lane.shape = shape(before);
+    fn lane(&mut self, schema: &TableSchema, before: Option<bool>) -> Result<&mut Lane> {
+        let lane = self.tables.get_mut(&schema.table).ok_or_else(|| unknown_version(&schema.table))?;
+        let last = lane.shape.as_ref().map(|shape| (shape.table().version, shape.before));
+        let before = before.or(last.map(|last| last.1)).unwrap_or(false);
+        if last != Some((schema.version, before)) {
+            let version = lane.versions.get(&schema.version).ok_or_else(|| unknown_version(&schema.table))?;
+            lane.shape = Some(Arc::new(Shape::new(Arc::clone(version), before, &self.options.columns)));
         }
-        lane
+        Ok(lane)
     }
 
     /// Puts the rows of a batch of the lane's shape into the files they belong to.
     async fn route(&mut self, batch: ChangeBatch) -> Result<()> {
         let table = batch.schema.table.clone();
-        let no_range = Vec::new();
-        let lost = self.lost.as_ref().map(|lost| lost.get(&table).unwrap_or(&no_range).as_slice());
+        let nothing = Vec::new();
+        let lost = self.lost.as_ref().map(|lost| lost.get(&table).unwrap_or(&nothing).as_slice());
         let cuts = cut::cuts(&batch.meta, self.layout, lost);
         let (bytes, rows) = (batch.bytes(), batch.rows.num_rows().max(1));
         let whole = cuts.first().is_some_and(|cut| cut.rows == (0..rows));
         let mut batch = Some(batch);
+        let file_size = self.options.file_size;
         for cut in cuts {
             let piece = match &batch {
                 Some(_) if whole => batch.take(),
@@ -263,35 +266,55 @@ impl<S: Store> Files<S> {
             if is_large {
                 file.settle().await?;
             }
-            if file.size() >= self.options.file_size {
-                self.close_table(&table)?;
+            if file.size() >= file_size {
+                self.close_where(&table, |file| file.size() >= file_size);
             }
         }
         self.reap()
     }
 
-    /// The table's open file for the rows of `cut`.
-    fn file(&mut self, table: &TableId, cut: &cut::Cut, first_seq: i64) -> Result<&mut OpenFile> {
-        let unknown = || Error::new(ErrorKind::Bug, "rows of a table without a version").at("table", table);
-        let lane = self.tables.get(table).ok_or_else(unknown)?;
-        let slot = Slot {
-            version: lane.shape.table.version,
-            before: lane.shape.before,
-            partition: cut.partition,
-            lost: cut.lost,
-        };
-        if lane.open.as_ref().is_none_or(|file| file.slot != slot) {
-            self.close_table(table)?;
-            let file = self.begin(table, slot, first_seq)?;
-            self.tables.get_mut(table).ok_or_else(unknown)?.open = Some(file);
-            self.show_open();
+    /// The table's open file for the rows of `cut`; it is the last of the lane's then.
+    fn file(&mut self, table: &TableId, cut: &Cut, first_seq: i64) -> Result<&mut OpenFile> {
+        let slot = self.slot(table, cut.partition, cut.lost)?;
+        self.close_where(table, |file| !file.slot.is_of_shape_of(&slot));
+        let open =
+            self.tables.get_mut(table).map(|lane| &mut lane.open).ok_or_else(|| unknown_version(table))?;
+        match open.iter().position(|file| file.slot == slot) {
+            Some(at) => {
+                let file = open.remove(at);
+                open.push(file);
+            }
+            None => {
+                if open.len() >= OPEN_PARTITIONS {
+                    let longest_ago = open.remove(0);
+                    self.closing.spawn(longest_ago.close());
+                }
+                let file = self.begin(table, cut.partition, cut.lost, first_seq)?;
+                self.tables.entry(table.clone()).or_default().open.push(file);
+                self.show_open();
+            }
         }
-        self.tables.get_mut(table).and_then(|lane| lane.open.as_mut()).ok_or_else(unknown)
+        self.tables.get_mut(table).and_then(|lane| lane.open.last_mut()).ok_or_else(|| unknown_version(table))
     }
 
-    fn begin(&mut self, table: &TableId, slot: Slot, first_seq: i64) -> Result<OpenFile> {
-        let unknown = || Error::new(ErrorKind::Bug, "rows of a table without a version").at("table", table);
-        let shape = Arc::clone(&self.tables.get(table).ok_or_else(unknown)?.shape);
+    /// What rows of the lane's shape need of a file.
+    fn slot(&self, table: &TableId, partition: Partition, lost: Option<usize>) -> Result<Slot> {
+        let shape = self.tables.get(table).and_then(|lane| lane.shape.as_ref());
+        let shape = shape.ok_or_else(|| unknown_version(table))?;
+        Ok(Slot { version: shape.table().version, before: shape.before, partition, lost })
+    }
+
+    /// A new file of the lane's shape.
+    fn begin(
+        &mut self,
+        table: &TableId,
+        partition: Partition,
+        lost: Option<usize>,
+        first_seq: i64,
+    ) -> Result<OpenFile> {
+        let slot = self.slot(table, partition, lost)?;
+        let shape = self.tables.get(table).and_then(|lane| lane.shape.clone());
+        let shape = shape.ok_or_else(|| unknown_version(table))?;
         let number = self.next_file;
         self.next_file += 1;
         let folder = self.layout.folder(slot.partition);
@@ -316,13 +339,13 @@ impl<S: Store> Files<S> {
         Ok(OpenFile::new(slot, folder, begin, upload, &self.budget, Arc::clone(&self.cores)))
     }
 
-    /// Closes the table's open file, if there is one, on a task of its own.
-    fn close_table(&mut self, table: &TableId) -> Result<()> {
-        if let Some(file) = self.tables.get_mut(table).and_then(|lane| lane.open.take()) {
+    /// Closes the table's open files that `ends` says so of, each on a task of its own.
+    fn close_where(&mut self, table: &TableId, ends: impl Fn(&OpenFile) -> bool) {
+        let Some(lane) = self.tables.get_mut(table) else { return };
+        for file in lane.open.extract_if(.., |file| ends(file)) {
             self.closing.spawn(file.close());
-            self.show_open();
         }
-        self.reap()
+        self.show_open();
     }
 
     /// Takes up files that were closed meanwhile.
@@ -334,7 +357,7 @@ impl<S: Store> Files<S> {
     }
 
     fn show_open(&self) {
-        let open = self.tables.values().filter(|lane| lane.open.is_some()).count();
+        let open: usize = self.tables.values().map(|lane| lane.open.len()).sum();
         self.stats.open_files.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
@@ -349,7 +372,7 @@ impl<S: Store> Files<S> {
     async fn give_back(&mut self, limit: usize) -> Result<()> {
         while self.budget.used() > limit {
             let mut open = 0;
-            for file in self.tables.values_mut().filter_map(|lane| lane.open.as_mut()) {
+            for file in self.tables.values_mut().flat_map(|lane| &mut lane.open) {
                 file.settle().await?;
                 open += file.memory();
             }
@@ -360,16 +383,13 @@ impl<S: Store> Files<S> {
                 self.reap()?;
                 continue;
             }
-            let largest = self
-                .tables
-                .iter_mut()
-                .filter_map(|(table, lane)| lane.open.as_mut().map(|file| (table, file)))
-                .max_by_key(|(_, file)| file.memory());
-            match largest {
+            let files = self.tables.iter_mut();
+            let files = files.flat_map(|(table, lane)| lane.open.iter_mut().map(move |file| (table, file)));
+            match files.max_by_key(|(_, file)| file.memory()) {
                 Some((_, file)) if file.has_open_rows() => file.end_row_group().await?,
-                Some((table, _)) => {
-                    let table = table.clone();
-                    self.close_table(&table)?;
+                Some((table, file)) => {
+                    let (table, slot) = (table.clone(), file.slot);
+                    self.close_where(&table, |file| file.slot == slot);
                 }
                 None => return Ok(()),
             }
@@ -378,21 +398,10 @@ impl<S: Store> Files<S> {
     }
 }
 
-fn closed_file(closed: Result<Result<FileEntry>, tokio::task::JoinError>) -> Result<FileEntry> {
-    closed.map_err(|error| Error::new(ErrorKind::Bug, "closing a file ended early").caused_by(error))?
+fn unknown_version(table: &TableId) -> Error {
+    Error::new(ErrorKind::Bug, "rows of a table version that was not given").at("table", table)
 }
 
-/// A mark as a batch of one row.
-fn marked(mark: TableMark, before: bool) -> Result<ChangeBatch> {
-    let columns =
-        mark.schema.arrow.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
-    let rows = RecordBatch::try_new(Arc::clone(&mark.schema.arrow), columns).map_err(|error| {
-        Error::new(ErrorKind::Bug, "a mark does not fit its table version").caused_by(error)
-    })?;
-    let meta = ChangeMeta {
-        op: vec![Op::Truncate],
-        seq: vec![mark.seq],
-        origins: vec![OriginRun { rows: 1, origin: mark.origin }],
-    };
-    Ok(ChangeBatch { schema: mark.schema, before: before.then(|| rows.clone()), rows, meta })
+fn closed_file(closed: Result<Result<FileEntry>, tokio::task::JoinError>) -> Result<FileEntry> {
+    closed.map_err(|error| Error::new(ErrorKind::Bug, "closing a file ended early").caused_by(error))?
 }

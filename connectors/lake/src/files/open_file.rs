@@ -26,7 +26,7 @@ pub(super) struct Slot {
     pub(super) version: u32,
     pub(super) before: bool,
     pub(super) partition: Partition,
-    /// On a repair, the lost range that the file replaces rows of.
+    /// On a repair, the lost file whose rows these are.
     pub(super) lost: Option<usize>,
 }
 
@@ -36,6 +36,13 @@ struct Taken {
     rows: u64,
     seq: (i64, i64),
     commit_us: (i64, i64),
+}
+
+impl Slot {
+    /// Whether rows of both have the same columns.
+    pub(super) fn is_of_shape_of(&self, other: &Slot) -> bool {
+        (self.version, self.before) == (other.version, other.before)
+    }
 }
 
 enum Encoding {
@@ -205,8 +212,8 @@ impl OpenFile {
         Ok(FileEntry {
             upload,
             parts,
-            table: self.shape.table.table.clone(),
-            schema_version: self.shape.table.version,
+            table: self.shape.table().table.clone(),
+            schema_version: self.shape.table().version,
             partition: self.folder,
             bytes: written.bytes,
             rows: taken.rows,

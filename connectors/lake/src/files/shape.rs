@@ -7,15 +7,16 @@ use arrow::array::{
     StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Field, Int8Type, Int32Type, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields, Int8Type, Int32Type, Schema, SchemaRef, TimeUnit};
 use lakeward_core::{ChangeBatch, ChangeMeta, Error, ErrorKind, Op, Result, TableSchema};
 
+use crate::columns::LakeVersion;
 use crate::config::MetaColumns;
 
 /// The columns of a file.
 pub(super) struct Shape {
     /// The table's version.
-    pub(super) table: Arc<TableSchema>,
+    pub(super) version: Arc<LakeVersion>,
     /// Whether previous images are in it.
     pub(super) before: bool,
     /// Arrow schema of the batches given to the Parquet writer. Values that repeat in runs are
@@ -34,8 +35,9 @@ fn utc() -> DataType {
 }
 
 impl Shape {
-    pub(super) fn new(table: Arc<TableSchema>, before: bool, names: &MetaColumns) -> Self {
-        let mut fields: Vec<Field> = table.arrow.fields().iter().map(|field| Field::clone(field)).collect();
+    pub(super) fn new(version: Arc<LakeVersion>, before: bool, names: &MetaColumns) -> Self {
+        let own = version.fields();
+        let mut fields: Vec<Field> = own.iter().map(|field| Field::clone(field)).collect();
         fields.extend([
             Field::new(&names.op, dictionary(DataType::Int8), false),
             Field::new(&names.seq, DataType::Int64, false),
@@ -45,10 +47,14 @@ impl Shape {
             Field::new(&names.schema, DataType::Int32, false),
         ]);
         if before {
-            let images = DataType::Struct(table.arrow.fields().clone());
-            fields.push(Field::new(&names.before, images, true));
+            fields.push(Field::new(&names.before, DataType::Struct(own), true));
         }
-        Shape { table, before, arrow: Arc::new(Schema::new(fields)) }
+        Shape { version, before, arrow: Arc::new(Schema::new(fields)) }
+    }
+
+    /// The table's version on the source.
+    pub(super) fn table(&self) -> &TableSchema {
+        &self.version.table
     }
 
     /// The file's columns for a batch of this shape.
@@ -56,7 +62,7 @@ impl Shape {
         let (_, mut columns, _) = batch.rows.into_parts();
         columns.extend(self.added(&batch.meta)?);
         if let (true, Some(before)) = (self.before, batch.before) {
-            columns.push(images(before, &batch.meta.op)?);
+            columns.push(images(before, self.version.fields(), &batch.meta.op)?);
         }
         RecordBatch::try_new(Arc::clone(&self.arrow), columns).map_err(|error| self.malformed(error))
     }
@@ -88,7 +94,7 @@ impl Shape {
         let letters = StringArray::from_iter_values(OPS.iter().map(|op| op.letter()));
         let strings = |values: StringArray| Arc::new(values) as ArrayRef;
         let wrong = |error| self.malformed(error);
-        let version = i32::try_from(self.table.version)
+        let version = i32::try_from(self.table().version)
             .map_err(|error| Error::new(ErrorKind::Bug, "a table version is too large").caused_by(error))?;
         Ok([
             Arc::new(DictionaryArray::<Int8Type>::try_new(ops, strings(letters)).map_err(wrong)?),
@@ -114,8 +120,8 @@ impl Shape {
 
     fn malformed(&self, error: arrow::error::ArrowError) -> Error {
         Error::new(ErrorKind::Bug, "a change batch does not fit its table version")
-            .at("table", &self.table.table)
-            .at("version", self.table.version)
+            .at("table", &self.table().table)
+            .at("version", self.table().version)
             .caused_by(error)
     }
 }
@@ -128,7 +134,7 @@ fn last_key(values: usize) -> i32 {
 
 /// Previous images as one column: null where there is none, which the op tells for all but
 /// deletes; a delete has one if any of its values is there.
-fn images(before: RecordBatch, ops: &[Op]) -> Result<ArrayRef> {
+fn images(before: RecordBatch, fields: Fields, ops: &[Op]) -> Result<ArrayRef> {
     let there = |row: usize| before.columns().iter().any(|column| column.is_valid(row));
     let present: NullBuffer = ops
         .iter()
@@ -140,8 +146,8 @@ fn images(before: RecordBatch, ops: &[Op]) -> Result<ArrayRef> {
         })
         .collect::<Vec<bool>>()
         .into();
-    let (schema, columns, _) = before.into_parts();
-    StructArray::try_new(schema.fields().clone(), columns, Some(present))
+    let (_, columns, _) = before.into_parts();
+    StructArray::try_new(fields, columns, Some(present))
         .map(|array| Arc::new(array) as ArrayRef)
         .map_err(|error| Error::new(ErrorKind::Bug, "previous images are malformed").caused_by(error))
 }

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use lakeward_core::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
-use super::{OpenUpload, PART_SIZE, Part, Put, Shown, Store, Upload};
+use super::{OpenUpload, PART_SIZE, Part, Put, Shown, Store, Stretch, Upload};
 use crate::layout::{RECORDS, escape};
 
 /// Ends the name of a staged file.
@@ -70,7 +70,7 @@ impl Folder {
         self.root.join(RECORDS).join(TEMPORARY).join(format!("{}-{n}", self.writer))
     }
 
-    /// Deletes an object. Only for probes and for what `check` has put itself.
+    /// Deletes a probe of `check`, and the folders that were made for it.
     ///
     /// # Errors
     /// `LakeDenied`, `Io`.
@@ -165,8 +165,8 @@ fn write_temporary(temporary: &Path, body: &[u8]) -> Result<()> {
     loop {
         make_folders(folder)?;
         match write() {
-            // The folder was empty and was removed meanwhile.
-            Err(error) if error.kind() == Io::NotFound && !folder.is_dir() => {}
+            // The folder was empty and was removed meanwhile; by now it may be there for another file.
+            Err(error) if error.kind() == Io::NotFound => {}
             written => return written.map_err(|error| failed("write the file", temporary, error)),
         }
     }
@@ -231,13 +231,25 @@ fn least_keys(
     Ok(())
 }
 
+fn read_stretch(path: &Path, stretch: Stretch) -> io::Result<(Bytes, u64)> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let (offset, bytes) = match stretch {
+        Stretch::Last(bytes) => (size.saturating_sub(bytes), bytes.min(size)),
+        Stretch::From { offset, bytes } => (offset, bytes.min(size.saturating_sub(offset))),
+    };
+    let mut read = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
+    file.read_exact_at(&mut read, offset)?;
+    Ok((read.into(), size))
+}
+
 fn stage(folder: &Path, path: &Path) -> Result<()> {
     loop {
         make_folders(folder)?;
         match File::create_new(path) {
             Ok(_) => return Ok(()),
-            // The folder was empty and was removed meanwhile.
-            Err(error) if error.kind() == Io::NotFound && !folder.is_dir() => {}
+            // The folder was empty and was removed meanwhile; by now it may be there for another file.
+            Err(error) if error.kind() == Io::NotFound => {}
             Err(error) => return Err(failed("stage the file", path, error)),
         }
     }
@@ -315,6 +327,16 @@ impl Store for Folder {
         .await
     }
 
+    async fn get_stretch(&self, key: &str, stretch: Stretch) -> Result<Option<(Bytes, u64)>> {
+        let path = self.path(key)?;
+        blocking(move || match read_stretch(&path, stretch) {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if error.kind() == Io::NotFound => Ok(None),
+            Err(error) => Err(failed("read the file", &path, error)),
+        })
+        .await
+    }
+
     async fn put_if_absent(&self, key: &str, body: Bytes) -> Result<Put> {
         let (temporary, path) = (self.temporary(), self.path(key)?);
         blocking(move || put_if_absent(&temporary, &path, &body)).await
@@ -323,6 +345,18 @@ impl Store for Folder {
     async fn put(&self, key: &str, body: Bytes) -> Result<()> {
         let (temporary, path) = (self.temporary(), self.path(key)?);
         blocking(move || put(&temporary, &path, &body)).await
+    }
+
+    async fn remove(&self, key: &str) -> Result<()> {
+        let path = self.path(key)?;
+        blocking(move || {
+            remove(&path)?;
+            match path.parent() {
+                Some(parent) if parent.is_dir() => flush_folder(parent),
+                Some(_) | None => Ok(()),
+            }
+        })
+        .await
     }
 
     async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>> {
@@ -362,7 +396,8 @@ impl Store for Folder {
         let bytes = body.len() as u64;
         blocking(move || {
             let file = OpenOptions::new().write(true).open(&path);
-            file.and_then(|file| file.write_all_at(&body, offset))
+            // Flushed while the next part is encoded, so that little is left to flush at the end.
+            file.and_then(|file| file.write_all_at(&body, offset).and_then(|()| file.sync_data()))
                 .map_err(|error| failed("write the staged file", &path, error))
         })
         .await?;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::folder::Folder;
 use super::s3::{S3, S3Options};
-use super::{OpenUpload, Part, Put, Shown, Store, Upload};
+use super::{OpenUpload, Part, Put, Shown, Store, Stretch, Upload};
 use crate::config::{Lake, Location};
 
 /// How long a run tries a request before it calls the outcome unknown and stops: long enough for a
@@ -55,13 +55,13 @@ impl LakeStore {
         }
     }
 
-    /// Deletes an object. Only for probes and for what `check` has put itself.
+    /// Deletes a probe of `check`, and the folders that were made for it.
     ///
     /// # Errors
     /// The store's.
     pub async fn remove_probe(&self, key: &str) -> Result<()> {
         match self {
-            LakeStore::S3(store) => store.remove_probe(key).await,
+            LakeStore::S3(store) => store.remove(key).await,
             LakeStore::Folder(store) => store.remove_probe(key).await,
         }
     }
@@ -81,12 +81,20 @@ impl Store for LakeStore {
         each!(self, store => store.get(key))
     }
 
+    async fn get_stretch(&self, key: &str, stretch: Stretch) -> Result<Option<(Bytes, u64)>> {
+        each!(self, store => store.get_stretch(key, stretch))
+    }
+
     async fn put_if_absent(&self, key: &str, body: Bytes) -> Result<Put> {
         each!(self, store => store.put_if_absent(key, body))
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<()> {
         each!(self, store => store.put(key, body))
+    }
+
+    async fn remove(&self, key: &str) -> Result<()> {
+        each!(self, store => store.remove(key))
     }
 
     async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>> {

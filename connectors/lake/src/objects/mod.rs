@@ -48,6 +48,20 @@ pub struct Part {
     pub bytes: u64,
 }
 
+/// Some of an object's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stretch {
+    /// So many at its end, or all where it has fewer.
+    Last(u64),
+    /// So many from an offset on, or as many as there are; at least one is there.
+    From {
+        /// Offset of the first.
+        offset: u64,
+        /// How many.
+        bytes: u64,
+    },
+}
+
 /// What became of a [`Store::show`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
@@ -70,12 +84,20 @@ pub struct OpenUpload {
 pub trait Store: Send + Sync + 'static {
     /// Reads a whole object; `None` if there is none.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>>> + Send;
+    /// Reads a stretch of an object, and tells the size of the whole; `None` if there is none.
+    fn get_stretch(
+        &self,
+        key: &str,
+        stretch: Stretch,
+    ) -> impl Future<Output = Result<Option<(Bytes, u64)>>> + Send;
     /// Puts an object only if none is there, atomically and durably: of two racing callers one
     /// gets [`Put::Created`]. Errors with an unknown outcome are repeated inside; when it gives up
     /// the outcome is unknown.
     fn put_if_absent(&self, key: &str, body: Bytes) -> impl Future<Output = Result<Put>> + Send;
     /// Puts an object, replacing what is there. For hints only.
     fn put(&self, key: &str, body: Bytes) -> impl Future<Output = Result<()>> + Send;
+    /// Removes an object, durably; nothing if there is none.
+    fn remove(&self, key: &str) -> impl Future<Output = Result<()>> + Send;
     /// Keys below `prefix` greater than `after`, in order, at most `limit`.
     fn list(
         &self,

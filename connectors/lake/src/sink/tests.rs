@@ -1,5 +1,8 @@
 //! The sink over real stores: a folder here, an S3 server in `objects/s3/tests.rs`.
 
+pub(crate) mod requests;
+mod versions;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,15 +11,15 @@ use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use lakeward_core::clock::SystemClock;
 use lakeward_core::{
-    BinlogPosition, ChangeMeta, Column, ColumnType, Level, Op, Origin, OriginRun, Position, TableId,
-    TableState, TableStatus, TypeOptions,
+    BinlogPosition, ChangeMeta, Column, ColumnType, Level, MarkReason, Op, Origin, OriginRun, Position,
+    Snapshot, SnapshotState, TableId, TableState, TableStatus, TypeOptions,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
 use crate::config::LakeConfig;
 use crate::objects::folder::Folder;
-use crate::objects::{Part, Put, Shown, Upload};
+use crate::objects::{Part, Put, Shown, Stretch, Upload};
 use crate::{preflight, status};
 
 /// A store in which uploads cannot be shown, or conditional puts always succeed, while told so.
@@ -40,6 +43,9 @@ impl<S: Store> Store for Broken<S> {
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         self.inner.get(key).await
     }
+    async fn get_stretch(&self, key: &str, stretch: Stretch) -> Result<Option<(Bytes, u64)>> {
+        self.inner.get_stretch(key, stretch).await
+    }
     async fn put_if_absent(&self, key: &str, body: Bytes) -> Result<Put> {
         if self.puts_replace.load(Ordering::SeqCst) {
             return self.inner.put(key, body).await.map(|()| Put::Created);
@@ -48,6 +54,9 @@ impl<S: Store> Store for Broken<S> {
     }
     async fn put(&self, key: &str, body: Bytes) -> Result<()> {
         self.inner.put(key, body).await
+    }
+    async fn remove(&self, key: &str) -> Result<()> {
+        self.inner.remove(key).await
     }
     async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>> {
         self.inner.list(prefix, after, limit).await
@@ -96,20 +105,32 @@ pub(crate) fn options(lake: Lake, writer: u128) -> SinkOptions {
 
 fn schema() -> Arc<TableSchema> {
     let ty = ColumnType::Int { width: 8, unsigned: false, display_one: false };
-    let columns = vec![Column { name: "id".into(), ty, nullable: false }];
+    let columns = vec![Column::new("id", ty, false)];
     Arc::new(TableSchema::new(TableId::new("db", "t"), 1, columns, vec![0], TypeOptions::default()))
 }
 
-fn checkpoint(next_seq: i64) -> Checkpoint {
+pub(crate) fn checkpoint(next_seq: i64) -> Checkpoint {
     let position = Position::Binlog(BinlogPosition {
         server_uuid: Uuid::from_u128(1),
         file: "binlog.000001".into(),
         offset: next_seq.unsigned_abs(),
         gtid_set: None,
     });
-    let state = TableState { schema_version: u32::from(next_seq > 1), status: TableStatus::Active };
+    let state = TableState {
+        schema_version: u32::from(next_seq > 1),
+        status: TableStatus::Active,
+        snapshot: SnapshotState::NotAsked,
+        deleted_by_key: false,
+    };
     let tables = BTreeMap::from([(TableId::new("db", "t"), state)]);
-    Checkpoint { position, next_seq, commit_us: Some(next_seq), tables: Arc::new(tables) }
+    Checkpoint {
+        position,
+        next_seq,
+        commit_us: Some(next_seq),
+        retired: 0,
+        requests: Vec::new(),
+        tables: Arc::new(tables),
+    }
 }
 
 /// Rows numbered `seqs`, each in the hour of its number.
@@ -388,6 +409,48 @@ async fn rows_that_did_not_come_are_noticed_before_anything_is_decided() {
     sink.close().await.unwrap();
     assert_eq!(place.store().open_uploads("shop").await.unwrap(), []);
     assert_eq!(status::read_from(Arc::new(place.store()), "shop").await.unwrap().unwrap().record, 2);
+}
+
+#[tokio::test]
+async fn a_mark_whose_number_was_reserved_comes_in_a_later_commit() {
+    let place = place();
+    let with = |next_seq: i64, snapshot: SnapshotState, retired| {
+        let mut at = checkpoint(next_seq);
+        at.retired = retired;
+        let tables = Arc::make_mut(&mut at.tables);
+        tables.get_mut(&TableId::new("db", "t")).unwrap().snapshot = snapshot;
+        at
+    };
+    let open = |mark| SnapshotState::Open(Snapshot { mark: Some(mark), ..Snapshot::default() });
+    let mark = |seq| TableMark {
+        schema: schema(),
+        seq,
+        origin: Origin { commit_us: 0, gtid: None, file: "b.1".into(), offset: 4 },
+        reason: MarkReason::Reread,
+    };
+    let mut sink = place.sink(1).await;
+    sink.open().await.unwrap();
+    commit(&mut sink, 1, 1).await.unwrap();
+    // 3 is reserved between two rows.
+    sink.write(batch(1..3)).await.unwrap();
+    sink.write(batch(4..6)).await.unwrap();
+    sink.commit(with(6, open(3), 0)).await.unwrap();
+    assert_eq!(visible(&place.store()).await, [1, 2, 4, 5]);
+    // The mark, and a second reservation, which is given up.
+    sink.write(batch(6..7)).await.unwrap();
+    sink.mark(mark(3)).await.unwrap();
+    sink.commit(with(8, open(7), 0)).await.unwrap();
+    assert_eq!(visible(&place.store()).await, [1, 2, 3, 4, 5, 6]);
+    sink.write(batch(8..9)).await.unwrap();
+    sink.commit(with(9, SnapshotState::Done, 1)).await.unwrap();
+    assert_eq!(visible(&place.store()).await, [1, 2, 3, 4, 5, 6, 8]);
+    // A number that was not reserved is refused.
+    sink.mark(mark(7)).await.unwrap();
+    sink.write(batch(9..10)).await.unwrap();
+    let error = sink.commit(with(11, SnapshotState::Done, 1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Bug);
+    sink.close().await.unwrap();
+    assert_eq!(place.store().open_uploads("shop").await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -10,12 +10,15 @@
 //! Sources: MySQL source documentation, `Table_map_event` (type codes, metadata, optional metadata
 //! fields 1 to 13).
 
-use lakeward_core::{Column, ColumnType, Error, ErrorKind, Result, TableId, TableSchema};
+use lakeward_core::{
+    Capacity, Column, ColumnType, Error, ErrorKind, Groundwork, Result, TableId, TableSchema,
+};
 
 use super::cursor::Cursor;
 use super::event::Event;
 use crate::rows::charset;
 use crate::rows::wire::{self, WireColumn, WireType};
+use crate::schema::{Definition, collations};
 
 /// Collation id of binary strings.
 const BINARY: u16 = 63;
@@ -54,6 +57,17 @@ pub struct Structure {
     pub columns: Vec<Column>,
     /// Indices of the primary key's columns.
     pub key: Vec<usize>,
+}
+
+impl From<Structure> for Definition {
+    fn from(structure: Structure) -> Definition {
+        let Structure { mut columns, key } = structure;
+        let mut groundwork = Groundwork::default();
+        for column in &mut columns {
+            column.id = groundwork.take_number();
+        }
+        Definition { columns, key, groundwork }
+    }
 }
 
 /// The number under which the rows that follow name their table; read alone, for the cache.
@@ -214,7 +228,7 @@ impl TableMap {
             .map(|(column, name)| {
                 let ty =
                     column.column_type().map_err(|error| error.of_table(&self.table).at("column", name))?;
-                Ok(Column { name: name.clone(), ty, nullable: column.nullable })
+                Ok(Column { capacity: column.capacity(), ..Column::new(name, ty, column.nullable) })
             })
             .collect::<Result<_>>()?;
         Ok(Some(Structure { columns, key: self.key.clone() }))
@@ -248,6 +262,18 @@ impl TableMap {
 }
 
 impl Described {
+    /// How much it holds, where the event tells.
+    fn capacity(&self) -> Option<Capacity> {
+        let characters =
+            |bytes: u16| Some(u32::from(bytes) / collations::bytes_per_character(self.collation?)?);
+        match self.wire.ty {
+            WireType::String { max_bytes } => characters(max_bytes).map(Capacity::Char),
+            WireType::VarString { max_bytes } => characters(max_bytes).map(Capacity::Varchar),
+            WireType::Blob { length_width } => Some(Capacity::Blob(length_width)),
+            _ => None,
+        }
+    }
+
     fn column_type(&self) -> Result<ColumnType> {
         let int = |width| ColumnType::Int { width, unsigned: self.wire.unsigned, display_one: false };
         // Servers before 8.0.1 leave collations out; what the bytes mean is then not in the log.

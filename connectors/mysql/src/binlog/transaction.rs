@@ -102,6 +102,11 @@ impl Assembler {
         self.state == State::Between
     }
 
+    /// Whether a transaction is open, beyond a statement that is one by itself.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
     /// The open transaction, or the one that just ended.
     pub fn transaction(&self) -> &Transaction {
         &self.transaction
@@ -265,6 +270,7 @@ impl Assembler {
             Statement::Rows { .. }
             | Statement::Tables { .. }
             | Statement::DropDatabase(_)
+            | Statement::Database
             | Statement::Harmless(_)
             | Statement::Unparsed { .. } => {
                 if !open {

@@ -74,25 +74,25 @@ const HARMLESS: &[&[&str]] = &[
     &["SECONDARY_LOAD"],
     &["SECONDARY_UNLOAD"],
     &["COALESCE", "PARTITION"],
-    &["REORGANIZE", "PARTITION"],
-    &["ANALYZE", "PARTITION"],
-    &["CHECK", "PARTITION"],
-    &["OPTIMIZE", "PARTITION"],
-    &["REBUILD", "PARTITION"],
     &["PARTITION", "BY"],
     &["REMOVE", "PARTITIONING"],
 ];
 
 /// Clauses by which rows come or go without row events. A repair may drop rows of MyISAM.
-const ROWS: &[&[&str]] = &[
-    &["DROP", "PARTITION"],
-    &["TRUNCATE", "PARTITION"],
-    &["EXCHANGE", "PARTITION"],
-    &["REPAIR", "PARTITION"],
-    &["DISCARD", "TABLESPACE"],
-    &["IMPORT", "TABLESPACE"],
-    &["DISCARD", "PARTITION"],
-    &["IMPORT", "PARTITION"],
+const ROWS: &[&[&str]] = &[&["EXCHANGE", "PARTITION"], &["DISCARD", "TABLESPACE"], &["IMPORT", "TABLESPACE"]];
+
+/// Clauses with a list of partitions, which stand at the end of their statement.
+const LISTS: &[(&[&str], Change)] = &[
+    (&["DROP", "PARTITION"], Change::Rows),
+    (&["TRUNCATE", "PARTITION"], Change::Rows),
+    (&["REPAIR", "PARTITION"], Change::Rows),
+    (&["DISCARD", "PARTITION"], Change::Rows),
+    (&["IMPORT", "PARTITION"], Change::Rows),
+    (&["REORGANIZE", "PARTITION"], Change::Nothing),
+    (&["ANALYZE", "PARTITION"], Change::Nothing),
+    (&["CHECK", "PARTITION"], Change::Nothing),
+    (&["OPTIMIZE", "PARTITION"], Change::Nothing),
+    (&["REBUILD", "PARTITION"], Change::Nothing),
 ];
 
 /// What `ALTER TABLE table` does; `None` where a clause is not understood, which is then left in
@@ -106,6 +106,11 @@ pub(super) fn read(table: TableId, tokens: &mut Tokens<'_>) -> Option<Vec<Touch>
     while let Some(mut clause) = tokens.clause() {
         if clause.sees(&["ORDER", "BY"]) {
             // A list of names with commas; nothing follows it.
+            break;
+        }
+        if let Some((_, change)) = LISTS.iter().find(|(words, _)| clause.sees(words)) {
+            // So is this one.
+            worst = worst.max(*change);
             break;
         }
         let text = clause.rest();

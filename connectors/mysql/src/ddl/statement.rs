@@ -3,7 +3,7 @@
 use sqlparser::tokenizer::Token;
 
 use super::tokens::{Mentions, Tokens};
-use super::{Change, Effect, SqlSession, Statement, Touch, Transaction, Xa, XaVerb, alter};
+use super::{Change, Effect, Kind, SqlSession, Statement, Touch, Transaction, Xa, XaVerb, alter};
 
 /// What a reader returns: `None` is "not understood".
 type Found = Option<Statement>;
@@ -89,7 +89,7 @@ fn xa(tokens: &mut Tokens<'_>) -> Found {
     Some(Statement::Xa(Xa { verb, xid: tokens.rest() }))
 }
 
-fn tables(kind: &'static str, touches: Vec<Touch>) -> Found {
+fn tables(kind: Kind, touches: Vec<Touch>) -> Found {
     Some(Statement::Tables { kind, touches, opens_transaction: false })
 }
 
@@ -111,7 +111,7 @@ fn create(tokens: &mut Tokens<'_>) -> Found {
             tokens.skip();
         }
         let touch = Touch { table: tokens.table()?, effect: Effect::Altered(Change::Nothing) };
-        return tables("CREATE INDEX", vec![touch]);
+        return tables(Kind::CreateIndex, vec![touch]);
     }
     tokens.eat(&["OR", "REPLACE"]);
     stored_object(tokens).or_else(|| server_object(tokens))
@@ -132,7 +132,7 @@ fn create_table(tokens: &mut Tokens<'_>) -> Found {
         touches.push(Touch { table, effect: Effect::Altered(Change::ForeignKey) });
     }
     Some(Statement::Tables {
-        kind: "CREATE TABLE",
+        kind: Kind::CreateTable,
         touches,
         opens_transaction: tokens.ends_with(&["START", "TRANSACTION"]),
     })
@@ -159,8 +159,6 @@ fn stored_object(tokens: &mut Tokens<'_>) -> Found {
 /// Objects of the server that hold no rows.
 fn server_object(tokens: &mut Tokens<'_>) -> Found {
     const KINDS: &[&[&str]] = &[
-        &["DATABASE"],
-        &["SCHEMA"],
         &["USER"],
         &["ROLE"],
         &["SERVER"],
@@ -173,6 +171,9 @@ fn server_object(tokens: &mut Tokens<'_>) -> Found {
         &["INSTANCE"],
         &["PREPARE"],
     ];
+    if tokens.sees(&["DATABASE"]) || tokens.sees(&["SCHEMA"]) {
+        return Some(Statement::Database);
+    }
     KINDS.iter().any(|words| tokens.sees(words)).then_some(Statement::Harmless("object of the server"))
 }
 
@@ -183,7 +184,7 @@ fn alter_any(tokens: &mut Tokens<'_>) -> Found {
         return stored_object(tokens).or_else(|| server_object(tokens));
     }
     let table = tokens.table()?;
-    tables("ALTER TABLE", alter::read(table, tokens)?)
+    tables(Kind::AlterTable, alter::read(table, tokens)?)
 }
 
 fn drop(tokens: &mut Tokens<'_>) -> Found {
@@ -196,7 +197,7 @@ fn drop(tokens: &mut Tokens<'_>) -> Found {
         tokens.eat(&["IF", "EXISTS"]);
         let touches = list(tokens, Effect::Dropped)?;
         tokens.eat_any(&["RESTRICT", "CASCADE"]);
-        return tokens.ended().then(|| tables("DROP TABLE", touches))?;
+        return tokens.ended().then(|| tables(Kind::DropTable, touches))?;
     }
     if tokens.eat_any(&["DATABASE", "SCHEMA"]).is_some() {
         tokens.eat(&["IF", "EXISTS"]);
@@ -206,7 +207,7 @@ fn drop(tokens: &mut Tokens<'_>) -> Found {
         let change = alter::by_index_name(&tokens.identifier()?);
         tokens.eat(&["ON"]).then_some(())?;
         let touch = Touch { table: tokens.table()?, effect: Effect::Altered(change) };
-        return tables("DROP INDEX", vec![touch]);
+        return tables(Kind::DropIndex, vec![touch]);
     }
     stored_object(tokens).or_else(|| server_object(tokens))
 }
@@ -226,7 +227,7 @@ fn truncate(tokens: &mut Tokens<'_>) -> Found {
     tokens.skip();
     tokens.eat(&["TABLE"]);
     let touch = Touch { table: tokens.table()?, effect: Effect::Truncated };
-    tokens.ended().then(|| tables("TRUNCATE TABLE", vec![touch]))?
+    tokens.ended().then(|| tables(Kind::TruncateTable, vec![touch]))?
 }
 
 fn rename(tokens: &mut Tokens<'_>) -> Found {
@@ -243,7 +244,7 @@ fn rename(tokens: &mut Tokens<'_>) -> Found {
         touches.push(Touch { table: old.clone(), effect: Effect::RenamedTo(new.clone()) });
         touches.push(Touch { table: new, effect: Effect::RenamedFrom(old) });
         if !tokens.eat_token(&Token::Comma) {
-            return tokens.ended().then(|| tables("RENAME TABLE", touches))?;
+            return tokens.ended().then(|| tables(Kind::RenameTable, touches))?;
         }
     }
 }
@@ -253,5 +254,5 @@ fn repair(tokens: &mut Tokens<'_>) -> Found {
     tokens.skip();
     tokens.eat_any(&["NO_WRITE_TO_BINLOG", "LOCAL"]);
     tokens.eat_any(&["TABLE", "TABLES"])?;
-    tables("REPAIR TABLE", list(tokens, Effect::Altered(Change::Rows))?)
+    tables(Kind::RepairTable, list(tokens, Effect::Altered(Change::Rows))?)
 }

@@ -25,7 +25,7 @@ fn say(statement: &Statement) -> String {
         Statement::Xa(xa) => format!("Xa{:?} {}", xa.verb, xa.xid),
         Statement::Rows { verb, .. } => format!("rows {verb}"),
         Statement::DropDatabase(name) => format!("drop database {name}"),
-        Statement::Harmless(_) => "harmless".into(),
+        Statement::Database | Statement::Harmless(_) => "harmless".into(),
         Statement::Unparsed { .. } => "unparsed".into(),
         Statement::Tables { touches, opens_transaction, .. } => {
             let mut text = String::new();
@@ -283,7 +283,10 @@ fn indexes_and_options_altered() {
 #[test]
 fn partitions_altered() {
     check(&[
-        ("ALTER TABLE t DROP PARTITION p0, p1", "unparsed"),
+        ("ALTER TABLE t DROP PARTITION p0, p1", "t Rows"),
+        ("ALTER TABLE t ALGORITHM=INPLACE, TRUNCATE PARTITION p0, p1", "t Rows"),
+        ("ALTER TABLE t OPTIMIZE PARTITION p0, p1", "t Nothing"),
+        ("ALTER TABLE t REORGANIZE PARTITION p0, p1 INTO (PARTITION n0 VALUES LESS THAN (5))", "t Nothing"),
         ("ALTER TABLE t DROP PARTITION p0", "t Rows"),
         ("ALTER TABLE t TRUNCATE PARTITION ALL", "t Rows"),
         ("ALTER TABLE t EXCHANGE PARTITION p0 WITH TABLE u WITHOUT VALIDATION", "t Rows; u Rows"),

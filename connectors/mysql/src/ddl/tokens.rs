@@ -52,18 +52,19 @@ impl Dialect for Lexical {
 }
 
 /// The tokens of a statement, comments and white space left out, and a place among them.
-pub(super) struct Tokens<'a> {
+#[derive(Clone)]
+pub(crate) struct Tokens<'a> {
     tokens: Vec<Token>,
     at: usize,
     session: SqlSession<'a>,
     /// Why the tokens end before the text does.
-    pub(super) broken: Option<String>,
+    pub(crate) broken: Option<String>,
     /// The part of the statement that was not understood, where it is known.
-    pub(super) unread: Option<String>,
+    pub(crate) unread: Option<String>,
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn of(sql: &str, session: &SqlSession<'a>) -> Self {
+    pub(crate) fn of(sql: &str, session: &SqlSession<'a>) -> Self {
         let lexical =
             Lexical { ansi_quotes: session.ansi_quotes, backslash_escapes: !session.no_backslash_escapes };
         let mut buffer = Vec::new();
@@ -79,7 +80,7 @@ impl<'a> Tokens<'a> {
         Tokens { tokens, at: 0, session: *session, broken, unread: None }
     }
 
-    pub(super) fn peek(&self) -> Option<&Token> {
+    pub(crate) fn peek(&self) -> Option<&Token> {
         self.tokens.get(self.at)
     }
 
@@ -95,26 +96,26 @@ impl<'a> Tokens<'a> {
     }
 
     /// Whether the next tokens are these words, not quoted.
-    pub(super) fn sees(&self, words: &[&str]) -> bool {
+    pub(crate) fn sees(&self, words: &[&str]) -> bool {
         words.iter().enumerate().all(|(i, word)| self.is_keyword_at(self.at + i, word))
     }
 
     /// Whether these words, not quoted, stand somewhere from here on.
-    pub(super) fn holds(&self, words: &[&str]) -> bool {
+    pub(crate) fn holds(&self, words: &[&str]) -> bool {
         let mut places = self.at..self.tokens.len();
         places.any(|at| words.iter().enumerate().all(|(i, word)| self.is_keyword_at(at + i, word)))
     }
 
     /// Whether a foreign key from here on has a rule that changes rows (MySQL manual, "FOREIGN KEY
     /// Constraints"; RESTRICT and NO ACTION change none).
-    pub(super) fn hold_cascade(&self) -> bool {
+    pub(crate) fn hold_cascade(&self) -> bool {
         ["DELETE", "UPDATE"]
             .iter()
             .any(|event| self.holds(&["ON", event, "CASCADE"]) || self.holds(&["ON", event, "SET"]))
     }
 
     /// [`Tokens::sees`], and goes past them.
-    pub(super) fn eat(&mut self, words: &[&str]) -> bool {
+    pub(crate) fn eat(&mut self, words: &[&str]) -> bool {
         let sees = self.sees(words);
         if sees {
             self.at += words.len();
@@ -123,13 +124,13 @@ impl<'a> Tokens<'a> {
     }
 
     /// Goes past one of these words, and says which.
-    pub(super) fn eat_any(&mut self, words: &[&'static str]) -> Option<&'static str> {
+    pub(crate) fn eat_any(&mut self, words: &[&'static str]) -> Option<&'static str> {
         let found = words.iter().copied().find(|word| self.sees(&[word]))?;
         self.at += 1;
         Some(found)
     }
 
-    pub(super) fn eat_token(&mut self, token: &Token) -> bool {
+    pub(crate) fn eat_token(&mut self, token: &Token) -> bool {
         let sees = self.peek() == Some(token);
         if sees {
             self.at += 1;
@@ -137,17 +138,17 @@ impl<'a> Tokens<'a> {
         sees
     }
 
-    pub(super) fn skip(&mut self) {
+    pub(crate) fn skip(&mut self) {
         self.at += 1;
     }
 
     /// The next token is the first of the statement's end: nothing, or a semicolon.
-    pub(super) fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         self.peek().is_none_or(|token| *token == Token::SemiColon)
     }
 
     /// The first word, in upper case.
-    pub(super) fn verb(&self) -> String {
+    pub(crate) fn verb(&self) -> String {
         match self.word_at(0) {
             Some(word) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
             _ => String::new(),
@@ -155,7 +156,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// The tokens up to the next comma outside of parentheses, which is eaten; `None` at the end.
-    pub(super) fn clause(&mut self) -> Option<Tokens<'a>> {
+    pub(crate) fn clause(&mut self) -> Option<Tokens<'a>> {
         if self.ended() {
             return None;
         }
@@ -177,7 +178,7 @@ impl<'a> Tokens<'a> {
 
     /// Words that are not quoted and outside of parentheses, each with the token after it (an `=`
     /// between left out).
-    pub(super) fn options(&self) -> Vec<(String, Option<&Token>)> {
+    pub(crate) fn options(&self) -> Vec<(String, Option<&Token>)> {
         let (mut depth, mut found) = (0u32, Vec::new());
         for (i, token) in self.tokens.iter().enumerate() {
             match token {
@@ -197,7 +198,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// Whether the last tokens are these words.
-    pub(super) fn ends_with(&self, words: &[&str]) -> bool {
+    pub(crate) fn ends_with(&self, words: &[&str]) -> bool {
         let end = match self.tokens.last() {
             Some(Token::SemiColon) => self.tokens.len() - 1,
             _ => self.tokens.len(),
@@ -208,18 +209,71 @@ impl<'a> Tokens<'a> {
     }
 
     /// One name: a word, quoted or not. Its quotes are gone and doubled ones single.
-    pub(super) fn identifier(&mut self) -> Option<String> {
+    pub(crate) fn name(&mut self) -> Option<String> {
         let name = self.word_at(self.at)?.value.clone();
         self.at += 1;
+        Some(name)
+    }
+
+    /// One name of a database, table or index, as the server stores it.
+    pub(crate) fn identifier(&mut self) -> Option<String> {
+        let name = self.name()?;
         Some(match self.session.lower_case_names {
             true => name.to_lowercase(),
             false => name,
         })
     }
 
+    /// The next token is a name in quotes: no keyword.
+    pub(crate) fn sees_quoted(&self) -> bool {
+        self.word_at(self.at).is_some_and(|word| word.quote_style.is_some())
+    }
+
+    /// One whole number.
+    pub(crate) fn number<T: std::str::FromStr>(&mut self) -> Option<T> {
+        let Some(Token::Number(digits, _)) = self.peek() else { return None };
+        let number = digits.parse().ok()?;
+        self.at += 1;
+        Some(number)
+    }
+
+    /// One string.
+    pub(crate) fn text(&mut self) -> Option<String> {
+        let (Token::SingleQuotedString(text)
+        | Token::DoubleQuotedString(text)
+        | Token::NationalStringLiteral(text)) = self.peek()?
+        else {
+            return None;
+        };
+        let text = text.clone();
+        self.at += 1;
+        Some(text)
+    }
+
+    /// What stands in the parentheses that begin here, and goes past them.
+    pub(crate) fn parenthesized(&mut self) -> Option<Tokens<'a>> {
+        if self.peek() != Some(&Token::LParen) {
+            return None;
+        }
+        let (start, mut depth) = (self.at + 1, 0u32);
+        for (at, token) in self.tokens.iter().enumerate().skip(self.at) {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                let tokens = self.tokens.get(start..at)?.to_vec();
+                self.at = at + 1;
+                return Some(Tokens { tokens, at: 0, session: self.session, broken: None, unread: None });
+            }
+        }
+        None
+    }
+
     /// `table` or `database.table`. `None` also where the name is followed by what could be a part of
     /// it that was cut wrongly (`a.1b` is a name in MySQL).
-    pub(super) fn table(&mut self) -> Option<TableId> {
+    pub(crate) fn table(&mut self) -> Option<TableId> {
         let first = self.identifier()?;
         let table = match self.eat_token(&Token::Period) {
             true => TableId::new(first, self.identifier()?),
@@ -236,7 +290,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// The rest as text.
-    pub(super) fn rest(&self) -> String {
+    pub(crate) fn rest(&self) -> String {
         let rest = self.tokens.get(self.at..).unwrap_or_default();
         let texts: Vec<String> =
             rest.iter().filter(|token| **token != Token::SemiColon).map(ToString::to_string).collect();
@@ -257,7 +311,7 @@ enum Held {
 }
 
 impl Mentions {
-    pub(super) fn of(sql: &str, tokens: &Tokens<'_>) -> Self {
+    pub(crate) fn of(sql: &str, tokens: &Tokens<'_>) -> Self {
         if tokens.broken.is_some() {
             return Mentions::of_text(sql);
         }
@@ -282,7 +336,7 @@ impl Mentions {
         Mentions(Held::Names(names))
     }
 
-    pub(super) fn of_text(sql: &str) -> Self {
+    pub(crate) fn of_text(sql: &str) -> Self {
         Mentions(Held::Text(sql.to_lowercase()))
     }
 

@@ -4,6 +4,8 @@
 //! costs one jump. Buffers are the `Vec`s that Arrow arrays are made of, and they grow only as values
 //! come: an idle table holds nothing. The null bitmap exists only from the first null on.
 
+mod sent;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayData, ArrayRef, make_array};

@@ -33,6 +33,11 @@ impl Format {
         Format { lead: whole % 9, whole: whole / 9, fraction: scale / 9, tail: scale % 9 }
     }
 
+    /// Digits after the point.
+    pub(super) fn scale(self) -> u8 {
+        9 * self.fraction + self.tail
+    }
+
     /// Bytes of a value; at most 40.
     pub(super) fn width(self) -> u8 {
         GROUP_BYTES[usize::from(self.lead)]

@@ -43,11 +43,7 @@ fn fuzz_event(data: &[u8]) -> lakeward_core::Result<()> {
     let columns = wire
         .iter()
         .enumerate()
-        .map(|(index, column)| Column {
-            name: index.to_string(),
-            ty: column_type(*column, choice),
-            nullable: true,
-        })
+        .map(|(index, column)| Column::new(index.to_string(), column_type(*column, choice), true))
         .collect();
     let key = (0..wire.len().min(usize::from(choice >> 6))).collect();
     let schema = Arc::new(TableSchema::new(TableId::new("fuzz", "rows"), 1, columns, key, options));

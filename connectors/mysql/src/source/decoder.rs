@@ -16,10 +16,19 @@
 //! - *Bounded memory*: rows gathered are sent when they pass the limit, the queue is bounded.
 
 mod batches;
+mod chunks;
+mod draft;
+mod living;
 mod place;
+pub(crate) mod reading;
 mod replay;
+mod requests;
 mod rows;
+mod snapshots;
 mod statements;
+mod structures;
+mod vanished;
+pub(crate) mod view;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,15 +36,17 @@ use std::time::Duration;
 
 use lakeward_core::stats::SourceStats;
 use lakeward_core::{
-    BinlogPosition, Clock, Error, ErrorKind, Feed, GtidSet, Origin, Position, Result, TableFilter, TableId,
-    TypeOptions, failpoint,
+    Answer, BinlogPosition, Clock, Error, ErrorKind, Feed, GtidSet, Origin, Position, Result, TableFilter,
+    TableId, TypeOptions, failpoint,
 };
 use uuid::Uuid;
 
-use super::OnError;
+use super::answers::KeyAnswers;
+use super::beside::Beside;
 use super::queue::{Closed, Sender};
 use super::tables::Tables;
 use super::truth::CatalogTruth;
+use super::{OnError, OnTruncate};
 use crate::binlog::event::Event;
 use crate::binlog::payload::Payload;
 use crate::binlog::stream::Place;
@@ -60,7 +71,7 @@ const MAPS: usize = 4_096;
 
 /// Why the reader ends.
 #[derive(Debug)]
-pub(super) enum Halt {
+pub(crate) enum Halt {
     /// The bounded run has reached its end.
     Done,
     /// Nobody listens any more.
@@ -81,7 +92,7 @@ impl From<Closed> for Halt {
     }
 }
 
-pub(super) type Outcome<T = ()> = std::result::Result<T, Halt>;
+pub(crate) type Outcome<T = ()> = std::result::Result<T, Halt>;
 
 /// Choices that do not change during a run.
 pub(super) struct Settings {
@@ -89,6 +100,7 @@ pub(super) struct Settings {
     pub(super) types: TypeOptions,
     pub(super) before_images: bool,
     pub(super) on_error: OnError,
+    pub(super) truncate: OnTruncate,
     pub(super) max_event: u64,
     /// Bytes of rows gathered over all tables.
     pub(super) gather_bytes: usize,
@@ -99,6 +111,14 @@ pub(super) struct Settings {
     pub(super) lower_case_names: bool,
     /// Rows that foreign keys change are logged.
     pub(super) logs_cascades: bool,
+    /// Tables may be read, where their rows are not in the log.
+    pub(super) snapshots: bool,
+    /// The run ends when all snapshots have ended.
+    pub(super) ends_when_read: bool,
+    /// Bytes of chunks that are read or wait for their release.
+    pub(super) chunk_bytes: usize,
+    /// Bytes that a chunk is meant to have, and that the keys recorded for one table may have.
+    pub(super) chunk_goal_bytes: usize,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) stats: Arc<SourceStats>,
 }
@@ -108,20 +128,31 @@ pub(super) struct Begin {
     pub(super) position: BinlogPosition,
     pub(super) next_seq: i64,
     pub(super) commit_us: Option<i64>,
+    pub(super) retired: i64,
+    pub(super) requests: Vec<Answer>,
     pub(super) tables: Tables,
     /// Events of the file before this offset are passed over; they are read only because the server
     /// cannot begin later, or for their GTIDs.
     pub(super) pass_until: Option<u64>,
 }
 
+/// Where a run ends.
+#[derive(Default)]
+pub(super) struct End {
+    pub(super) position: Option<BinlogPosition>,
+    /// Only when the snapshots that are open have ended, too.
+    pub(super) waits_for_snapshots: bool,
+}
+
 /// See the module.
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     settings: Settings,
-    out: Sender<Result<Feed>>,
+    out: Arc<Sender<Result<Feed>>>,
     assembler: Assembler,
     pub(super) tables: Tables,
     maps: HashMap<u64, Mapped>,
     pub(super) truth: Option<CatalogTruth>,
+    beside: Beside,
     pub(super) server_uuid: Uuid,
     place: Place,
     /// End of the last whole transaction.
@@ -132,6 +163,10 @@ pub(super) struct Decoder {
     /// `next_seq` at `done`.
     done_seq: i64,
     commit_us: Option<i64>,
+    /// Numbers that no event bears ([`lakeward_core::Checkpoint::retired`]).
+    retired: i64,
+    /// What became of requests ([`lakeward_core::Checkpoint::requests`]).
+    requests: Vec<Answer>,
     /// Counts transactions, to know what belongs to the open one.
     transaction: u64,
     /// The server has not yet said where the stream begins.
@@ -149,17 +184,29 @@ pub(super) struct Decoder {
     rows_since_boundary: usize,
     last_boundary: Duration,
     until: Option<BinlogPosition>,
+    /// Also the snapshots must have ended there.
+    until_waits: bool,
+    next_ticket: u64,
+    /// Bytes of rows that wait for their release.
+    waiting_bytes: usize,
     /// A table with enough rows to be sent, once the event at hand is done with.
     full: Option<usize>,
+    answers: Arc<KeyAnswers>,
+    next_question: u64,
+    /// The question for living keys that is open.
+    question: Option<u64>,
+    /// Tables without a key whose mark is to be reserved when the stream comes to their view.
+    views: usize,
 }
 
 impl Decoder {
     pub(super) fn new(
         settings: Settings,
         begin: Begin,
-        until: Option<BinlogPosition>,
+        until: End,
         truth: Option<CatalogTruth>,
-        out: Sender<Result<Feed>>,
+        out: Arc<Sender<Result<Feed>>>,
+        answers: Arc<KeyAnswers>,
     ) -> Decoder {
         let place = Place { file: begin.position.file.as_str().into(), offset: begin.position.offset };
         settings.stats.tables_stopped.set(begin.tables.stopped() as i64);
@@ -171,6 +218,7 @@ impl Decoder {
             tables: begin.tables,
             maps: HashMap::new(),
             truth,
+            beside: Beside::default(),
             server_uuid: begin.position.server_uuid,
             done: place.clone(),
             place,
@@ -178,6 +226,8 @@ impl Decoder {
             next_seq: begin.next_seq,
             done_seq: begin.next_seq,
             commit_us: begin.commit_us,
+            retired: begin.retired,
+            requests: begin.requests,
             transaction: 1,
             stream_begins: true,
             event_offset: 0,
@@ -188,17 +238,22 @@ impl Decoder {
             pass_until: begin.pass_until,
             gathered_bytes: 0,
             rows_since_boundary: 0,
-            until,
+            until: until.position,
+            until_waits: until.waits_for_snapshots,
+            next_ticket: 0,
+            waiting_bytes: 0,
             full: None,
+            answers,
+            next_question: 0,
+            question: None,
+            views: 0,
         }
     }
 
-    pub(super) fn out(&self) -> &Sender<Result<Feed>> {
-        &self.out
-    }
-
-    pub(super) fn stats(&self) -> &SourceStats {
-        &self.settings.stats
+    /// Whether chunks may begin and be handed over here: no transaction is open, and none is to be read
+    /// again or passed over.
+    pub(super) fn is_between(&self) -> bool {
+        self.assembler.is_between() && self.replay.is_none() && self.pass_until.is_none()
     }
 
     /// Stops a table before the run begins.
@@ -219,10 +274,17 @@ impl Decoder {
         self.settings.stats.events.add(1);
         self.settings.stats.bytes.add(event.header.size.into());
         self.event_offset = self.place.offset;
-        if self.assembler.is_between() {
+        let is_between = self.assembler.is_between();
+        if is_between {
             self.began_at = self.event_offset;
         }
         self.place.pass(&event.header);
+        if is_between && self.views > 0 {
+            // Where the event begins; what the server left out before it is ours already.
+            let moved = self.place.offset.saturating_sub(self.event_offset).min(event.header.size.into());
+            let begins = Place { file: self.place.file.clone(), offset: self.place.offset - moved };
+            self.reach_views(&begins)?;
+        }
         let step = self.assembler.accept(event).map_err(|error| self.located(error))?;
         match step {
             Step::Payload(body) => self.payload(body),
@@ -303,6 +365,7 @@ impl Decoder {
         tracing::error!(table = %table, kind = error.kind().name(), "table stopped: {error}");
         let position = Position::Binlog(self.position());
         self.tables.stop(at, &error, position)?;
+        self.structure_touched(at)?;
         self.stopped_now.push(at);
         self.settings.stats.tables_stopped.set(self.tables.stopped() as i64);
         Ok(())

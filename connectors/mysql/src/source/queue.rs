@@ -40,7 +40,7 @@ impl<T> Inner<T> {
 
 /// The receiver is gone.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Closed;
+pub(crate) struct Closed;
 
 /// Makes both ends.
 pub(super) fn queue<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
@@ -52,12 +52,12 @@ pub(super) fn queue<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 /// The writing end, for a thread.
-pub(super) struct Sender<T>(Arc<Inner<T>>);
+pub(crate) struct Sender<T>(Arc<Inner<T>>);
 
 impl<T> Sender<T> {
     /// Waits for room and appends; an item above the limit is waited for until the receiver is done
     /// with it.
-    pub(super) fn send(&self, item: T, bytes: usize) -> Result<(), Closed> {
+    pub(crate) fn send(&self, item: T, bytes: usize) -> Result<(), Closed> {
         let mut state = self.0.lock();
         while !state.receiver_gone && state.bytes > 0 && state.bytes.saturating_add(bytes) > self.0.limit {
             state = self.0.room.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -75,12 +75,22 @@ impl<T> Sender<T> {
     }
 
     /// Whether the receiver is still there.
-    pub(super) fn check(&self) -> Result<(), Closed> {
+    pub(crate) fn check(&self) -> Result<(), Closed> {
         if self.0.lock().receiver_gone { Err(Closed) } else { Ok(()) }
     }
 
+    /// Nothing more comes, although others still hold this end: what they send is refused.
+    pub(crate) fn end(&self) {
+        let mut state = self.0.lock();
+        state.sender_gone = true;
+        state.receiver_gone = true;
+        drop(state);
+        self.0.item.notify_one();
+        self.0.room.notify_all();
+    }
+
     /// Waits for `time`, or until the receiver is gone.
-    pub(super) fn pause(&self, time: Duration) -> Result<(), Closed> {
+    pub(crate) fn pause(&self, time: Duration) -> Result<(), Closed> {
         let state = self.0.lock();
         let waited = self.0.room.wait_timeout_while(state, time, |state| !state.receiver_gone);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +119,8 @@ impl<T> Receiver<T> {
                 let done = std::mem::take(&mut state.taken);
                 if done > 0 {
                     state.bytes = state.bytes.saturating_sub(done);
-                    self.0.room.notify_one();
+                    // Who only pauses waits there as well.
+                    self.0.room.notify_all();
                 }
                 if let Some((item, bytes)) = state.items.pop_front() {
                     state.taken = bytes;

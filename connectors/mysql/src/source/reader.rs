@@ -4,50 +4,84 @@
 //! error that does not pass is sent as the last item; a passing one leads to a new connection after a
 //! pause that doubles up to [`PAUSE_MAX`], with jitter so that many readers do not return at once.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::error::Policy;
-use lakeward_core::{Error, ErrorKind, Feed, Result, TableId, failpoint};
+use lakeward_core::stats::SourceStats;
+use lakeward_core::{ByteSize, Command, Error, ErrorKind, Feed, Request, Result, TableId, failpoint};
+use mysql::Conn;
 use uuid::Uuid;
 
+use super::answers::KeyAnswers;
 use super::decoder::{Decoder, Halt, Outcome, Settings};
 use super::queue::Sender;
 use super::start::{self, FIRST_OFFSET};
 use super::truth::CatalogTruth;
-use super::{MysqlOptions, OnError};
+use super::turns::Turns;
+use super::{MysqlOptions, OnError, Standing};
 use crate::binlog::stream::{EventStream, From, Replica, ServerStream};
 use crate::catalog::{self, Cascade};
 use crate::config::{CommitTime, MysqlConfig};
 use crate::connection::{Purpose, connect};
 use crate::preflight;
 use crate::server::{ServerFacts, free_server_id};
+use crate::session::run;
+use crate::snapshot::SnapshotMode;
+use crate::snapshot::chunks::{ChunkThread, Common};
+use crate::snapshot::link::named;
 
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// The state of the reader thread.
 pub(super) struct Reader {
-    decoder: Decoder,
+    turns: Arc<Turns>,
+    out: Arc<Sender<Result<Feed>>>,
+    stats: Arc<SourceStats>,
     config: MysqlConfig,
     replica: Replica,
     random: u64,
     /// Whether the place where a new pipeline begins is told before anything is read.
     tells_start: bool,
+    /// Captured tables that the server had.
+    captured: Vec<TableId>,
+    /// The changes since the checkpoint are gone.
+    lost: bool,
+    chunks: Arc<Common>,
+    standing: Arc<Standing>,
+    /// The list of requests that was served last.
+    served: u64,
 }
 
 impl Reader {
     /// Connects, checks, and settles where to begin and to end.
-    pub(super) fn open(options: MysqlOptions, out: Sender<Result<Feed>>) -> Result<Reader> {
+    pub(super) fn open(
+        options: MysqlOptions,
+        out: Arc<Sender<Result<Feed>>>,
+        standing: Arc<Standing>,
+        answers: Arc<KeyAnswers>,
+    ) -> Result<Reader> {
         let mut conn = connect(&options.config, Purpose::Questions)?;
         let is_new = options.resume.checkpoint.is_none();
         preflight::refuse(&mut conn, &options.tables, is_new)?;
         let facts = ServerFacts::read(&mut conn)?;
         facts.refuse_unfit()?;
-        let begin = start::begin(&mut conn, &facts, &options)?;
+        let mut begin = start::begin(&mut conn, &facts, &options)?;
         let tells_start = is_new && begin.pass_until.is_none();
-        if begin.pass_until.is_none() {
-            start::refuse_lost(&mut conn, &facts, &begin.position)?;
+        let mut lost = false;
+        if begin.pass_until.is_none()
+            && let Err(error) = start::refuse_lost(&mut conn, &facts, &begin.position)
+        {
+            if !is_lost_and_read_anew(&error, options.snapshot.mode) {
+                return Err(error);
+            }
+            tracing::warn!("{error}; all tables are read anew (snapshot.mode: when_needed)");
+            begin.position = start::newest(&mut conn, &facts)?;
+            lost = true;
         }
+        let captured = tables_to_read(&mut conn, &options)?;
         let until = start::end(&mut conn, &facts, &options.until)?;
         let refused = match facts.logs_cascades() {
             true => Vec::new(),
@@ -58,9 +92,8 @@ impl Reader {
             None => free_server_id(&mut conn, &facts, options.seed)?,
         };
         drop(conn);
-        let MysqlOptions {
-            config, tables, types, before_images, memory, clock, seed, stats, on_error, ..
-        } = options;
+        let settings = settings(&options, &facts);
+        let MysqlOptions { config, tables, types, clock, seed, stats, on_error, snapshot, .. } = options;
         let mut random = seed;
         let replica = Replica {
             server_id,
@@ -68,92 +101,168 @@ impl Reader {
             heartbeat: config.heartbeat.0,
         };
         let truth = CatalogTruth::new(config.clone(), tables.clone(), replica, types, facts.full_metadata());
-        let settings = Settings {
-            filter: tables,
-            types,
-            before_images,
-            on_error,
-            max_event: config.max_event.0,
-            gather_bytes: usize::try_from(memory.0 / 8).unwrap_or(usize::MAX),
-            original_commit_time: config.commit_time == CommitTime::Original,
-            kept_seconds: facts.kept_seconds(),
-            lower_case_names: facts.names_ignore_case(),
-            logs_cascades: facts.logs_cascades(),
-            clock,
-            stats,
-        };
-        let mut decoder = Decoder::new(settings, begin, until, Some(truth), out);
+        let chunk_bytes_max = 2 * settings.chunk_goal_bytes;
+        let mut decoder = Decoder::new(settings, begin, until, Some(truth), out.clone(), answers);
         for (table, error) in refused {
             match on_error {
                 OnError::StopTable => decoder.refuse(&table, error)?,
                 OnError::StopPipeline => return Err(error),
             }
         }
-        Ok(Reader { decoder, config, replica, random, tells_start })
+        let turns = Arc::new(Turns::new(decoder));
+        let common = Common {
+            turns: turns.clone(),
+            out: out.clone(),
+            source: config.clone(),
+            options: snapshot,
+            types,
+            clock,
+            stats: stats.clone(),
+            chunk_bytes_max,
+        };
+        let chunks = Arc::new(common);
+        Ok(Reader {
+            turns,
+            out,
+            stats,
+            config,
+            replica,
+            random,
+            tells_start,
+            captured,
+            lost,
+            chunks,
+            standing,
+            served: 0,
+        })
+    }
+
+    /// The threads that read chunks.
+    pub(super) fn chunk_threads(&self) -> Vec<ChunkThread> {
+        let lanes = 0..self.chunks.options.parallelism.max(1);
+        lanes.map(|lane| ChunkThread::new(self.chunks.clone(), lane)).collect()
     }
 
     /// Reads to the end; the body of the thread.
     pub(super) fn run(mut self) {
-        let halt = match self.read() {
-            Ok(()) => return,
-            Err(halt) => halt,
-        };
-        self.decoder.stats().connected.set(0);
+        let Err(halt) = self.read();
+        self.turns.end();
+        self.stats.connected.set(0);
         if let Halt::Failed(error) = halt {
             // Nobody may be listening any more.
-            let _told = self.decoder.out().send(Err(error), 0);
+            let _told = self.out.send(Err(error), 0);
         }
+        self.out.end();
     }
 
-    fn read(&mut self) -> Outcome {
+    fn read(&mut self) -> Outcome<Infallible> {
         let mut pause = PAUSE_MIN;
-        let is_done = self.decoder.has_reached_until();
-        if is_done || self.tells_start {
-            self.decoder.boundary()?;
-        }
-        if is_done {
-            return Err(Halt::Done);
-        }
+        let tells_start = self.tells_start;
+        let (captured, mode) = (std::mem::take(&mut self.captured), self.chunks.options.mode);
+        self.turns.stream(|decoder| decoder.begin_snapshots(&captured, mode, self.lost))?;
+        self.serve_requests()?;
+        self.turns.stream(|decoder| {
+            let is_done = decoder.has_reached_until();
+            if is_done || tells_start {
+                decoder.boundary()?;
+            }
+            if is_done { Err(Halt::Done) } else { Ok(()) }
+        })?;
         loop {
-            let before = self.decoder.stats().transactions.get();
+            let before = self.stats.transactions.get();
             let Err(halt) = self.stream();
             let Halt::Failed(error) = halt else { return Err(halt) };
-            self.decoder.stats().connected.set(0);
+            self.stats.connected.set(0);
             if !passes(&error) {
-                return Err(error.into());
+                return Err(self.read_anew(error).into());
             }
             tracing::warn!(kind = error.kind().name(), "the stream broke: {error}");
-            self.decoder.break_off()?;
-            if self.decoder.stats().transactions.get() != before {
+            self.turns.stream(Decoder::break_off)?;
+            if self.stats.transactions.get() != before {
                 pause = PAUSE_MIN;
             }
             let jitter = next_random(&mut self.random) % 1000;
             let jittered = pause.mul_f64(0.5 + jitter as f64 / 1000.0);
-            self.decoder.out().pause(jittered)?;
+            self.out.pause(jittered)?;
             pause = (pause * 2).min(PAUSE_MAX);
-            self.decoder.stats().reconnects.add(1);
+            self.stats.reconnects.add(1);
         }
     }
 
     /// Connects and reads until something ends it.
-    fn stream(&mut self) -> Outcome<std::convert::Infallible> {
+    fn stream(&mut self) -> Outcome<Infallible> {
         failpoint::hit("mysql.connect")?;
         let mut stream = self.connect()?;
-        self.decoder.stats().connected.set(1);
+        self.stats.connected.set(1);
         loop {
-            let Some(event) = stream.next().map_err(|error| self.decoder.located(error))? else {
-                return Err(Error::new(ErrorKind::SourceUnreachable, "the stream ended").into());
+            let event = match stream.next() {
+                Ok(Some(event)) => event,
+                Ok(None) => return Err(Error::new(ErrorKind::SourceUnreachable, "the stream ended").into()),
+                Err(error) => return self.turns.stream(|decoder| Err(decoder.located(error).into())),
             };
-            self.decoder.event(event)?;
-            self.decoder.out().check()?;
+            self.turns.stream(|decoder| decoder.event(event))?;
+            self.out.check()?;
+            self.serve_requests()?;
         }
     }
 
-    fn connect(&mut self) -> Result<ServerStream> {
+    /// Has requests carried out that came since the last time, where the stream is between two
+    /// transactions.
+    fn serve_requests(&mut self) -> Outcome {
+        if self.standing.version() == self.served {
+            return Ok(());
+        }
+        let (version, standing) = self.standing.get();
+        let open = self.turns.stream(|decoder| {
+            let is_open = |request: &&Request| !decoder.is_answered(request);
+            Ok(decoder.is_between().then(|| standing.iter().filter(is_open).count()))
+        })?;
+        let Some(open) = open else { return Ok(()) };
+        let checked = match open {
+            0 => standing.into_iter().map(|request| (request, None)).collect(),
+            _ => self.checked(standing)?,
+        };
+        self.turns.stream(|decoder| decoder.carry_out(&checked))?;
+        self.served = version;
+        Ok(())
+    }
+
+    /// Requests, each with why the server refuses its table or condition.
+    fn checked(&self, standing: Vec<Request>) -> Result<Vec<(Request, Option<String>)>> {
+        let check = |request: Request| {
+            let (table, condition) = match &request.command {
+                Command::Snapshot { table, condition } => (table, condition.as_deref()),
+                Command::Resume { table } => (table, None),
+                Command::Pause { .. } | Command::Continue { .. } | Command::Cancel { .. } => {
+                    return Ok((request, None));
+                }
+            };
+            let mut conn = connect(&self.config, Purpose::Questions)?;
+            let only = condition.map_or_else(String::new, |condition| format!(" WHERE ({condition}\n)"));
+            let refused = match run(&mut conn, &format!("SELECT 1 FROM {}{only} LIMIT 0", named(table))) {
+                Err(error) if error.policy() == Policy::Retry => return Err(error),
+                Err(error) => Some(error.message().to_owned()),
+                Ok(()) => None,
+            };
+            Ok((request, refused))
+        };
+        standing.into_iter().map(check).collect()
+    }
+
+    /// Where a lost position is made good by reading all tables anew, the run is to begin again.
+    fn read_anew(&self, error: Error) -> Error {
+        match is_lost_and_read_anew(&error, self.chunks.options.mode) {
+            true => Error::new(ErrorKind::SourceUnreachable, "the position was lost").caused_by(error),
+            false => error,
+        }
+    }
+
+    fn connect(&mut self) -> Outcome<ServerStream> {
         let mut conn = connect(&self.config, Purpose::Questions)?;
         let facts = ServerFacts::read(&mut conn)?;
         facts.refuse_unfit()?;
-        let (from, offset) = match self.decoder.resume_from() {
+        let resume_from = self.turns.stream(|decoder| Ok(decoder.resume_from()))?;
+        let (from, offset) = match resume_from {
             // GTIDs of a file are being gathered: from its beginning, by name.
             (position, true) => (file_start(&position.file), FIRST_OFFSET),
             (position, false) => {
@@ -169,9 +278,58 @@ impl Reader {
         drop(conn);
         let conn = connect(&self.config, Purpose::Stream)?;
         let stream = ServerStream::open(conn, &from, self.replica, self.config.max_event.0)?;
-        self.decoder.stream_begins(facts.uuid, offset);
+        self.turns.stream(|decoder| {
+            decoder.stream_begins(facts.uuid, offset);
+            Ok(())
+        })?;
         Ok(stream)
     }
+}
+
+/// The captured tables that the server has, where rows are read at all.
+fn tables_to_read(conn: &mut Conn, options: &MysqlOptions) -> Result<Vec<TableId>> {
+    match options.snapshot.mode {
+        SnapshotMode::NoData => Ok(Vec::new()),
+        SnapshotMode::Initial
+        | SnapshotMode::InitialOnly
+        | SnapshotMode::WhenNeeded
+        | SnapshotMode::Always => {
+            let visible = catalog::visible_tables(conn)?.into_keys();
+            Ok(visible.filter(|table| options.tables.captures(table)).collect())
+        }
+    }
+}
+
+fn settings(options: &MysqlOptions, facts: &ServerFacts) -> Settings {
+    let (config, snapshot, memory) = (&options.config, &options.snapshot, options.memory);
+    Settings {
+        filter: options.tables.clone(),
+        types: options.types,
+        before_images: options.before_images,
+        on_error: options.on_error,
+        truncate: options.truncate,
+        max_event: config.max_event.0,
+        gather_bytes: share(memory, 8),
+        original_commit_time: config.commit_time == CommitTime::Original,
+        kept_seconds: facts.kept_seconds(),
+        lower_case_names: facts.names_ignore_case(),
+        logs_cascades: facts.logs_cascades(),
+        snapshots: snapshot.mode != SnapshotMode::NoData,
+        ends_when_read: snapshot.mode == SnapshotMode::InitialOnly,
+        chunk_bytes: share(memory, 8),
+        chunk_goal_bytes: share(memory, 8) / (2 * snapshot.parallelism.max(1) as usize),
+        clock: options.clock.clone(),
+        stats: options.stats.clone(),
+    }
+}
+
+fn share(memory: ByteSize, of: u64) -> usize {
+    usize::try_from(memory.0 / of).unwrap_or(usize::MAX)
+}
+
+/// Whether what is missing in the log is made good by reading all tables anew.
+fn is_lost_and_read_anew(error: &Error, mode: SnapshotMode) -> bool {
+    error.kind() == ErrorKind::PositionLost && mode == SnapshotMode::WhenNeeded
 }
 
 fn file_start(file: &str) -> From {

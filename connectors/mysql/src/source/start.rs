@@ -8,10 +8,12 @@
 use lakeward_core::{BinlogPosition, Error, ErrorKind, GtidSet, Position, Result};
 use mysql::Conn;
 
-use super::decoder::Begin;
+use super::decoder::{Begin, End};
 use super::tables::Tables;
 use super::{MysqlOptions, Start, Until};
 use crate::server::{GtidMode, ServerFacts, binary_logs, current_end};
+use crate::session::{quoted, rows};
+use crate::snapshot::SnapshotMode;
 
 /// Offset of the first event of a file.
 pub(super) const FIRST_OFFSET: u64 = 4;
@@ -20,8 +22,24 @@ pub(super) const FIRST_OFFSET: u64 = 4;
 pub(super) fn begin(conn: &mut Conn, facts: &ServerFacts, options: &MysqlOptions) -> Result<Begin> {
     let tables = Tables::resume(&options.resume)?;
     let Some(checkpoint) = &options.resume.checkpoint else {
-        let (position, pass_until) = first_position(conn, facts, &options.start)?;
-        return Ok(Begin { position, next_seq: 1, commit_us: None, tables, pass_until });
+        // What was before the snapshot is in the snapshot.
+        let start = match options.snapshot.mode {
+            SnapshotMode::NoData => &options.start,
+            SnapshotMode::Initial
+            | SnapshotMode::InitialOnly
+            | SnapshotMode::WhenNeeded
+            | SnapshotMode::Always => &Start::Latest,
+        };
+        let (position, pass_until) = first_position(conn, facts, start)?;
+        return Ok(Begin {
+            position,
+            next_seq: 1,
+            commit_us: None,
+            retired: 0,
+            requests: Vec::new(),
+            tables,
+            pass_until,
+        });
     };
     let Position::Binlog(position) = &checkpoint.position else {
         return Err(Error::new(ErrorKind::Config, "the pipeline was fed by another kind of source before")
@@ -32,6 +50,8 @@ pub(super) fn begin(conn: &mut Conn, facts: &ServerFacts, options: &MysqlOptions
         position,
         next_seq: checkpoint.next_seq,
         commit_us: checkpoint.commit_us,
+        retired: checkpoint.retired,
+        requests: checkpoint.requests.clone(),
         tables,
         pass_until: None,
     })
@@ -56,6 +76,14 @@ fn with_or_without_gtids(facts: &ServerFacts, position: BinlogPosition) -> Resul
 /// Whether the stream can go on from `position`.
 pub(super) fn refuse_lost(conn: &mut Conn, facts: &ServerFacts, position: &BinlogPosition) -> Result<()> {
     match &position.gtid_set {
+        Some(ours) if !ours.is_subset_of(&facts.executed) => {
+            // The log is ahead of what is executed for a moment (and for seconds with semi-synchronous
+            // replication): what was read from it is waited for.
+            let sql = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET({}, 10)", quoted(&ours.to_string()));
+            rows(conn, &sql)?;
+            let facts = ServerFacts::read(conn)?;
+            facts.refuse_lost(ours).map_err(|error| error.at("position", position))
+        }
         Some(ours) => facts.refuse_lost(ours).map_err(|error| error.at("position", position)),
         None => facts.refuse_lost_file(position, &binary_logs(conn)?),
     }
@@ -106,20 +134,20 @@ fn first_position(
 }
 
 /// Where a bounded run ends.
-pub(super) fn end(conn: &mut Conn, facts: &ServerFacts, until: &Until) -> Result<Option<BinlogPosition>> {
+pub(super) fn end(conn: &mut Conn, facts: &ServerFacts, until: &Until) -> Result<End> {
     match until {
-        Until::Forever => Ok(None),
-        Until::Position(position) => Ok(Some(position.clone())),
+        Until::Forever => Ok(End::default()),
+        Until::Position(position) => Ok(End { position: Some(position.clone()), waits_for_snapshots: false }),
         Until::CaughtUp => {
-            let (end, executed) = current_end(conn, &facts.version)?;
-            Ok(Some(BinlogPosition {
-                server_uuid: facts.uuid,
-                file: end.file,
-                offset: end.offset,
-                gtid_set: (facts.gtid_mode == GtidMode::On).then_some(executed),
-            }))
+            let (position, _) = first_position(conn, facts, &Start::Latest)?;
+            Ok(End { position: Some(position), waits_for_snapshots: true })
         }
     }
+}
+
+/// The place to go on where the server has purged what comes next, and all tables are read anew.
+pub(super) fn newest(conn: &mut Conn, facts: &ServerFacts) -> Result<BinlogPosition> {
+    first_position(conn, facts, &Start::Latest).map(|(position, _)| position)
 }
 
 fn no_binlog() -> Error {

@@ -1,45 +1,65 @@
-//! What statements in the log do to the captured tables.
+//! What statements in the log do to tables.
 //!
-//! Guarantee: a statement after which the rows we have are not the table's rows any more, or after
-//! which its structure is another, is either followed or stops the table. The match is exhaustive
-//! over what [`crate::ddl`] tells apart, and that never overlooks a table. Unknown: a statement in
-//! statement format may reach, by a trigger, tables that its text does not name.
+//! Guarantee: a statement after which the rows we have are not a captured table's rows any more, or after
+//! which its structure is another, is followed, or has the table's rows read anew, or stops the table.
+//! The match is exhaustive over what [`crate::ddl`] tells apart, and that never overlooks a table.
+//! Unknown: a statement in statement format may reach, by a trigger, tables that its text does not name.
 
 use lakeward_core::{Error, ErrorKind, TableFilter, TableId};
 
-use crate::ddl::{Change, Effect as Done, Statement};
+use crate::ddl::{Change, Effect as Done, Kind, Statement};
 
-/// What to do about one captured table.
+/// Why rows are not what the log says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reason {
+    /// The kind of error where they cannot be read anew.
+    pub(super) kind: ErrorKind,
+    pub(super) text: String,
+}
+
+impl Reason {
+    pub(super) fn new(kind: ErrorKind, text: impl Into<String>) -> Reason {
+        Reason { kind, text: text.into() }
+    }
+}
+
+/// A step of a statement; all tables are among them, captured or not.
 #[derive(Debug)]
 pub(super) enum Effect {
+    /// It is made, as the text says.
+    Created {
+        /// The table.
+        table: TableId,
+        /// `IF NOT EXISTS`.
+        if_not_exists: bool,
+    },
+    /// Its structure is now what the text makes of it.
+    Altered(TableId),
+    /// Its rows are others than the log says.
+    Rewritten(TableId, Reason),
+    /// Its structure and its rows may be others.
+    Unclear(TableId, Reason),
     /// All its rows are gone.
-    Void {
-        /// The table.
-        table: TableId,
-        /// And the table itself.
-        dropped: bool,
-    },
+    Truncated(TableId),
+    /// It is gone.
+    Dropped(TableId),
     /// All tables of a database are gone.
-    VoidDatabase(String),
-    /// It is made, or was there.
-    Made {
-        /// The table.
-        table: TableId,
-        /// It was not there.
-        surely: bool,
+    DroppedDatabase(String),
+    /// It has another name.
+    Renamed {
+        /// Its name before.
+        from: TableId,
+        /// Its name now.
+        to: TableId,
     },
-    /// It cannot go on.
+    /// A captured table cannot go on.
     Stop {
         /// The table.
         table: TableId,
         /// Why.
         error: Error,
-        /// Also if no row of it was seen: the statement itself brings rows.
-        even_unseen: bool,
     },
 }
-
-const ANEW: &str = "begin a new pipeline for the table, to read it anew";
 
 /// Whether the text may mean tables that it does not name plainly; candidates are then needed.
 pub(super) fn names_are_open(statement: &Statement) -> bool {
@@ -49,120 +69,139 @@ pub(super) fn names_are_open(statement: &Statement) -> bool {
         | Statement::Xa(_)
         | Statement::Tables { .. }
         | Statement::DropDatabase(_)
+        | Statement::Database
         | Statement::Harmless(_) => false,
     }
 }
 
-/// What a statement does to captured tables, in its order.
+/// What a statement does, in its order.
 pub(super) fn effects(
     statement: &Statement,
     filter: &TableFilter,
     logs_cascades: bool,
     candidates: &[TableId],
 ) -> Vec<Effect> {
-    let stop = |table: &TableId, kind, message: String, remedy: &str, even_unseen| {
-        let error = Error::new(kind, message).of_table(table).remedy(remedy);
-        Effect::Stop { table: table.clone(), error, even_unseen }
-    };
     let meant = || candidates.iter().filter(|table| filter.captures(table) && statement.may_touch(table));
     match statement {
-        Statement::Transaction(_) | Statement::Xa(_) | Statement::Harmless(_) => Vec::new(),
-        Statement::DropDatabase(database) => vec![Effect::VoidDatabase(database.clone())],
+        Statement::Transaction(_) | Statement::Xa(_) | Statement::Database | Statement::Harmless(_) => {
+            Vec::new()
+        }
+        Statement::DropDatabase(database) => vec![Effect::DroppedDatabase(database.clone())],
         Statement::Rows { verb, .. } => meant()
             .map(|table| {
                 let message =
                     format!("a session with binlog_format=STATEMENT may have changed its rows ({verb})");
-                stop(
-                    table,
-                    ErrorKind::UnloggedChange,
-                    message,
-                    "SET GLOBAL binlog_format = ROW; then begin a new pipeline for the table",
-                    true,
-                )
+                let remedy = format!("SET GLOBAL binlog_format = ROW; then lakeward resume {table}");
+                let error = Error::new(ErrorKind::UnloggedChange, message).of_table(table).remedy(remedy);
+                Effect::Stop { table: table.clone(), error }
             })
             .collect(),
         Statement::Unparsed { reason, .. } => meant()
             .map(|table| {
-                let message = format!("a statement that names the table is not understood: {reason}");
-                stop(table, ErrorKind::UnparsedDdl, message, ANEW, true)
+                let text = format!("a statement that names the table is not understood: {reason}");
+                Effect::Unclear(table.clone(), Reason::new(ErrorKind::UnparsedDdl, text))
             })
             .collect(),
-        Statement::Tables { kind, touches, .. } => touches
-            .iter()
-            .filter(|touch| filter.captures(&touch.table))
-            .filter_map(|touch| {
-                let table = &touch.table;
-                let changed = |how: &str, even_unseen| {
-                    stop(table, ErrorKind::TableChanged, format!("{kind} {how}"), ANEW, even_unseen)
-                };
-                Some(match &touch.effect {
-                    Done::Created { if_not_exists } => {
-                        Effect::Made { table: table.clone(), surely: !if_not_exists }
-                    }
-                    Done::Dropped => Effect::Void { table: table.clone(), dropped: true },
-                    Done::Truncated => Effect::Void { table: table.clone(), dropped: false },
-                    Done::RenamedTo(name) => changed(&format!("gave the table the name {name}"), false),
-                    Done::RenamedFrom(name) => changed(&format!("put {name} in its place"), true),
-                    Done::Altered(Change::Nothing) => return None,
-                    Done::Altered(Change::ForeignKey) if logs_cascades => return None,
-                    Done::Altered(Change::ForeignKey) => stop(
-                        table,
-                        ErrorKind::UnloggedChange,
-                        format!("{kind} added a foreign key, whose changes the server does not log"),
-                        "drop the foreign key; then begin a new pipeline for the table",
-                        // Also rows that come later can be changed unlogged.
-                        true,
-                    ),
-                    Done::Altered(Change::Structure) => changed("changed its columns or its key", false),
-                    Done::Altered(Change::Rows) => stop(
-                        table,
-                        ErrorKind::UnloggedChange,
-                        format!("{kind} changed its rows without row events"),
-                        ANEW,
-                        true,
-                    ),
-                })
-            })
-            .collect(),
+        Statement::Tables { kind, touches, .. } => {
+            let carried = match kind {
+                Kind::AlterTable | Kind::CreateIndex | Kind::DropIndex => touches.first(),
+                Kind::CreateTable
+                | Kind::DropTable
+                | Kind::TruncateTable
+                | Kind::RenameTable
+                | Kind::RepairTable => None,
+            };
+            let carried = carried.map(|touch| Effect::Altered(touch.table.clone()));
+            let of_touches = touches.iter().filter_map(|touch| {
+                let unlogged_cascade = !logs_cascades && filter.captures(&touch.table);
+                of_touch(*kind, &touch.table, &touch.effect, unlogged_cascade)
+            });
+            carried.into_iter().chain(of_touches).collect()
+        }
     }
+}
+
+fn of_touch(kind: Kind, table: &TableId, done: &Done, unlogged_cascade: bool) -> Option<Effect> {
+    let table = table.clone();
+    Some(match done {
+        Done::Created { if_not_exists } => Effect::Created { table, if_not_exists: *if_not_exists },
+        Done::Dropped => Effect::Dropped(table),
+        Done::Truncated => Effect::Truncated(table),
+        Done::RenamedTo(to) => Effect::Renamed { from: table, to: to.clone() },
+        // The other side of the same.
+        Done::RenamedFrom(_) => return None,
+        Done::Altered(Change::Nothing | Change::Structure) => return None,
+        Done::Altered(Change::ForeignKey) if unlogged_cascade => {
+            let message = format!("{kind} added a foreign key, whose changes the server does not log");
+            let remedy = format!("drop the foreign key; then lakeward resume {table}");
+            let error = Error::new(ErrorKind::UnloggedChange, message).of_table(&table).remedy(remedy);
+            Effect::Stop { table, error }
+        }
+        Done::Altered(Change::ForeignKey) => return None,
+        Done::Altered(Change::Rows) => {
+            let reason =
+                Reason::new(ErrorKind::UnloggedChange, format!("{kind} changed its rows without row events"));
+            match kind {
+                // With a query in its text.
+                Kind::CreateTable => Effect::Unclear(table, reason),
+                _ => Effect::Rewritten(table, reason),
+            }
+        }
+    })
+}
+
+/// What a statement does to a table's structure, for who looks for a table without any such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Touched {
+    /// It makes the table, or finds it and does nothing.
+    Creates,
+    /// It may change indexes or the default collation, and no column.
+    Mildly,
+    /// It may change columns, the key, or which table has the name.
+    Fully,
 }
 
 /// The captured tables whose structure a statement may change or make.
-pub(super) fn touched(statement: &Statement, filter: &TableFilter, candidates: &[TableId]) -> Vec<TableId> {
+pub(super) fn touched(
+    statement: &Statement,
+    filter: &TableFilter,
+    candidates: &[TableId],
+) -> Vec<(TableId, Touched)> {
     match statement {
-        Statement::Tables { touches, .. } => touches
+        Statement::Tables { touches, .. } => {
+            let mut found: Vec<(TableId, Touched)> = Vec::new();
+            for touch in touches.iter().filter(|touch| filter.captures(&touch.table)) {
+                let Some(how) = touched_how(&touch.effect) else { continue };
+                match found.iter_mut().find(|(table, _)| *table == touch.table) {
+                    Some((_, known)) if *known == how => {}
+                    Some((_, known)) => *known = Touched::Fully,
+                    None => found.push((touch.table.clone(), how)),
+                }
+            }
+            found
+        }
+        Statement::Unparsed { .. } | Statement::DropDatabase(_) => candidates
             .iter()
-            .filter(|touch| filter.captures(&touch.table) && may_change_structure(&touch.effect))
-            .map(|touch| touch.table.clone())
+            .filter(|table| statement.may_touch(table))
+            .map(|table| (table.clone(), Touched::Fully))
             .collect(),
-        Statement::Unparsed { .. } | Statement::DropDatabase(_) => {
-            candidates.iter().filter(|table| statement.may_touch(table)).cloned().collect()
-        }
-        Statement::Transaction(_) | Statement::Xa(_) | Statement::Harmless(_) | Statement::Rows { .. } => {
-            Vec::new()
-        }
+        Statement::Transaction(_)
+        | Statement::Xa(_)
+        | Statement::Database
+        | Statement::Harmless(_)
+        | Statement::Rows { .. } => Vec::new(),
     }
 }
 
-fn may_change_structure(effect: &Done) -> bool {
+fn touched_how(effect: &Done) -> Option<Touched> {
     match effect {
-        Done::Truncated | Done::Altered(Change::Nothing | Change::ForeignKey) => false,
-        Done::Created { .. }
-        | Done::Dropped
+        Done::Truncated | Done::Altered(Change::ForeignKey) => None,
+        Done::Created { .. } => Some(Touched::Creates),
+        Done::Altered(Change::Nothing) => Some(Touched::Mildly),
+        Done::Dropped
         | Done::RenamedTo(_)
         | Done::RenamedFrom(_)
-        | Done::Altered(Change::Structure | Change::Rows) => true,
-    }
-}
-
-/// Whether it makes the table, or finds it and does nothing.
-pub(super) fn creates(statement: &Statement, table: &TableId) -> bool {
-    match statement {
-        Statement::Tables { touches, .. } => touches
-            .iter()
-            .filter(|touch| touch.table == *table)
-            .all(|touch| matches!(touch.effect, Done::Created { .. } | Done::Altered(Change::ForeignKey))),
-        _ => false,
+        | Done::Altered(Change::Structure | Change::Rows) => Some(Touched::Fully),
     }
 }
 

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use lakeward_core::{
-    Error, ErrorKind, Position, Result, Resume, TableId, TableSchema, TableState, TableStatus,
+    ColumnType, Error, ErrorKind, Position, Result, Resume, SnapshotState, TableId, TableSchema, TableState,
+    TableStatus,
 };
 
+use super::decoder::reading::Reading;
 use crate::rows::BatchBuilder;
 
 /// One captured table.
@@ -19,12 +21,18 @@ pub(super) struct Table {
     /// The version in force, once it is known.
     pub(super) schema: Option<Arc<TableSchema>>,
     pub(super) status: TableStatus,
+    /// Whether the rows that were there before the stream are in the lake.
+    pub(super) snapshot: SnapshotState,
+    /// [`TableState::deleted_by_key`].
+    pub(super) deleted_by_key: bool,
     /// Whether this run has yielded the version.
     pub(super) announced: bool,
     /// Gathers rows under the last table map.
     pub(super) builder: Option<BatchBuilder>,
     /// It was dropped in this run and not made again yet.
     pub(super) dropped: bool,
+    /// How far its snapshot is in this run.
+    pub(super) reading: Reading,
     /// The last transaction with rows of the table, by our own count.
     pub(super) touched: u64,
 }
@@ -67,6 +75,8 @@ impl Tables {
             if let Some(table) = tables.list.get_mut(at) {
                 table.schema = schema.cloned();
                 table.status = state.status.clone();
+                table.snapshot = state.snapshot.clone();
+                table.deleted_by_key = state.deleted_by_key;
             }
         }
         Ok(tables)
@@ -82,9 +92,12 @@ impl Tables {
             id: id.clone(),
             schema: None,
             status: TableStatus::Active,
+            snapshot: SnapshotState::NotAsked,
+            deleted_by_key: false,
             announced: false,
             builder: None,
             dropped: false,
+            reading: Reading::default(),
             touched: 0,
         });
         self.index.insert(id.clone(), at);
@@ -109,6 +122,10 @@ impl Tables {
         self.list.iter()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Table> {
+        self.list.iter_mut()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }
@@ -116,8 +133,30 @@ impl Tables {
     /// Sets a table's version.
     pub(super) fn set_schema(&mut self, at: usize, schema: Arc<TableSchema>) -> Result<()> {
         let table = self.get_mut(at)?;
+        if let Some(before) = &table.schema
+            && key_columns(before) != key_columns(&schema)
+            && let SnapshotState::Open(open) = &mut table.snapshot
+        {
+            // Bounds of another key, or in another order: it is read from its beginning.
+            open.plan = None;
+            table.reading.restart();
+        }
         table.schema = Some(schema);
         table.announced = false;
+        self.states = None;
+        Ok(())
+    }
+
+    /// Sets how far a table's snapshot is.
+    pub(super) fn set_snapshot(&mut self, at: usize, snapshot: SnapshotState) -> Result<()> {
+        self.get_mut(at)?.snapshot = snapshot;
+        self.states = None;
+        Ok(())
+    }
+
+    /// Whether deletes by key stand in the lake that no mark voids.
+    pub(super) fn set_deleted_by_key(&mut self, at: usize, deleted: bool) -> Result<()> {
+        self.get_mut(at)?.deleted_by_key = deleted;
         self.states = None;
         Ok(())
     }
@@ -157,11 +196,18 @@ impl Tables {
             let state = |table: &Table| TableState {
                 schema_version: table.schema.as_ref().map_or(0, |schema| schema.version),
                 status: table.status.clone(),
+                snapshot: table.snapshot.clone(),
+                deleted_by_key: table.deleted_by_key,
             };
             Arc::new(list.iter().map(|table| (table.id.clone(), state(table))).collect())
         });
         states.clone()
     }
+}
+
+/// The columns of the key, with their types.
+fn key_columns(schema: &TableSchema) -> Vec<Option<(&String, &ColumnType)>> {
+    schema.key.iter().map(|at| schema.columns.get(*at).map(|column| (&column.name, &column.ty))).collect()
 }
 
 fn no_such_table() -> Error {

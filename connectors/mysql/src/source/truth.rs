@@ -5,41 +5,58 @@
 //! catalog is read, then the end of the log is noted; the log from the asking position to that end is
 //! read for statements that touch captured tables. A table that none touches in that range had one
 //! structure throughout it, and the rows lie in it. (Where nothing but CREATEs touch it, one of them
-//! at most made it, before its rows.) All others are refused, as a start before the catalog cannot be proved.
+//! at most made it, before its rows. Where only indexes or options may have changed, those are given out
+//! as not known.) All others are refused, as a start before the catalog cannot be proved. So with the
+//! default collation of a database, which statements about databases may change.
 //! A statement that ran between the reading and the noting is in the range as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lakeward_core::schema::PRIMARY;
 use lakeward_core::{
-    BinlogPosition, Error, ErrorKind, GtidSet, Result, TableFilter, TableId, TableSchema, TypeOptions,
+    BinlogPosition, Column, Error, ErrorKind, GtidSet, Result, Scope, TableFilter, TableId, TypeOptions,
 };
 
 use super::decoder::is_at_or_after;
 use super::start::FIRST_OFFSET;
-use super::statement;
+use super::statement::{self, Touched};
 use crate::binlog::event::Event;
 use crate::binlog::payload::Payload;
 use crate::binlog::stream::{EventStream, From, Place, Replica, ServerStream};
 use crate::binlog::table_map::{Structure, same_columns};
 use crate::binlog::transaction::{Assembler, Step};
-use crate::catalog::{self, Catalog};
+use crate::catalog::{self, Catalog, CatalogTable};
 use crate::config::MysqlConfig;
 use crate::connection::{Purpose, connect};
+use crate::ddl::Statement;
+use crate::schema::{self, Definition};
 use crate::server::{ServerFacts, current_end};
 
 /// The catalog as of one reading.
 struct Reading {
     catalog: Catalog,
-    /// What touched captured tables between the asking position and the reading.
+    /// What touched captured tables and databases between the asking position and the reading.
     touches: Touches,
 }
 
-type Touches = BTreeMap<TableId, Vec<Touch>>;
+#[derive(Default)]
+struct Touches {
+    tables: BTreeMap<TableId, Vec<Touch>>,
+    /// A statement about databases was among them.
+    databases: bool,
+}
+
+/// A structure that the catalog proved.
+pub(super) struct Proved {
+    pub(super) definition: Definition,
+    /// The value that rows got in a column that was added as it is now, by its name; those of which that
+    /// is not certain are left out.
+    pub(super) fills: BTreeMap<String, Option<String>>,
+}
 
 /// A statement that changes a table, or may.
 struct Touch {
-    /// It makes the table, or finds it and does nothing.
-    creates: bool,
+    how: Touched,
     statement: String,
     place: String,
 }
@@ -75,6 +92,35 @@ impl CatalogTruth {
         self.stale.insert(table.clone());
     }
 
+    /// Whether new rows come with full metadata.
+    pub(super) fn full_metadata(&self) -> bool {
+        self.full_metadata
+    }
+
+    /// The default collation of a database at `from`; `None` where that cannot be proved, or new rows come
+    /// with their collations.
+    pub(super) fn database_collation(
+        &mut self,
+        database: &str,
+        from: &BinlogPosition,
+    ) -> Result<Option<u16>> {
+        if self.full_metadata {
+            return Ok(None);
+        }
+        if self.reading.is_none() || !self.stale.is_empty() {
+            self.reading = Some(self.read(from)?);
+            self.stale.clear();
+        }
+        let reading = self.reading.as_ref().filter(|reading| !reading.touches.databases);
+        Ok(reading.and_then(|reading| reading.catalog.databases.get(database).copied()))
+    }
+
+    /// The default collation that a database has now.
+    pub(super) fn present_collation(&self, database: &str) -> Result<Option<u16>> {
+        let mut conn = connect(&self.config, Purpose::Questions)?;
+        Ok(catalog::databases(&mut conn)?.get(database).copied())
+    }
+
     /// Captured tables that the server has now.
     pub(super) fn captured(&self) -> Result<Vec<TableId>> {
         let mut conn = connect(&self.config, Purpose::Questions)?;
@@ -82,74 +128,52 @@ impl CatalogTruth {
         Ok(visible.into_keys().filter(|table| self.filter.captures(table)).collect())
     }
 
-    /// The structure of `table` for rows right after `from`. `None` if the log's own is all that is
-    /// needed; `in_log` is that.
+    /// The structure of `table` for rows right after `from`; `in_log` is what the log itself says.
     pub(super) fn structure(
         &mut self,
         table: &TableId,
         in_log: Option<&Structure>,
         from: &BinlogPosition,
-    ) -> Result<Option<Structure>> {
-        match in_log {
-            // Only the catalog knows TINYINT(1), which matters where it is to be a boolean.
-            Some(in_log) if self.types.tinyint1_as_boolean => {
-                let mut conn = connect(&self.config, Purpose::Questions)?;
-                let catalog = catalog::read(&mut conn, &self.filter)?;
-                let found = catalog
-                    .tables
-                    .get(table)
-                    .filter(|found| same_columns(&found.columns, &in_log.columns) && found.key == in_log.key);
-                Ok(found.map(|found| Structure { columns: found.columns.clone(), key: found.key.clone() }))
-            }
-            Some(_) => Ok(None),
-            None => self.proved(table, from).map(Some),
+    ) -> Result<Definition> {
+        let Some(in_log) = in_log else { return self.proved(table, from).map(|proved| proved.definition) };
+        let told = Definition::from(in_log.clone());
+        // Only the catalog knows TINYINT(1), which matters where it is to be a boolean.
+        if self.types.tinyint1_as_boolean {
+            let mut conn = connect(&self.config, Purpose::Questions)?;
+            let catalog = catalog::read(&mut conn, &self.filter)?;
+            let same = |found: &&CatalogTable| same_columns(&found.columns, &in_log.columns);
+            let found = catalog.tables.get(table).filter(same).map(CatalogTable::definition);
+            return Ok(found.unwrap_or(told));
         }
+        Ok(told)
     }
 
-    /// Whether a table that was made anew right after `from` has the structure that is known under its
-    /// name: two columns of one type that swapped names would pass the check of every table map.
-    pub(super) fn confirm(&mut self, known: &TableSchema, from: &BinlogPosition) -> Result<()> {
-        // Each table map names the columns.
-        if self.full_metadata {
-            return Ok(());
-        }
-        let now = self.proved(&known.table, from)?;
-        match same_columns(&now.columns, &known.columns) && now.key == known.key {
-            true => Ok(()),
-            false => Err(Error::new(
-                ErrorKind::TableChanged,
-                format!(
-                    "it was made anew with other columns or another key than version {} has",
-                    known.version
-                ),
-            )
-            .of_table(&known.table)
-            .remedy("this version does not follow structure changes: begin a new pipeline for the table")),
-        }
-    }
-
-    fn proved(&mut self, table: &TableId, from: &BinlogPosition) -> Result<Structure> {
+    /// The structure of `table` right after `from`, by the catalog.
+    pub(super) fn proved(&mut self, table: &TableId, from: &BinlogPosition) -> Result<Proved> {
         let known = self.reading.as_ref().is_some_and(|reading| reading.catalog.tables.contains_key(table));
         if !known || self.stale.contains(table) {
             self.reading = Some(self.read(from)?);
             self.stale.clear();
         }
-        let remedy = "SET PERSIST binlog_row_metadata = FULL, and start after that and after the last change of the table's structure";
-        let unknown = |how: String| Error::new(ErrorKind::TableChanged, how).of_table(table).remedy(remedy);
+        let remedy = format!(
+            "SET PERSIST binlog_row_metadata = FULL, so that the log tells structures; then lakeward resume {table}"
+        );
+        let unknown = |how: String| Error::new(ErrorKind::TableChanged, how).of_table(table).remedy(&*remedy);
         let Some(reading) = &self.reading else {
             return Err(Error::new(ErrorKind::Bug, "no catalog after it was read"));
         };
-        let touches = reading.touches.get(table).map_or(&[][..], Vec::as_slice);
-        if let Some(touch) = touches.iter().find(|touch| !touch.creates) {
+        let touches = reading.touches.tables.get(table).map_or(&[][..], Vec::as_slice);
+        if let Some(touch) = touches.iter().find(|touch| touch.how == Touched::Fully) {
             return Err(unknown(format!(
                 "its structure at this position is not known: `{}` changed it at {}, before the catalog was read",
                 touch.statement, touch.place
             )));
         }
-        let refused =
-            reading.catalog.refused.iter().find(
-                |error| matches!(error.scope(), lakeward_core::Scope::Table(refused) if refused == table),
-            );
+        let refused = reading
+            .catalog
+            .refused
+            .iter()
+            .find(|error| matches!(error.scope(), Scope::Table(refused) if refused == table));
         if let Some(error) = refused {
             return Err(unknown(format!("the catalog's description is not understood: {}", error.message())));
         }
@@ -157,7 +181,22 @@ impl CatalogTruth {
             reading.catalog.tables.get(table).ok_or_else(|| {
                 unknown("the log has rows of it, and the catalog does not know it".to_owned())
             })?;
-        Ok(Structure { columns: found.columns.clone(), key: found.key.clone() })
+        let fill = |column: &Column| {
+            let default = found.defaults.get(&column.name)?;
+            Some((column.name.clone(), schema::fill_of_catalog(column, default, &self.types)?))
+        };
+        let fills = found.columns.iter().filter_map(fill).collect();
+        let mut definition = found.definition();
+        if touches.iter().any(|touch| touch.how == Touched::Mildly) {
+            let indexes = definition.groundwork.indexes.take();
+            definition.groundwork.collation = None;
+            if !indexes.is_some_and(|indexes| indexes.iter().any(|index| index.name == PRIMARY)) {
+                return Err(unknown(
+                    "which of its indexes was its key at this position is not known".to_owned(),
+                ));
+            }
+        }
+        Ok(Proved { definition, fills })
     }
 
     fn read(&self, from: &BinlogPosition) -> Result<Reading> {
@@ -201,7 +240,7 @@ impl CatalogTruth {
             end.gtid_set.as_ref().is_some_and(|executed| executed.is_subset_of(passed))
                 || is_at_or_after(place, end)
         };
-        let mut touches = BTreeMap::new();
+        let mut touches = Touches::default();
         if from.server_uuid == end.server_uuid && at_end(&place, &passed) {
             return Ok(touches);
         }
@@ -253,15 +292,15 @@ impl CatalogTruth {
     }
 
     fn note_step(&self, step: Step<'_>, place: &Place, candidates: &[TableId], touches: &mut Touches) {
-        if let Step::Statement { query, statement, .. } = step {
-            for table in statement::touched(&statement, &self.filter, candidates) {
-                let touch = Touch {
-                    creates: statement::creates(&statement, &table),
-                    statement: statement::excerpt(&query.sql),
-                    place: format!("{}:{}", place.file, place.offset),
-                };
-                touches.entry(table).or_default().push(touch);
-            }
+        let Step::Statement { query, statement, .. } = step else { return };
+        touches.databases |= matches!(statement, Statement::Database | Statement::DropDatabase(_));
+        for (table, how) in statement::touched(&statement, &self.filter, candidates) {
+            let touch = Touch {
+                how,
+                statement: statement::excerpt(&query.sql),
+                place: format!("{}:{}", place.file, place.offset),
+            };
+            touches.tables.entry(table).or_default().push(touch);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::binlog_file::{FileEvent, rows_events};
 /// A table of columns named by their number, with the first one as its key.
 pub(crate) fn schema(types: Vec<ColumnType>, options: TypeOptions) -> Arc<TableSchema> {
     let columns = types.into_iter().enumerate();
-    let columns = columns.map(|(n, ty)| Column { name: format!("c{n}"), ty, nullable: true }).collect();
+    let columns = columns.map(|(n, ty)| Column::new(format!("c{n}"), ty, true)).collect();
     Arc::new(TableSchema::new(TableId::new("d", "t"), 1, columns, vec![0], options))
 }
 

@@ -99,10 +99,10 @@ fn printed(array: &dyn Array) -> Vec<String> {
 async fn written(columns: Vec<(&'static str, ColumnType)>) -> (Bytes, RecordBatch, RecordBatch) {
     let store = Arc::new(MemoryStore::default());
     let (mut files, _) = files(&store, small_options(), ByteSize::mib(64));
-    let columns: Vec<Column> =
-        columns.into_iter().map(|(name, ty)| Column { name: name.into(), ty, nullable: true }).collect();
+    let columns: Vec<Column> = columns.into_iter().map(|(name, ty)| Column::new(name, ty, true)).collect();
     let schema =
         Arc::new(TableSchema::new(TableId::new("d", "t"), 1, columns, vec![0], TypeOptions::default()));
+    files.version(own(&schema));
     let arrays: Vec<ArrayRef> = schema.arrow.fields().iter().map(|field| values(field.data_type())).collect();
     let rows = RecordBatch::try_new(schema.arrow.clone(), arrays.clone()).unwrap();
     // The delete has an image of nulls only: none.

@@ -44,7 +44,7 @@ fn expected(texts: &[Option<String>], raws: &[Option<Vec<u8>>], ops: &[Op]) -> S
 
 #[tokio::test]
 async fn values_of_many_mebibytes_are_read_back_whole_under_every_compression() {
-    let column = |name: &str, ty| Column { name: name.into(), ty, nullable: true };
+    let column = |name: &str, ty| Column::new(name, ty, true);
     let columns = vec![
         column("id", ColumnType::Int { width: 8, unsigned: false, display_one: false }),
         column("text", ColumnType::Text { collation: 255 }),
@@ -67,6 +67,7 @@ async fn values_of_many_mebibytes_are_read_back_whole_under_every_compression() 
         let store = Arc::new(MemoryStore::default());
         let options = FileOptions { file_size: 64 << 20, compression: (compression, 1), ..small_options() };
         let (mut files, stats) = files(&store, options, ByteSize::mib(64));
+        files.version(own(&schema));
         let rows = RecordBatch::try_new(schema.arrow.clone(), arrays()).unwrap();
         let nulls = Int64Array::from(vec![Some(1), None, Some(3), None, None]);
         let mut images = arrays();

@@ -52,7 +52,7 @@ fn files(
 
 /// A table with a number and a text.
 fn table(name: &str, version: u32) -> Arc<TableSchema> {
-    let column = |name: &str, ty| Column { name: name.into(), ty, nullable: true };
+    let column = |name: &str, ty| Column::new(name, ty, true);
     let columns = vec![
         column("id", ColumnType::Int { width: 8, unsigned: false, display_one: false }),
         column("text", ColumnType::Text { collation: 255 }),
@@ -78,8 +78,13 @@ fn batch(schema: &Arc<TableSchema>, seq: std::ops::Range<i64>, commit_us: i64) -
     ChangeBatch { schema: Arc::clone(schema), rows, before: None, meta }
 }
 
-fn mark(schema: &Arc<TableSchema>, seq: i64) -> TableMark {
-    TableMark { schema: Arc::clone(schema), seq, origin: origin(0), reason: MarkReason::Truncate }
+fn mark(schema: &Arc<TableSchema>, seq: i64, reason: MarkReason) -> TableMark {
+    TableMark { schema: Arc::clone(schema), seq, origin: origin(0), reason }
+}
+
+/// The version as the lake has it.
+fn own(schema: &Arc<TableSchema>) -> Arc<LakeVersion> {
+    Arc::new(LakeVersion::of_own_names(TableSchema::clone(schema)))
 }
 
 fn read(file: &Bytes) -> RecordBatch {
@@ -99,7 +104,7 @@ async fn a_file_is_staged_in_full_parts_and_told_exactly() {
     let store = Arc::new(MemoryStore::default());
     let (mut files, stats) = files(&store, small_options(), ByteSize::mib(64));
     let orders = table("orders", 1);
-    files.schema(Arc::clone(&orders)).await.unwrap();
+    files.version(own(&orders));
     files.write(batch(&orders, 10..30_010, HOUR * 5 + 1)).await.unwrap();
     let entries = files.seal().await.unwrap();
     let [entry] = entries.as_slice() else { panic!("{entries:?}") };
@@ -124,11 +129,18 @@ async fn a_repair_keeps_rows_of_lost_files_only_and_apart() {
     let store = Arc::new(MemoryStore::default());
     let (mut files, _) = files(&store, small_options(), ByteSize::mib(64));
     let (orders, others) = (table("orders", 1), table("others", 1));
-    let lost = [(50, 59), (10, 19)].map(|seq| LostFile { key: "k".into(), table: orders.table.clone(), seq });
+    let lost = [(50, 59), (10, 19)].map(|seq| LostFile {
+        key: "k".into(),
+        table: orders.table.clone(),
+        seq,
+        commit_us: (0, 0),
+    });
+    files.version(own(&orders));
+    files.version(own(&others));
     files.keep_only(Some(&lost));
     files.write(batch(&orders, 1..100, 0)).await.unwrap();
     files.write(batch(&others, 100..200, 0)).await.unwrap();
-    files.mark(mark(&orders, 200)).await.unwrap();
+    files.mark(mark(&orders, 200, MarkReason::Truncate)).await.unwrap();
     let ranges: Vec<_> = files.seal().await.unwrap().iter().map(|entry| (entry.seq, entry.rows)).collect();
     assert_eq!(ranges, [((10, 19), 10), ((50, 59), 10)]);
     files.keep_only(None);
@@ -141,18 +153,76 @@ async fn a_mark_is_a_row_of_nulls_and_a_reserved_one_is_alone() {
     let store = Arc::new(MemoryStore::default());
     let (mut files, _) = files(&store, small_options(), ByteSize::mib(64));
     let orders = table("orders", 2);
+    files.version(own(&orders));
     files.write(batch(&orders, 1..5, 0)).await.unwrap();
-    files.mark(mark(&orders, 5)).await.unwrap();
+    files.mark(mark(&orders, 5, MarkReason::Truncate)).await.unwrap();
     files.write(batch(&orders, 7..10, 0)).await.unwrap();
-    files.mark(mark(&orders, 6)).await.unwrap();
+    files.mark(mark(&orders, 6, MarkReason::Reread)).await.unwrap();
     files.write(batch(&orders, 10..12, 0)).await.unwrap();
     let entries = files.seal().await.unwrap();
-    assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [(1, 9), (6, 6), (10, 11)]);
+    let found: Vec<_> = entries.iter().map(|entry| (entry.seq, entry.rows)).collect();
+    assert_eq!(found, [((1, 11), 10), ((6, 6), 1)]);
     let rows = read(&store.sealed(&entries[1].upload.key));
     assert_eq!((rows.num_rows(), rows.column(0).null_count(), rows.column(1).null_count()), (1, 1, 1));
     assert_eq!(entries[1].columns[0].nulls, 1);
     let op = rows.column_by_name("_op").unwrap().as_any().downcast_ref::<StringArray>().unwrap();
     assert_eq!(op.value(0), "t");
+
+    // Each of the two files can be made again alone.
+    for entry in &entries {
+        let lost = LostFile {
+            key: entry.upload.key.clone(),
+            table: entry.table.clone(),
+            seq: entry.seq,
+            commit_us: entry.commit_us,
+        };
+        files.keep_only(Some(&[lost]));
+        files.write(batch(&orders, 1..5, 0)).await.unwrap();
+        files.mark(mark(&orders, 5, MarkReason::Truncate)).await.unwrap();
+        files.write(batch(&orders, 7..10, 0)).await.unwrap();
+        files.mark(mark(&orders, 6, MarkReason::Reread)).await.unwrap();
+        files.write(batch(&orders, 10..12, 0)).await.unwrap();
+        let again = files.seal().await.unwrap();
+        assert_eq!(again.len(), 1);
+        assert_eq!((again[0].seq, again[0].rows), (entry.seq, entry.rows));
+        let (again, before) = (store.sealed(&again[0].upload.key), store.sealed(&entry.upload.key));
+        assert_eq!(numbers(&read(&again), "_seq"), numbers(&read(&before), "_seq"));
+    }
+}
+
+#[tokio::test]
+async fn a_mark_of_a_statement_keeps_to_the_order() {
+    let store = Arc::new(MemoryStore::default());
+    let (mut files, _) = files(&store, small_options(), ByteSize::mib(64));
+    let orders = table("orders", 1);
+    files.version(own(&orders));
+    files.write(batch(&orders, 1..5, 0)).await.unwrap();
+    let error = files.mark(mark(&orders, 3, MarkReason::Truncate)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Bug);
+}
+
+#[tokio::test]
+async fn times_that_go_back_and_forth_at_the_turn_of_an_hour_make_two_files() {
+    let store = Arc::new(MemoryStore::default());
+    let (mut files, stats) = files(&store, small_options(), ByteSize::mib(64));
+    let orders = table("orders", 1);
+    files.version(own(&orders));
+    for turn in 0..400 {
+        let hour = 5 + i64::from(turn % 2 == 0);
+        files.write(batch(&orders, turn * 10..turn * 10 + 10, hour * HOUR)).await.unwrap();
+    }
+    assert_eq!(stats.open_files.get(), 2);
+    // A third hour ends the one that was written longest ago.
+    files.write(batch(&orders, 4000..4001, 7 * HOUR)).await.unwrap();
+    assert_eq!(stats.open_files.get(), 2);
+    let entries = files.seal().await.unwrap();
+    let found: Vec<_> = entries.iter().map(|entry| (entry.seq, entry.rows)).collect();
+    assert_eq!(found, [((0, 3989), 2000), ((10, 3999), 2000), ((4000, 4000), 1)]);
+    for entry in &entries {
+        let seqs = numbers(&read(&store.sealed(&entry.upload.key)), "_seq");
+        assert!(seqs.is_sorted_by(|a, b| a < b) && seqs.len() as u64 == entry.rows);
+        assert_eq!(entry.commit_us.0, entry.commit_us.1);
+    }
 }
 
 #[tokio::test]
@@ -160,11 +230,14 @@ async fn a_discard_leaves_nothing_behind() {
     let store = Arc::new(MemoryStore::default());
     let (mut files, stats) = files(&store, small_options(), ByteSize::mib(64));
     let orders = table("orders", 1);
-    for (seq, hour) in [(0, 1), (60_000, 2), (120_000, 3)] {
-        files.write(batch(&orders, seq..seq + 60_000, HOUR * hour)).await.unwrap();
+    files.version(own(&orders));
+    let mut seq = 0;
+    while store.begun() < 2 {
+        assert!(seq < 1_200_000, "nothing was staged");
+        files.write(batch(&orders, seq..seq + 60_000, HOUR * (1 + seq / 60_000))).await.unwrap();
+        seq += 60_000;
     }
     files.discard().await.unwrap();
-    assert!(store.begun() >= 2, "nothing was staged");
     assert_eq!((store.left(), stats.memory_bytes.get(), stats.open_files.get()), (0, 0, 0));
 }
 
@@ -174,6 +247,7 @@ async fn the_error_of_a_broken_upload_is_the_one_that_is_told() {
     store.fail_part.store(true, Ordering::SeqCst);
     let (mut files, stats) = files(&store, small_options(), ByteSize::mib(64));
     let orders = table("orders", 1);
+    files.version(own(&orders));
     let mut seq = 0;
     let error = loop {
         let wrote = files.write(batch(&orders, seq..seq + 10_000, HOUR * (seq / 50_000))).await;
@@ -197,6 +271,7 @@ async fn many_tables_stay_within_the_budget() {
     let limit = ByteSize::mib(16);
     let (mut files, stats) = files(&store, small_options(), limit);
     let tables: Vec<_> = (0..60).map(|n| table(&format!("t{n}"), 1)).collect();
+    tables.iter().for_each(|table| files.version(own(table)));
     let mut highest = 0;
     for turn in 0..20 {
         for (place, table) in tables.iter().enumerate() {
@@ -214,11 +289,11 @@ async fn many_tables_stay_within_the_budget() {
 #[tokio::test]
 async fn a_column_whose_name_is_taken_is_refused_with_the_fix() {
     let store = Arc::new(MemoryStore::default());
-    let (mut files, _) = files(&store, small_options(), ByteSize::mib(64));
-    let column = Column { name: "_SEQ".into(), ty: ColumnType::Double, nullable: true };
+    let (files, _) = files(&store, small_options(), ByteSize::mib(64));
+    let column = Column::new("_SEQ", ColumnType::Double, true);
     let options = TypeOptions::default();
     let schema = TableSchema::new(TableId::new("shop", "t"), 1, vec![column], vec![], options);
-    let error = files.schema(Arc::new(schema)).await.unwrap_err();
+    let error = files.refuse_taken_names(&schema).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TableChanged);
     assert!(error.remedy_text().unwrap().contains("lake.columns.seq"));
 }

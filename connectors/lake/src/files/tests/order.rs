@@ -28,6 +28,7 @@ async fn run(steps: Vec<Step>) {
     for step in steps {
         versions[step.table] += u32::from(step.new_version);
         let schema = table(&format!("t{}", step.table), versions[step.table]);
+        files.version(own(&schema));
         let rows: usize = step.rows.iter().map(|run| run.0).sum();
         let end = seq + i64::try_from(rows).unwrap();
         let mut batch = batch(&schema, seq..end, 0);
@@ -44,10 +45,10 @@ async fn run(steps: Vec<Step>) {
     for (place, expected) in expected.iter().enumerate() {
         let table = TableId::new("shop", format!("t{place}"));
         let mut seqs = Vec::new();
-        let mut last = -1;
+        let mut last = BTreeMap::new();
         for entry in entries.iter().filter(|entry| entry.table == table) {
-            assert!(entry.seq.0 > last, "ranges of seq overlap");
-            last = entry.seq.1;
+            let last = last.insert(&entry.partition, entry.seq.1).unwrap_or(-1);
+            assert!(entry.seq.0 > last, "ranges of seq overlap in one partition");
             let rows = read(&store.sealed(&entry.upload.key));
             let found = numbers(&rows, "_seq");
             assert_eq!(found, numbers(&rows, "id"));
@@ -59,6 +60,7 @@ async fn run(steps: Vec<Step>) {
             assert!(entry.partition.ends_with(&format!("hr=0{}", entry.commit_us.0 / HOUR)));
             seqs.extend(found);
         }
+        seqs.sort_unstable();
         assert_eq!(&seqs, expected);
     }
     assert_eq!(stats.memory_bytes.get(), 0);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use lakeward_core::{Error, ErrorKind, Result};
 
-use crate::objects::{OpenUpload, Part, Put, Shown, Store, Upload};
+use crate::objects::{OpenUpload, Part, Put, Shown, Store, Stretch, Upload};
 
 #[derive(Default)]
 struct Staged {
@@ -47,11 +47,19 @@ impl Store for MemoryStore {
         Ok(None)
     }
 
+    async fn get_stretch(&self, _: &str, _: Stretch) -> Result<Option<(Bytes, u64)>> {
+        Ok(None)
+    }
+
     async fn put_if_absent(&self, _: &str, _: Bytes) -> Result<Put> {
         Ok(Put::Created)
     }
 
     async fn put(&self, _: &str, _: Bytes) -> Result<()> {
+        Ok(())
+    }
+
+    async fn remove(&self, _: &str) -> Result<()> {
         Ok(())
     }
 

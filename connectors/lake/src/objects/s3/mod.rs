@@ -34,7 +34,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 pub use connect::S3Options;
 use settle::{Failure, Refused};
 
-use super::{OpenUpload, PART_SIZE, Part, Put, Shown, Store, Upload};
+use super::{OpenUpload, PART_SIZE, Part, Put, Shown, Store, Stretch, Upload};
 use crate::config::Sse;
 
 const ID: &str = "lakeward-id";
@@ -149,6 +149,16 @@ fn part_number(number: u32) -> Result<i32> {
         .map_err(|_| Error::new(ErrorKind::Bug, "a file has too many parts").at("part", number))
 }
 
+/// The stretch of an object of which the store sent either that, or all.
+fn within(body: Bytes, size: u64, stretch: Stretch) -> Bytes {
+    let place = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX).min(body.len());
+    match stretch {
+        _ if body.len() as u64 != size => body,
+        Stretch::Last(bytes) => body.slice(place(size.saturating_sub(bytes))..),
+        Stretch::From { offset, bytes } => body.slice(place(offset)..place(offset.saturating_add(bytes))),
+    }
+}
+
 impl Store for S3 {
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         let got = self
@@ -166,6 +176,33 @@ impl Store for S3 {
         }
     }
 
+    async fn get_stretch(&self, key: &str, stretch: Stretch) -> Result<Option<(Bytes, u64)>> {
+        let range = match stretch {
+            Stretch::Last(bytes) => format!("bytes=-{bytes}"),
+            Stretch::From { offset, bytes } => {
+                format!("bytes={offset}-{}", offset.saturating_add(bytes).saturating_sub(1))
+            }
+        };
+        let got = self
+            .settle("GetObject", key, || async {
+                let object = self.client.get_object().bucket(&self.bucket).key(self.full_key(key));
+                let object = object.range(&range).send().await?;
+                let told = object.content_range().and_then(|told| told.rsplit('/').next()?.parse().ok());
+                let body =
+                    object.body.collect().await.map_err(|error| Failure::Passing(error.to_string()))?;
+                let body = body.into_bytes();
+                // A store that answers with the whole object tells no range.
+                let size = told.unwrap_or(body.len() as u64);
+                Ok((body, size))
+            })
+            .await?;
+        match got {
+            Ok((body, size)) => Ok(Some((within(body, size, stretch), size))),
+            Err(refused) if refused.status == 404 && refused.code != "NoSuchBucket" => Ok(None),
+            Err(refused) => Err(self.refused("GetObject", key, &refused)),
+        }
+    }
+
     async fn put_if_absent(&self, key: &str, body: Bytes) -> Result<Put> {
         match self.put_object(key, body, true).await? {
             Ok(()) => Ok(Put::Created),
@@ -176,6 +213,15 @@ impl Store for S3 {
 
     async fn put(&self, key: &str, body: Bytes) -> Result<()> {
         self.put_object(key, body, false).await?.map_err(|refused| self.refused("PutObject", key, &refused))
+    }
+
+    async fn remove(&self, key: &str) -> Result<()> {
+        self.settle("DeleteObject", key, || async {
+            self.client.delete_object().bucket(&self.bucket).key(self.full_key(key)).send().await?;
+            Ok(())
+        })
+        .await?
+        .map_err(|refused| self.refused("DeleteObject", key, &refused))
     }
 
     async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>> {

@@ -6,19 +6,6 @@ use lakeward_core::Result;
 use super::S3;
 
 impl S3 {
-    /// Deletes an object. Only for probes and for what `check` has put itself.
-    ///
-    /// # Errors
-    /// `LakeDenied`, `LakeUnreachable`.
-    pub async fn remove_probe(&self, key: &str) -> Result<()> {
-        self.settle("DeleteObject", key, || async {
-            self.client.delete_object().bucket(&self.bucket).key(self.full_key(key)).send().await?;
-            Ok(())
-        })
-        .await?
-        .map_err(|refused| self.refused("DeleteObject", key, &refused))
-    }
-
     /// Days after which a lifecycle rule of the bucket aborts uploads below our prefix; `None` if no
     /// rule does, or if the bucket has none.
     ///

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{S3, S3Options};
 use crate::config::{Lake, LakeConfig};
+use crate::keys::tests as keys;
 use crate::objects::lake_store::StoreOptions;
 use crate::objects::{OpenUpload, Put, Shown, Store};
 use crate::preflight;
@@ -49,6 +50,21 @@ async fn what_is_committed_to_s3_is_there_after_a_restart() {
     let server = server::S3::start();
     let (store, lake) = good(&server).await;
     sink::what_is_committed_is_there_after_a_restart(Arc::new(store), lake).await;
+}
+
+#[tokio::test]
+async fn living_keys_are_read_from_s3() {
+    let server = server::S3::start();
+    let (store, lake) = good(&server).await;
+    keys::stretches_are_what_was_put(&store).await;
+    keys::the_newest_event_decides(Arc::new(store), lake).await;
+}
+
+#[tokio::test]
+async fn a_request_in_s3_stands_until_it_is_answered() {
+    let server = server::S3::start();
+    let (store, lake) = good(&server).await;
+    sink::requests::a_request_stands_until_it_is_answered(Arc::new(store), lake).await;
 }
 
 #[tokio::test]

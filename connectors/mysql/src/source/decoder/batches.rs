@@ -23,6 +23,7 @@ impl Decoder {
             None => Some(batch),
         };
         let Some(batch) = batch else { return Ok(()) };
+        self.record(at, &batch)?;
         self.announce(at)?;
         for op in [Op::Create, Op::Update, Op::Delete] {
             let count = batch.meta.op.iter().filter(|found| **found == op).count();

@@ -129,7 +129,13 @@ impl Decoder {
 
     /// Whether a bounded run is at its end.
     pub(in crate::source) fn has_reached_until(&self) -> bool {
-        let Some(until) = self.until.as_ref().filter(|_| self.pass_until.is_none()) else { return false };
+        if self.pass_until.is_some() {
+            return false;
+        }
+        if (self.until_waits || self.settings.ends_when_read) && !self.snapshots_settled() {
+            return false;
+        }
+        let Some(until) = &self.until else { return self.settings.ends_when_read };
         if until.server_uuid == self.server_uuid && is_at_or_after(&self.done, until) {
             return true;
         }
@@ -143,6 +149,7 @@ impl Decoder {
     pub(in crate::source) fn boundary(&mut self) -> Outcome {
         failpoint::hit("mysql.boundary")?;
         self.flush()?;
+        self.release()?;
         self.last_boundary = self.settings.clock.elapsed();
         self.rows_since_boundary = 0;
         self.settings.stats.headroom_seconds.set(self.headroom());
@@ -150,6 +157,8 @@ impl Decoder {
             position: Position::Binlog(self.position()),
             next_seq: self.next_seq,
             commit_us: self.commit_us,
+            retired: self.retired,
+            requests: self.requests.clone(),
             tables: self.tables.states(),
         };
         Ok(self.out.send(Ok(Feed::Boundary(checkpoint)), SMALL_BYTES)?)

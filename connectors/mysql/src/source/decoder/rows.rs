@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use lakeward_core::{Error, ErrorKind, Origin, Result, TableSchema};
+use lakeward_core::error::Policy;
+use lakeward_core::{Error, ErrorKind, Origin, Result};
 
 use super::{BATCH_BYTES, BATCH_ROWS, Decoder, MAPS, Outcome};
 use crate::binlog::event::Event;
-use crate::binlog::table_map::{self, TableMap, same_columns};
+use crate::binlog::table_map::{self, TableMap};
 use crate::rows::{BatchBuilder, RowLayout, RowsEvent};
 
 /// A table map seen.
@@ -31,15 +32,20 @@ impl Decoder {
         }
         let name = table_map::table_name(event).map_err(|error| self.located(error))?;
         let table = match self.settings.filter.captures(&name) {
-            true => Some(self.tables.find_or_add(&name)),
+            true => Some(self.meet(&name)?),
             false => None,
         };
         if let Some(table) =
             table.filter(|table| self.tables.get(*table).is_ok_and(|table| table.is_active()))
         {
             self.flush_table(table)?;
-            let bound = self.bind(table, event);
-            self.settle(table, bound)?;
+            match self.bind(table, event)? {
+                Err(error) if error.policy() == Policy::StopTable && self.is_all_to_come(table)? => {
+                    tracing::info!(table = %name, "its rows are passed over until all are read: {error}");
+                    self.tables.get_mut(table)?.builder = None;
+                }
+                bound => self.settle(table, bound)?,
+            }
         }
         if self.maps.len() >= MAPS {
             self.maps.retain(|_, map| map.transaction == transaction);
@@ -48,45 +54,27 @@ impl Decoder {
         Ok(())
     }
 
-    /// Gets a table ready for the rows of a new table map.
-    pub(super) fn bind(&mut self, at: usize, event: &Event<'_>) -> Result<()> {
-        let map = TableMap::parse(event)?;
+    /// Gets a table ready for the rows of a new table map; the inner error stops it.
+    fn bind(&mut self, at: usize, event: &Event<'_>) -> Outcome<Result<()>> {
+        let map = match TableMap::parse(event) {
+            Ok(map) => map,
+            Err(error) => return Ok(Err(error)),
+        };
         if !map.unknown_fields.is_empty() {
             self.settings.stats.passed_over.add(&"TableMapField", map.unknown_fields.len() as u64);
         }
-        let schema = match self.tables.get(at)?.schema.clone() {
-            Some(schema) => {
-                known_structure(&map, &schema)?;
-                schema
-            }
-            None => self.first_version(at, &map)?,
+        let schema = match self.version_of_map(at, &map)? {
+            Ok(schema) => schema,
+            Err(error) => return Ok(Err(error)),
         };
-        let layout = RowLayout::new(&map.columns, schema)?;
+        let layout = match RowLayout::new(&map.columns, schema) {
+            Ok(layout) => layout,
+            Err(error) => return Ok(Err(error)),
+        };
         let builder =
             BatchBuilder::new(Arc::new(layout), self.settings.before_images, self.settings.stats.clone());
         self.tables.get_mut(at)?.builder = Some(builder);
-        Ok(())
-    }
-
-    /// A table is seen for the first time: its version 1.
-    pub(super) fn first_version(&mut self, at: usize, map: &TableMap) -> Result<Arc<TableSchema>> {
-        let position = self.position();
-        let in_log = map.structure()?;
-        let from_catalog = match &mut self.truth {
-            Some(truth) => truth.structure(&map.table, in_log.as_ref(), &position)?,
-            None => None,
-        };
-        let structure = from_catalog.or(in_log).ok_or_else(|| {
-            Error::new(ErrorKind::TableChanged, "the log does not name the table's columns")
-                .of_table(&map.table)
-                .remedy("SET PERSIST binlog_row_metadata = FULL, and begin after that")
-        })?;
-        let schema =
-            TableSchema::new(map.table.clone(), 1, structure.columns, structure.key, self.settings.types);
-        map.check(&schema)?;
-        let schema = Arc::new(schema);
-        self.tables.set_schema(at, schema.clone())?;
-        Ok(schema)
+        Ok(Ok(()))
     }
 
     pub(super) fn rows(&mut self, event: &Event<'_>) -> Outcome {
@@ -116,6 +104,9 @@ impl Decoder {
             let error = Error::new(ErrorKind::XaTransaction, "an XA transaction changes the table")
                 .remedy("keep XA transactions away from captured tables; then read the table anew");
             return self.settle(at, Err(error));
+        }
+        if self.tables.get(at)?.builder.is_none() && self.is_all_to_come(at)? {
+            return Ok(());
         }
         let origin = self.origin();
         let table = self.tables.get_mut(at)?;
@@ -162,21 +153,5 @@ impl Decoder {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether the rows of a map can be read under the version in force.
-fn known_structure(map: &TableMap, schema: &TableSchema) -> Result<()> {
-    let remedy = "this version does not follow structure changes: begin a new pipeline for the table";
-    map.check(schema).map_err(|error| error.remedy(remedy))?;
-    match map.structure()? {
-        Some(now) if !same_columns(&now.columns, &schema.columns) || now.key != schema.key => {
-            Err(Error::new(
-                ErrorKind::TableChanged,
-                format!("the names, types or key of the columns are not those of version {}", schema.version),
-            )
-            .remedy(remedy))
-        }
-        _ => Ok(()),
     }
 }

@@ -1,0 +1,531 @@
+//! ALTER TABLE, CREATE INDEX, DROP INDEX: the structure that they make of a known one.
+
+use lakeward_core::schema::PRIMARY;
+use lakeward_core::{Column, ColumnType, Index, IndexPart};
+
+use super::column::{self, Defined, TableCollation};
+use super::create::{self, Added, Constraint, Making, own_keys};
+use super::types::{self, Collations};
+use super::{Context, Definition, fill, indexes, same_name, values};
+use crate::ddl::Tokens;
+
+/// What a statement makes of a structure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The structure after it.
+    pub definition: Definition,
+    /// Why the rows that the lake has are not the table's rows any more; `None`: they are.
+    pub rewritten: Option<String>,
+}
+
+/// A column's new definition.
+struct NewColumn {
+    /// The column that it changes; `None`: it is added.
+    changes: Option<String>,
+    name: String,
+    defined: Defined,
+    place: Place,
+}
+
+#[derive(PartialEq, Eq)]
+enum Place {
+    /// Where it was, or at the end.
+    Own,
+    First,
+    After(String),
+}
+
+/// The clauses of a statement, gathered.
+#[derive(Default)]
+struct Clauses {
+    columns: Vec<NewColumn>,
+    dropped: Vec<String>,
+    renamed: Vec<(String, String)>,
+    keys: Vec<Added>,
+    dropped_keys: Vec<String>,
+    renamed_keys: Vec<(String, String)>,
+    /// Names that may be those of indexes or of other constraints.
+    dropped_constraints: Vec<String>,
+    /// `CONVERT TO CHARACTER SET`.
+    converted: Option<u16>,
+    collation: TableCollation,
+    /// There were other clauses.
+    others: bool,
+}
+
+/// Reads a statement that alters a table; `Err` is what was not understood.
+pub fn alter(known: &Definition, sql: &str, context: &Context<'_>) -> Result<Change, String> {
+    let mut tokens = Tokens::of(sql, &context.session);
+    if let Some(broken) = tokens.broken.take() {
+        return Err(broken);
+    }
+    let Some(clauses) = statement(&mut tokens, context) else {
+        return Err(format!("near `{}`", create::excerpt(&tokens)));
+    };
+    clauses.carry_out(known, context).ok_or_else(|| "it does not fit the table as it is known".to_owned())
+}
+
+fn statement(tokens: &mut Tokens<'_>, context: &Context<'_>) -> Option<Clauses> {
+    let mut clauses = Clauses::default();
+    if tokens.eat(&["DROP", "INDEX"]) {
+        clauses.dropped_keys.push(tokens.name()?);
+        return Some(clauses);
+    }
+    if tokens.eat(&["CREATE"]) {
+        let kind = tokens.eat_any(&["UNIQUE", "FULLTEXT", "SPATIAL"]);
+        tokens.eat(&["INDEX"]).then_some(())?;
+        let name = Some(tokens.name()?);
+        create::index_options(tokens)?;
+        tokens.eat(&["ON"]).then_some(())?;
+        tokens.table()?;
+        let parts = indexes::parts(tokens)?;
+        clauses.keys.push(Added { name, unique: kind == Some("UNIQUE"), primary: false, parts });
+        return Some(clauses);
+    }
+    tokens.eat(&["ALTER"]).then_some(())?;
+    tokens.eat(&["IGNORE"]);
+    tokens.eat(&["TABLE"]).then_some(())?;
+    tokens.table()?;
+    while let Some(mut clause) = tokens.clause() {
+        if clause.sees(&["ORDER", "BY"]) || sees_partitions(&clause) {
+            // Lists with commas; nothing follows them.
+            return Some(clauses);
+        }
+        if clauses.read(&mut clause, context).is_none() {
+            *tokens = clause;
+            return None;
+        }
+    }
+    Some(clauses)
+}
+
+/// A statement about partitions, which leave the structure as it is.
+fn sees_partitions(clause: &Tokens<'_>) -> bool {
+    let verbs = ["ADD", "DROP", "TRUNCATE", "EXCHANGE", "REORGANIZE", "COALESCE", "ANALYZE", "CHECK"];
+    let more = ["OPTIMIZE", "REBUILD", "REPAIR", "DISCARD", "IMPORT"];
+    verbs.iter().chain(&more).any(|verb| clause.sees(&[verb, "PARTITION"]))
+        || clause.sees(&["PARTITION", "BY"])
+        || clause.sees(&["REMOVE", "PARTITIONING"])
+}
+
+/// Whether a clause is at its end; partitions may follow the last one without a comma.
+fn at_end(clause: &Tokens<'_>) -> Option<()> {
+    (clause.ended() || sees_partitions(clause)).then_some(())
+}
+
+impl Clauses {
+    fn read(&mut self, clause: &mut Tokens<'_>, context: &Context<'_>) -> Option<()> {
+        if clause.eat(&["ADD"]) {
+            return self.add(clause, context);
+        }
+        if clause.eat(&["DROP"]) {
+            return self.drop(clause);
+        }
+        if clause.eat(&["MODIFY"]) {
+            eat_column(clause);
+            let name = clause.name()?;
+            return self.define(Some(name.clone()), name, clause, context);
+        }
+        if clause.eat(&["CHANGE"]) {
+            eat_column(clause);
+            let old = clause.name()?;
+            let new = clause.name()?;
+            return self.define(Some(old), new, clause, context);
+        }
+        if clause.eat(&["RENAME", "COLUMN"]) {
+            self.renamed.push(pair(clause)?);
+            return at_end(clause);
+        }
+        if clause.eat(&["RENAME", "INDEX"]) || clause.eat(&["RENAME", "KEY"]) {
+            self.renamed_keys.push(pair(clause)?);
+            return at_end(clause);
+        }
+        if clause.eat(&["CONVERT", "TO"]) {
+            return self.convert(clause, context);
+        }
+        self.others = true;
+        if clause.sees(&["RENAME"]) || clause.sees(&["ALTER"]) {
+            // A table's name; a column's default, an index's or a check's visibility.
+            return Some(());
+        }
+        while !clause.ended() && !sees_partitions(clause) {
+            if !self.collation.read(clause, context)? {
+                clause.skip();
+            }
+        }
+        Some(())
+    }
+
+    fn add(&mut self, clause: &mut Tokens<'_>, context: &Context<'_>) -> Option<()> {
+        match create::constraint(clause)? {
+            Some(Constraint::Key(key)) => self.keys.push(key),
+            Some(Constraint::Foreign(parts)) => self.keys.push(Added::of_foreign_key(parts)),
+            Some(Constraint::Check) => self.others = true,
+            None => {
+                eat_column(clause);
+                if let Some(mut list) = clause.parenthesized() {
+                    while let Some(mut item) = list.clause() {
+                        self.add_item(&mut item, context)?;
+                    }
+                    return at_end(clause);
+                }
+                let name = clause.name()?;
+                return self.define(None, name, clause, context);
+            }
+        }
+        at_end(clause)
+    }
+
+    /// An item of `ADD (a INT, KEY (a))`.
+    fn add_item(&mut self, item: &mut Tokens<'_>, context: &Context<'_>) -> Option<()> {
+        match create::constraint(item)? {
+            Some(Constraint::Key(key)) => self.keys.push(key),
+            Some(Constraint::Foreign(parts)) => self.keys.push(Added::of_foreign_key(parts)),
+            Some(Constraint::Check) => self.others = true,
+            None => {
+                let name = item.name()?;
+                self.define(None, name, item, context)?;
+            }
+        }
+        item.peek().is_none().then_some(())
+    }
+
+    fn define(
+        &mut self,
+        changes: Option<String>,
+        name: String,
+        clause: &mut Tokens<'_>,
+        context: &Context<'_>,
+    ) -> Option<()> {
+        let defined = column::read(clause, context)?;
+        let place = if clause.eat(&["FIRST"]) {
+            Place::First
+        } else if clause.eat(&["AFTER"]) {
+            Place::After(clause.name()?)
+        } else {
+            Place::Own
+        };
+        self.keys.extend(own_keys(&name, &defined));
+        self.columns.push(NewColumn { changes, name, defined, place });
+        at_end(clause)
+    }
+
+    fn drop(&mut self, clause: &mut Tokens<'_>) -> Option<()> {
+        if clause.eat(&["FOREIGN", "KEY"]) || clause.eat(&["CHECK"]) {
+            self.others = true;
+            clause.name()?;
+        } else if clause.eat(&["PRIMARY", "KEY"]) {
+            self.dropped_keys.push(PRIMARY.to_owned());
+        } else if clause.eat_any(&["INDEX", "KEY"]).is_some() {
+            self.dropped_keys.push(clause.name()?);
+        } else if clause.eat(&["CONSTRAINT"]) {
+            self.dropped_constraints.push(clause.name()?);
+        } else {
+            eat_column(clause);
+            self.dropped.push(clause.name()?);
+            clause.eat_any(&["RESTRICT", "CASCADE"]);
+        }
+        at_end(clause)
+    }
+
+    fn convert(&mut self, clause: &mut Tokens<'_>, context: &Context<'_>) -> Option<()> {
+        types::eat_charset(clause).then_some(())?;
+        let mut collation = match clause.eat(&["DEFAULT"]) {
+            true => context.database_collation?,
+            false => types::charset_name(clause, context)?,
+        };
+        if clause.eat(&["COLLATE"]) {
+            collation = types::collation_name(clause)?;
+        }
+        self.converted = Some(collation);
+        at_end(clause)
+    }
+
+    /// Repeats the server's steps (`mysql_prepare_alter_table` of `sql/sql_table.cc`). `None`: the
+    /// statement does not fit.
+    fn carry_out(mut self, known: &Definition, context: &Context<'_>) -> Option<Change> {
+        let mut groundwork = known.groundwork.clone();
+        let set = self.collation.set(context);
+        if let Some(set) = self.converted.map(Some).or(set) {
+            groundwork.unsure |= set.is_none();
+            groundwork.collation = set;
+        }
+        let collations = Collations { default: groundwork.collation, converted: self.converted };
+        let mut reason = None;
+        let mut altered = Altered { list: Vec::new(), guessed: false };
+        self.settle_columns(known, collations, context, &mut groundwork, &mut altered, &mut reason)?;
+        // Without a list of indexes, one of them is the key, and the others are not known.
+        let old = known.groundwork.indexes.clone().unwrap_or_else(|| key_of(known));
+        let (old, certain) = self.less_dropped(old);
+        let all_known = certain && known.groundwork.indexes.is_some();
+        let old = altered.follow(old);
+        let mut making = Making {
+            columns: altered.list.iter().map(|entry| entry.column.clone()).collect(),
+            indexes: old,
+            collations,
+            others: None,
+            guessed: altered.guessed,
+            auto_increment: None,
+        };
+        let (indexes_only, touches_keys) = (self.changes_indexes_only(), self.touches_keys());
+        for key in std::mem::take(&mut self.keys) {
+            making.add(key)?;
+        }
+        let Making { mut columns, mut indexes, guessed, .. } = making;
+        require_primary(&mut columns, &indexes);
+        groundwork.auto_increment = self.auto_increment(known, &columns);
+        groundwork.unsure |= guessed;
+        let has_primary = indexes.iter().any(|index| index.name == PRIMARY);
+        groundwork.unsure |= !all_known && !has_primary && touches_keys;
+        indexes::sort(&mut indexes, &columns);
+        if indexes_only && same_set(&indexes, known.groundwork.indexes.as_deref()) {
+            // The server sees that nothing changes.
+            indexes.clone_from(known.groundwork.indexes.as_ref()?);
+        }
+        let key = indexes::key(&indexes, &columns);
+        groundwork.indexes = all_known.then_some(indexes);
+        let mut definition = Definition { columns, key, groundwork };
+        let strict = context.surroundings.is_strict();
+        let rewritten = reason.or_else(|| values::rewritten(known, &definition, &context.options, strict));
+        if rewritten.is_some() {
+            // Rows from before are void.
+            definition.columns.iter_mut().for_each(|column| column.fill = None);
+        }
+        Some(Change { definition, rewritten })
+    }
+
+    fn settle_columns(
+        &mut self,
+        known: &Definition,
+        collations: Collations,
+        context: &Context<'_>,
+        groundwork: &mut lakeward_core::Groundwork,
+        altered: &mut Altered,
+        reason: &mut Option<String>,
+    ) -> Option<()> {
+        let mut settled = Vec::new();
+        for new in &self.columns {
+            let (column, guessed) = new.defined.column(new.name.clone(), collations, context)?;
+            altered.guessed |= guessed;
+            settled.push(column);
+        }
+        let changes =
+            |new: &NewColumn, old: &str| new.changes.as_ref().is_some_and(|name| same_name(name, old));
+        for old in &known.columns {
+            if self.dropped.iter().any(|name| same_name(name, &old.name)) {
+                continue;
+            }
+            let mut column = old.clone();
+            if let Some((new, defined)) =
+                self.columns.iter().zip(&settled).find(|(new, _)| changes(new, &old.name))
+            {
+                let why = changed_values(new, known, old);
+                *reason = reason.take().or(why);
+                column = Column { id: old.id, fill: column.fill, ..defined.clone() };
+            } else {
+                if let Some((_, name)) = self.renamed.iter().find(|(name, _)| same_name(name, &old.name)) {
+                    column.name.clone_from(name);
+                }
+                if let Some(to) = self.converted {
+                    convert(&mut column, to)?;
+                }
+            }
+            altered.list.push(Entry { was: old.name.clone(), column });
+        }
+        // In the order of the statement: those that are added, and those that move.
+        for (new, column) in self.columns.iter().zip(settled) {
+            let there = altered.list.iter().position(|entry| changes(new, &entry.was));
+            let entry = match (&new.changes, there) {
+                (Some(_), Some(_)) if new.place == Place::Own => continue,
+                (Some(_), Some(at)) => altered.list.remove(at),
+                // There is no such column.
+                (Some(_), None) => return None,
+                (None, _) => {
+                    let mut column = Column { id: groundwork.take_number(), ..column };
+                    match added_value(&new.defined, &column, context) {
+                        Ok(fill) => column.fill = fill,
+                        Err(why) => *reason = reason.take().or(Some(why)),
+                    }
+                    Entry { was: new.name.clone(), column }
+                }
+            };
+            let at = match &new.place {
+                Place::Own => altered.list.len(),
+                Place::First => 0,
+                Place::After(name) => {
+                    altered.list.iter().position(|entry| same_name(&entry.column.name, name))? + 1
+                }
+            };
+            altered.list.insert(at, entry);
+        }
+        let exists = |name: &String| known.columns.iter().any(|column| same_name(&column.name, name));
+        (self.dropped.iter().all(exists) && self.renamed.iter().all(|(old, _)| exists(old))).then_some(())
+    }
+
+    /// The old indexes less the dropped ones, with their new names; and whether it is certain which those
+    /// are.
+    fn less_dropped(&self, mut old: Vec<Index>) -> (Vec<Index>, bool) {
+        let mut certain = true;
+        for name in self.dropped_keys.iter().chain(&self.dropped_constraints) {
+            certain &= take(&mut old, name).1;
+        }
+        let mut renamed = Vec::new();
+        for (from, to) in &self.renamed_keys {
+            let (found, is_certain) = take(&mut old, from);
+            certain &= is_certain;
+            renamed.extend(found.map(|(at, index)| (at, Index { name: to.clone(), ..index })));
+        }
+        // The last taken goes back first: so each has its place again.
+        for (at, index) in renamed.into_iter().rev() {
+            old.insert(at.min(old.len()), index);
+        }
+        (old, certain)
+    }
+
+    /// Whether another index may be the key after it.
+    fn touches_keys(&self) -> bool {
+        let named = self.dropped_keys.len() + self.dropped_constraints.len() + self.dropped.len();
+        let defined = self.columns.iter().any(|column| column.changes.is_some());
+        named > 0 || defined || self.keys.iter().any(|key| key.unique)
+    }
+
+    fn changes_indexes_only(&self) -> bool {
+        self.columns.is_empty()
+            && self.dropped.is_empty()
+            && self.renamed.is_empty()
+            && !self.others
+            && self.keys.iter().all(|key| key.unique)
+    }
+
+    /// The number of the column that counts by itself.
+    fn auto_increment(&self, known: &Definition, columns: &[Column]) -> Option<u32> {
+        let counting = self.columns.iter().find(|new| new.defined.auto_increment);
+        if let Some(counting) = counting {
+            return columns.iter().find(|column| same_name(&column.name, &counting.name)).map(|c| c.id);
+        }
+        let before = known.groundwork.auto_increment?;
+        let Some(old) = known.columns.iter().find(|column| column.id == before) else { return Some(0) };
+        let stays = columns.iter().any(|column| column.id == before)
+            && !self.columns.iter().any(|new| new.changes.as_ref().is_some_and(|n| same_name(n, &old.name)));
+        Some(if stays { before } else { 0 })
+    }
+}
+
+/// Takes the index of this name out, if it is among them; and whether that is certain.
+fn take(indexes: &mut Vec<Index>, name: &str) -> (Option<(usize, Index)>, bool) {
+    match indexes.iter().position(|index| same_name(&index.name, name)) {
+        Some(at) => (Some((at, indexes.remove(at))), true),
+        // One that is not unique, unless it is one of those whose names are not known.
+        None => (None, !indexes.iter().any(|index| indexes::may_be_named(index, name))),
+    }
+}
+
+/// The key as an index, of a name that is not known.
+fn key_of(known: &Definition) -> Vec<Index> {
+    if known.key.is_empty() {
+        return Vec::new();
+    }
+    let part = |at: &usize| {
+        let column = known.columns.get(*at)?;
+        Some(IndexPart { column: Some(column.name.clone()), prefix: None })
+    };
+    let parts = known.key.iter().filter_map(part).collect();
+    vec![Index { name: String::new(), parts }]
+}
+
+fn require_primary(columns: &mut [Column], indexes: &[Index]) {
+    let primary = indexes.iter().find(|index| index.name == PRIMARY);
+    for part in primary.into_iter().flat_map(|index| &index.parts) {
+        let Some(name) = &part.column else { continue };
+        for column in columns.iter_mut().filter(|column| same_name(&column.name, name)) {
+            column.nullable = false;
+        }
+    }
+}
+
+fn same_set(ours: &[Index], theirs: Option<&[Index]>) -> bool {
+    theirs.is_some_and(|theirs| ours.len() == theirs.len() && ours.iter().all(|index| theirs.contains(index)))
+}
+
+/// A column of the new structure.
+struct Entry {
+    /// Its name before; of one that is added, its own.
+    was: String,
+    column: Column,
+}
+
+struct Altered {
+    list: Vec<Entry>,
+    guessed: bool,
+}
+
+impl Altered {
+    /// Indexes over the columns under their new names; without those that are gone.
+    fn follow(&self, old: Vec<Index>) -> Vec<Index> {
+        let columns: Vec<Column> = self.list.iter().map(|entry| entry.column.clone()).collect();
+        let mut kept = Vec::new();
+        for mut index in old {
+            index.parts.retain_mut(|part| {
+                let Some(name) = &mut part.column else { return true };
+                let Some(entry) = self.list.iter().find(|entry| same_name(&entry.was, name)) else {
+                    return false;
+                };
+                name.clone_from(&entry.column.name);
+                indexes::widen(part, &columns);
+                true
+            });
+            if !index.parts.is_empty() {
+                kept.push(index);
+            }
+        }
+        kept
+    }
+}
+
+/// `COLUMN`, where it is not the name of one.
+fn eat_column(clause: &mut Tokens<'_>) {
+    clause.eat(&["COLUMN"]);
+}
+
+/// `a TO b`.
+fn pair(clause: &mut Tokens<'_>) -> Option<(String, String)> {
+    let old = clause.name()?;
+    clause.eat(&["TO"]).then_some(())?;
+    Some((old, clause.name()?))
+}
+
+/// `CONVERT TO CHARACTER SET` for a column that the statement does not define anew.
+fn convert(column: &mut Column, to: u16) -> Option<()> {
+    if let ColumnType::Text { collation } = column.ty {
+        (column.ty, column.capacity) = types::converted(collation, column.capacity, to)?;
+    }
+    Some(())
+}
+
+/// Why a column that is defined anew may have other values, beside what its types tell.
+fn changed_values(new: &NewColumn, known: &Definition, old: &Column) -> Option<String> {
+    let name = &new.name;
+    if new.defined.generated {
+        return Some(format!("column {name} is computed anew"));
+    }
+    if new.defined.rounds() {
+        return Some(format!("column {name} may be rounded"));
+    }
+    if new.defined.auto_increment && known.groundwork.auto_increment != Some(old.id) {
+        return Some(format!("column {name} counts by itself from now on, also where it was 0"));
+    }
+    None
+}
+
+/// The value of rows from before in a column that is added; `Err`: why it is not one that we know.
+fn added_value(defined: &Defined, column: &Column, context: &Context<'_>) -> Result<Option<String>, String> {
+    let name = &column.name;
+    if defined.generated {
+        return Err(format!("column {name} is computed"));
+    }
+    if defined.auto_increment {
+        return Err(format!("column {name} counts the rows"));
+    }
+    fill::of(column, defined.default.as_ref(), &context.options)
+        .ok_or_else(|| format!("column {name} has a default that the server computes"))
+}

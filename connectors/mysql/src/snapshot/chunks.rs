@@ -1,0 +1,291 @@
+//! The threads that read chunks: a ticket from the decoder, the questions to the server, the rows back.
+//!
+//! Guarantees: a ticket ends in exactly one way (handed over, given back, its table stopped), so nothing
+//! of a table is left behind unread; an error about one table stops that table, a passing one is tried
+//! again after a pause; no lock and no transaction is held beyond one SELECT, but for a table without a
+//! key; a thread ends within a few seconds of the run ([`super::read::SELECT_LIMIT`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use lakeward_core::error::Policy;
+use lakeward_core::stats::SourceStats;
+use lakeward_core::{Clock, Error, ErrorKind, Feed, Result, TableSchema, TypeOptions, failpoint};
+
+use super::SnapshotOptions;
+use super::link::{Described, Seen};
+use super::lookup;
+use super::pace::Pace;
+use super::plan::Range;
+use super::read::{self, Piece, Trouble};
+use super::sight::Sight;
+use crate::config::MysqlConfig;
+use crate::source::decoder::reading::{Found, Outcome as FoundOutcome, Task, Ticket};
+use crate::source::decoder::view::Taken;
+use crate::source::decoder::{Halt, Outcome};
+use crate::source::queue::Sender;
+use crate::source::turns::Turns;
+
+/// How long a thread without work sleeps.
+const IDLE: Duration = Duration::from_millis(200);
+/// How long one sleeps after a passing error.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long rows of a view wait for the stream before they look again.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What all threads share.
+pub(crate) struct Common {
+    pub(crate) turns: Arc<Turns>,
+    pub(crate) out: Arc<Sender<Result<Feed>>>,
+    pub(crate) source: MysqlConfig,
+    pub(crate) options: SnapshotOptions,
+    pub(crate) types: TypeOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stats: Arc<SourceStats>,
+    /// Bytes above which a chunk is given up.
+    pub(crate) chunk_bytes_max: usize,
+}
+
+/// One thread.
+pub(crate) struct ChunkThread {
+    common: Arc<Common>,
+    sight: Sight,
+    pace: Pace,
+}
+
+impl ChunkThread {
+    /// The `lane`-th thread; the first one goes on where others wait.
+    pub(crate) fn new(common: Arc<Common>, lane: u32) -> Self {
+        let sight = Sight::new(common.clone());
+        let pace = Pace::new(lane, &common.options);
+        ChunkThread { common, sight, pace }
+    }
+
+    /// Reads until the run ends; the body of the thread.
+    pub(crate) fn run(mut self) {
+        loop {
+            let pause = match self.next() {
+                Ok(pause) => pause,
+                Err(Halt::Failed(error)) if error.policy() == Policy::Retry => {
+                    tracing::warn!(kind = error.kind().name(), "reading rows failed: {error}; trying again");
+                    self.sight.drop_links();
+                    PAUSE
+                }
+                Err(Halt::Failed(error)) => {
+                    // Nobody may be listening any more.
+                    let _told = self.common.out.send(Err(error), 0);
+                    return;
+                }
+                Err(Halt::Closed | Halt::Done) => return,
+            };
+            if self.common.turns.has_ended() || self.common.out.pause(pause).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Does one thing, or waits for one to do; how long to pause after it.
+    fn next(&mut self) -> Outcome<Duration> {
+        let now = self.common.clock.elapsed();
+        if let Some(link) = self.sight.reading_link()
+            && self.pace.is_to_wait(link, now)?
+        {
+            return Ok(IDLE);
+        }
+        let turns = self.common.turns.clone();
+        let Some(ticket) = turns.find(IDLE, |decoder| decoder.next_ticket())? else {
+            return Ok(Duration::ZERO);
+        };
+        let done = match &ticket.task {
+            Task::Plan => self.plan(&ticket),
+            Task::Chunk { range, is_cut, rows, key } => self.chunk(&ticket, range, *is_cut, *rows, key),
+            Task::Whole => self.whole(&ticket).map(|()| None),
+            Task::Lookup { keys, schema } => self.lookup(&ticket, keys, schema),
+        };
+        match done {
+            Ok(Some(found)) => turns.between(|decoder| decoder.hand_over(ticket, found))?,
+            Ok(None) => {}
+            Err(trouble) => self.trouble(&ticket, trouble)?,
+        }
+        turns.tell_more();
+        Ok(Duration::ZERO)
+    }
+
+    /// The ticket's end where it was not served.
+    fn trouble(&mut self, ticket: &Ticket, trouble: Trouble) -> Outcome {
+        self.sight.drop_links();
+        let turns = &self.common.turns;
+        match trouble {
+            Trouble::TooLarge => turns.between(|decoder| decoder.give_back(ticket, true)),
+            Trouble::Moved(how) => {
+                tracing::info!(table = %ticket.table, "the table is being altered ({how}); its rows are read again");
+                turns.between(|decoder| decoder.give_back(ticket, false))
+            }
+            Trouble::Halted(halt @ (Halt::Closed | Halt::Done)) => Err(halt),
+            Trouble::Halted(Halt::Failed(error)) | Trouble::Failed(error) => match error.policy() {
+                Policy::Retry => {
+                    turns.between(|decoder| decoder.give_back(ticket, false))?;
+                    Err(error.into())
+                }
+                Policy::StopTable => turns.between(|decoder| decoder.stop_reading(ticket, error)),
+                Policy::StopPipeline if is_about_table(&error) => {
+                    turns.between(|decoder| decoder.stop_reading(ticket, error))
+                }
+                Policy::StopPipeline => Err(error.into()),
+            },
+        }
+    }
+
+    fn plan(&mut self, ticket: &Ticket) -> Result<Option<Found>, Trouble> {
+        failpoint::hit("mysql.snapshot.plan")?;
+        let opened = self.sight.open(ticket)?;
+        let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
+            let seen = self.sight.close(opened)?;
+            return Ok(Some(self.missing(ticket, seen)));
+        };
+        let schema = self.schema(ticket, &described);
+        if schema.key.is_empty() {
+            self.sight.may_lock(ticket, "the table has no key")?;
+        }
+        let link = self.sight.link()?;
+        let last = match schema.key.is_empty() {
+            true => None,
+            false => read::greatest_key(&mut link.conn, &schema, &described)?,
+        };
+        let estimated_rows = link.estimated_rows(&ticket.table, ticket.condition.as_deref())?;
+        let seen = self.sight.close(opened)?;
+        let outcome = FoundOutcome::Plan { last, estimated_rows };
+        Ok(Some(Found { schema, seen, outcome, took: Duration::ZERO }))
+    }
+
+    fn chunk(
+        &mut self,
+        ticket: &Ticket,
+        range: &Range,
+        is_cut: bool,
+        rows: u64,
+        key: &[String],
+    ) -> Result<Option<Found>, Trouble> {
+        let opened = self.sight.open(ticket)?;
+        let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
+            let seen = self.sight.close(opened)?;
+            return Ok(Some(self.missing(ticket, seen)));
+        };
+        if !described.key.0.iter().map(|column| &column.name).eq(key) {
+            return Err(Trouble::Moved("its key is another one".to_owned()));
+        }
+        let schema = self.schema(ticket, &described);
+        let link = self.sight.link()?;
+        let mut range = range.clone();
+        if !is_cut {
+            let to = read::cut(&mut link.conn, &schema, &described, &range, rows)?;
+            if !self.common.turns.between(|decoder| decoder.cut(ticket, to.clone()))? {
+                return Err(Trouble::Moved("the chunk is void".to_owned()));
+            }
+            self.common.turns.tell_more();
+            range.to = to.unwrap_or(range.to);
+        }
+        failpoint::hit("mysql.snapshot.read")?;
+        let sql = read::chunk_sql(&schema, &described, &range, rows, ticket.condition.as_deref());
+        let begun = self.common.clock.elapsed();
+        let common = &self.common;
+        let (mut pieces, mut bytes) = (Vec::new(), 0);
+        read::rows(&mut link.conn, &schema, &sql, &common.stats, |piece| {
+            if common.turns.has_ended() {
+                return Err(Halt::Closed.into());
+            }
+            bytes += piece.bytes();
+            if bytes > common.chunk_bytes_max && rows > 1 {
+                return Err(Trouble::TooLarge);
+            }
+            pieces.push(piece);
+            Ok(())
+        })?;
+        let took = common.clock.elapsed().saturating_sub(begun);
+        let seen = self.sight.close(opened)?;
+        Ok(Some(Found { schema, seen, outcome: FoundOutcome::Rows(pieces), took }))
+    }
+
+    /// Looks up which of the keys the server does not have.
+    fn lookup(
+        &mut self,
+        ticket: &Ticket,
+        keys: &RecordBatch,
+        schema: &Arc<TableSchema>,
+    ) -> Result<Option<Found>, Trouble> {
+        let opened = self.sight.open(ticket)?;
+        let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
+            let seen = self.sight.close(opened)?;
+            return Ok(Some(self.missing(ticket, seen)));
+        };
+        let found = self.schema(ticket, &described);
+        let key = lookup::key_of(&found);
+        if key.arrow != keys.schema() {
+            return Err(Trouble::Moved(format!("its key is not that of version {}", schema.version)));
+        }
+        failpoint::hit("mysql.keys.lookup")?;
+        let begun = self.common.clock.elapsed();
+        let link = self.sight.link()?;
+        let missing = lookup::missing(&mut link.conn, &key, &described, keys, &self.common.stats)?;
+        let took = self.common.clock.elapsed().saturating_sub(begun);
+        let seen = self.sight.close(opened)?;
+        Ok(Some(Found { schema: found, seen, outcome: FoundOutcome::Missing(missing), took }))
+    }
+
+    /// Reads a table without a key. [`crate::source::decoder::view`] tells why that is exact.
+    fn whole(&mut self, ticket: &Ticket) -> Result<(), Trouble> {
+        self.sight.may_lock(ticket, "the table has no key")?;
+        let turns = self.common.turns.clone();
+        let (held, ()) = turns.hold(|_| Ok(()))?;
+        let seen = self.sight.lock(ticket)?;
+        turns.between(|decoder| decoder.view_opened(ticket, &seen.covered))?;
+        drop(held);
+        let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
+            return Err(Trouble::Moved("it is gone".to_owned()));
+        };
+        let schema = self.schema(ticket, &described);
+        if !schema.key.is_empty() {
+            return Err(Trouble::Moved("it has a key now".to_owned()));
+        }
+        failpoint::hit("mysql.snapshot.read")?;
+        let sql = read::whole_sql(&schema);
+        let outcome = FoundOutcome::Rows(Vec::new());
+        let found = Found { schema: schema.clone(), seen, outcome, took: Duration::ZERO };
+        let common = &self.common;
+        let link = self.sight.link()?;
+        read::rows(&mut link.conn, &schema, &sql, &common.stats, |piece| {
+            let mut piece: Option<Piece> = Some(piece);
+            wait_for_view(common, || turns.between(|decoder| decoder.take_view(ticket, &found, &mut piece)))
+        })?;
+        crate::session::run(&mut link.conn, "COMMIT")?;
+        wait_for_view(common, || turns.between(|decoder| decoder.view_ended(ticket, &found)))
+    }
+
+    fn schema(&self, ticket: &Ticket, described: &Described) -> Arc<TableSchema> {
+        Arc::new(described.structure.clone().version(ticket.table.clone(), 0, self.common.types))
+    }
+
+    fn missing(&self, ticket: &Ticket, seen: Seen) -> Found {
+        let schema = TableSchema::new(ticket.table.clone(), 0, Vec::new(), Vec::new(), self.common.types);
+        Found { schema: Arc::new(schema), seen, outcome: FoundOutcome::NoTable, took: Duration::ZERO }
+    }
+}
+
+/// Waits until the stream has come to a view, and `step` is done.
+fn wait_for_view(common: &Common, mut step: impl FnMut() -> Outcome<Taken>) -> Result<(), Trouble> {
+    loop {
+        match step()? {
+            Taken::Sent => return Ok(()),
+            Taken::Void => return Err(Trouble::Moved("the view is void".to_owned())),
+            Taken::NotYet => common.out.pause(LOOK).map_err(Halt::from)?,
+        }
+    }
+}
+
+/// Whether an error that would stop the pipeline is about the one table that was read: it lacks a
+/// grant, or the server refuses a statement about it.
+fn is_about_table(error: &Error) -> bool {
+    matches!(error.scope(), lakeward_core::Scope::Table(_))
+        || matches!(error.kind(), ErrorKind::SourceGrant | ErrorKind::SourceUnsupported)
+}

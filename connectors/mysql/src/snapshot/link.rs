@@ -1,0 +1,223 @@
+//! The connection on which a snapshot is read, and what is asked on it beside rows.
+//!
+//! Guarantee: values come as the server stores them: `character_set_results` is NULL (no conversion),
+//! `time_zone` is UTC ([`crate::session`]). Every SELECT is a transaction of its own, except in a
+//! consistent view that is asked for.
+
+use std::collections::BTreeMap;
+
+use lakeward_core::{BinlogPosition, Error, ErrorKind, GtidSet, Result, TableId};
+use mysql::Conn;
+use uuid::Uuid;
+
+use super::keys::{Key, KeyColumn};
+use crate::catalog;
+use crate::config::MysqlConfig;
+use crate::connection::{Purpose, connect};
+use crate::schema::Definition;
+use crate::server::current_end;
+use crate::session::{backticked, quoted, rows, run};
+use crate::version::Version;
+
+/// What must have been yielded before rows are released.
+#[derive(Clone, Debug)]
+pub(crate) enum Covered {
+    /// These transactions.
+    Gtids(GtidSet),
+    /// The log up to here.
+    Log(BinlogPosition),
+}
+
+/// When rows were seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) covered: Covered,
+    /// The server's time, µs UTC.
+    pub(crate) at_us: i64,
+}
+
+/// A table as the catalog has it, with what its key needs to be asked about.
+#[derive(Clone, Debug)]
+pub(crate) struct Described {
+    pub(crate) structure: Definition,
+    pub(crate) key: Key,
+    /// The index of the key.
+    pub(crate) index: Option<String>,
+}
+
+/// See the module.
+pub(crate) struct Link {
+    pub(crate) conn: Conn,
+    version: Version,
+    uuid: Uuid,
+    collations: BTreeMap<String, u16>,
+    /// Character sets and collations by collation id.
+    charsets: BTreeMap<u16, (String, String)>,
+}
+
+impl Link {
+    pub(crate) fn open(config: &MysqlConfig) -> Result<Link> {
+        let mut conn = connect(config, Purpose::Chunks)?;
+        let version = Version::read(&mut conn)?;
+        let uuid = one(&mut conn, "SELECT @@server_uuid")?;
+        let uuid = uuid.parse().map_err(|_| unreadable("server_uuid", &uuid))?;
+        let collations = catalog::collations(&mut conn)?;
+        let charsets = charsets(&mut conn)?;
+        run(
+            &mut conn,
+            "SET @@SESSION.character_set_results = NULL, @@SESSION.information_schema_stats_expiry = 0, \
+             @@SESSION.lock_wait_timeout = 2, @@SESSION.transaction_isolation = 'REPEATABLE-READ'",
+        )?;
+        Ok(Link { conn, version, uuid, collations, charsets })
+    }
+
+    /// Waits until the transactions are executed, for so many seconds; `false` if they are not by then.
+    pub(crate) fn wait_for(&mut self, set: &GtidSet, seconds: u32) -> Result<bool> {
+        if set.is_empty() {
+            return Ok(true);
+        }
+        let sql = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET({}, {seconds})", quoted(&set.to_string()));
+        Ok(one(&mut self.conn, &sql)? == "0")
+    }
+
+    /// What is executed now, and the time.
+    pub(crate) fn executed(&mut self) -> Result<(GtidSet, i64)> {
+        let sql = "SELECT @@GLOBAL.gtid_executed, CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)";
+        let mut answer = rows(&mut self.conn, sql)?.into_iter().flatten().flatten();
+        let (set, time) = (answer.next().unwrap_or_default(), answer.next().unwrap_or_default());
+        let set: GtidSet = set.parse().map_err(|_| unreadable("gtid_executed", &set))?;
+        Ok((set, time.parse().map_err(|_| unreadable("time", &time))?))
+    }
+
+    /// The end of the log, and the time.
+    pub(crate) fn end_of_log(&mut self) -> Result<Seen> {
+        let (end, _) = current_end(&mut self.conn, &self.version)?;
+        let (_, at_us) = self.executed()?;
+        let position =
+            BinlogPosition { server_uuid: self.uuid, file: end.file, offset: end.offset, gtid_set: None };
+        Ok(Seen { covered: Covered::Log(position), at_us })
+    }
+
+    /// The table as the catalog has it now; `None` if the server does not have it.
+    pub(crate) fn describe(&mut self, table: &TableId) -> Result<Option<Described>> {
+        let found = catalog::read_one(&mut self.conn, table, &self.collations)?;
+        if self.is_missing(table)? {
+            return Ok(None);
+        }
+        let found = found.ok_or_else(|| {
+            Error::new(ErrorKind::SourceUnsupported, "the catalog does not have it").of_table(table)
+        })?;
+        let columns = found.key.iter().filter_map(|at| found.columns.get(*at));
+        let key = columns.map(|column| {
+            let text = match &column.ty {
+                lakeward_core::ColumnType::Text { collation } => self.charsets.get(collation).cloned(),
+                _ => None,
+            };
+            let (charset, collation) = text.unzip();
+            KeyColumn { name: column.name.clone(), ty: column.ty.clone(), charset, collation }
+        });
+        let key = Key(key.collect());
+        let index = self.index(table, &key)?;
+        Ok(Some(Described { structure: found, key, index }))
+    }
+
+    /// The catalog shows neither tables nor columns that the account may not read: they are told from
+    /// missing ones by asking for them.
+    fn is_missing(&mut self, table: &TableId) -> Result<bool> {
+        /// `ER_NO_SUCH_TABLE`, `ER_BAD_DB_ERROR`.
+        const MISSING: [u16; 2] = [1146, 1049];
+        let sql = format!("SELECT * FROM {} LIMIT 0", named(table));
+        match mysql::prelude::Queryable::query_drop(&mut self.conn, &sql) {
+            Err(mysql::Error::MySqlError(error)) if MISSING.contains(&error.code) => Ok(true),
+            Err(error) => Err(crate::connection::failure(error, &sql)
+                .of_table(table)
+                .remedy(format!("GRANT SELECT ON {} TO the account", named(table)))),
+            Ok(()) => Ok(false),
+        }
+    }
+
+    /// The unique index that consists of the key's columns.
+    fn index(&mut self, table: &TableId, key: &Key) -> Result<Option<String>> {
+        let sql = format!(
+            "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {} AND \
+             TABLE_NAME = {} AND NON_UNIQUE = 0 AND IS_VISIBLE = 'YES' ORDER BY INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX",
+            quoted(&table.database),
+            quoted(&table.table)
+        );
+        let mut indexes: Vec<(String, Vec<String>)> = Vec::new();
+        for row in rows(&mut self.conn, &sql)? {
+            let mut row = row.into_iter();
+            let (index, column) = (row.next().flatten(), row.next().flatten());
+            let (index, column) = (index.unwrap_or_default(), column.unwrap_or_default());
+            match indexes.last_mut().filter(|(name, _)| *name == index) {
+                Some((_, columns)) => columns.push(column),
+                None => indexes.push((index, vec![column])),
+            }
+        }
+        let is_key = |columns: &[String]| columns.iter().eq(key.0.iter().map(|column| &column.name));
+        Ok(indexes.into_iter().find(|(_, columns)| is_key(columns)).map(|(name, _)| name))
+    }
+
+    /// The server's estimate of a table's rows, or of those for which a condition holds.
+    pub(crate) fn estimated_rows(&mut self, table: &TableId, condition: Option<&str>) -> Result<Option<u64>> {
+        let Some(condition) = condition else {
+            let sql = format!(
+                "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+                quoted(&table.database),
+                quoted(&table.table)
+            );
+            let answer = rows(&mut self.conn, &sql)?.into_iter().flatten().flatten().next();
+            return Ok(answer.and_then(|n| n.parse().ok()));
+        };
+        let sql = format!("EXPLAIN FORMAT=TRADITIONAL SELECT 1 FROM {} WHERE ({condition}\n)", named(table));
+        let (names, rows) = crate::session::named_rows(&mut self.conn, &sql)?;
+        let value = |name: &str| {
+            let at = names.iter().position(|found| found == name)?;
+            rows.first()?.get(at)?.as_deref()?.parse::<f64>().ok()
+        };
+        Ok(value("rows").zip(value("filtered")).map(|(rows, percent)| (rows * percent / 100.0) as u64))
+    }
+
+    /// Threads that run on the server.
+    pub(crate) fn threads_running(&mut self) -> Result<u32> {
+        let answer = rows(&mut self.conn, "SHOW GLOBAL STATUS LIKE 'Threads_running'")?;
+        let text = answer.into_iter().flatten().flatten().nth(1).unwrap_or_default();
+        text.parse().map_err(|_| unreadable("Threads_running", &text))
+    }
+
+    /// Seconds that a replica is behind its source; `None` where it does not tell.
+    pub(crate) fn replica_lag(&mut self) -> Result<Option<u64>> {
+        let statement = self.version.replica_status_statement();
+        let (names, rows) = match crate::session::named_rows(&mut self.conn, statement) {
+            Err(error) if error.kind() == ErrorKind::SourceGrant => return Ok(None),
+            answer => answer?,
+        };
+        let is_lag = |name: &String| name.starts_with("Seconds_Behind_");
+        let Some(at) = names.iter().position(is_lag) else { return Ok(None) };
+        let lags = rows.iter().filter_map(|row| row.get(at)?.as_deref()?.parse::<u64>().ok());
+        Ok(lags.max())
+    }
+}
+
+/// `database`.`table`.
+pub(crate) fn named(table: &TableId) -> String {
+    format!("{}.{}", backticked(&table.database), backticked(&table.table))
+}
+
+fn charsets(conn: &mut Conn) -> Result<BTreeMap<u16, (String, String)>> {
+    let sql = "SELECT ID, CHARACTER_SET_NAME, COLLATION_NAME FROM information_schema.COLLATIONS";
+    let answer = rows(conn, sql)?;
+    let pair = |row: Vec<Option<String>>| {
+        let mut row = row.into_iter().flatten();
+        Some((row.next()?.parse().ok()?, (row.next()?, row.next()?)))
+    };
+    Ok(answer.into_iter().filter_map(pair).collect())
+}
+
+fn one(conn: &mut Conn, sql: &str) -> Result<String> {
+    Ok(rows(conn, sql)?.into_iter().flatten().flatten().next().unwrap_or_default())
+}
+
+fn unreadable(name: &str, value: &str) -> Error {
+    Error::new(ErrorKind::SourceUnsupported, format!("the server's {name} cannot be read: `{value}`"))
+}

@@ -1,0 +1,158 @@
+//! What a SELECT sees, and how that is known: by GTID sets, or under a lock for an instant. The
+//! argument is told in [`super::window`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakeward_core::{Error, ErrorKind, GtidSet, Result};
+
+use super::SnapshotLock;
+use super::chunks::Common;
+use super::link::{Link, Seen, named};
+use super::read::{Trouble, needs_lock, trouble};
+use crate::session::run;
+use crate::source::decoder::Halt;
+use crate::source::decoder::reading::Ticket;
+
+/// How long a replica may take to have what the source's log had when it was first asked.
+const LINEAGE_LIMIT: Duration = Duration::from_secs(60);
+
+/// A SELECT may see everything that the stream had yielded.
+pub(crate) enum Opened {
+    /// Sets tell: what was seen is known when it is over.
+    BySets,
+    /// A consistent view is open, of a known place.
+    View(Seen),
+}
+
+/// The connections of a thread.
+pub(crate) struct Sight {
+    common: Arc<Common>,
+    link: Option<Link>,
+    /// To the source, beside a replica, or to hold a lock.
+    source: Option<Link>,
+    /// The replica was seen to have the source's transactions.
+    lineage_proved: bool,
+}
+
+impl Sight {
+    pub(crate) fn new(common: Arc<Common>) -> Sight {
+        Sight { common, link: None, source: None, lineage_proved: false }
+    }
+
+    /// The connection on which rows are read, if there is one.
+    pub(crate) fn reading_link(&mut self) -> Option<&mut Link> {
+        self.link.as_mut()
+    }
+
+    /// The connections are of no use any more.
+    pub(crate) fn drop_links(&mut self) {
+        self.link = None;
+        self.source = None;
+    }
+
+    /// The connection on which rows are read, after [`Sight::open`] or [`Sight::lock`].
+    pub(crate) fn link(&mut self) -> Result<&mut Link> {
+        self.link.as_mut().ok_or_else(|| Error::new(ErrorKind::Bug, "no connection to read on"))
+    }
+
+    /// Sees to it that what follows sees all that the stream had yielded.
+    pub(crate) fn open(&mut self, ticket: &Ticket) -> Result<Opened, Trouble> {
+        let Some(yielded) = &ticket.yielded else {
+            self.may_lock(ticket, "the server has no GTIDs")?;
+            return self.lock(ticket).map(Opened::View);
+        };
+        let replica = self.common.options.replica.clone();
+        if self.link.is_none() {
+            self.link = Some(Link::open(replica.as_ref().unwrap_or(&self.common.source))?);
+        }
+        self.wait_for(yielded, replica.is_some())?;
+        Ok(Opened::BySets)
+    }
+
+    fn wait_for(&mut self, yielded: &GtidSet, is_replica: bool) -> Result<(), Trouble> {
+        let begun = self.common.clock.elapsed();
+        while !self.link()?.wait_for(yielded, 1)? {
+            if self.common.turns.has_ended() {
+                return Err(Halt::Closed.into());
+            }
+            let waited = self.common.clock.elapsed().saturating_sub(begun);
+            if is_replica && !self.lineage_proved && waited > LINEAGE_LIMIT {
+                let (has, _) = self.link()?.executed()?;
+                let lacks = yielded.minus(&has);
+                return Err(Error::new(
+                    ErrorKind::SourceLineage,
+                    format!("snapshot.replica lacks {} transactions of the source: {lacks}", lacks.count()),
+                )
+                .remedy("name a replica of this source, let it catch up, or take snapshot.replica out")
+                .into());
+            }
+        }
+        self.lineage_proved = true;
+        Ok(())
+    }
+
+    /// What was seen since [`Sight::open`].
+    pub(crate) fn close(&mut self, opened: Opened) -> Result<Seen, Trouble> {
+        match opened {
+            Opened::View(seen) => {
+                run(&mut self.link()?.conn, "COMMIT")?;
+                Ok(seen)
+            }
+            Opened::BySets => {
+                let (mut seen, at_us) = self.link()?.executed()?;
+                if self.common.options.replica.is_some() {
+                    // The stream yields what the source has; a replica may have more.
+                    let (has, _) = self.source()?.executed()?;
+                    seen = seen.minus(&seen.minus(&has));
+                }
+                Ok(Seen { covered: super::link::Covered::Gtids(seen), at_us })
+            }
+        }
+    }
+
+    /// Refuses a table that cannot be read without a lock, where none may be taken.
+    pub(crate) fn may_lock(&self, ticket: &Ticket, why: &str) -> Result<()> {
+        match self.common.options.lock {
+            SnapshotLock::Tables => Ok(()),
+            SnapshotLock::None => Err(needs_lock(why, &ticket.table)),
+        }
+    }
+
+    /// Opens a consistent view of the source, of a known place in the log as far as the table goes. The
+    /// table is locked against writers for that instant.
+    pub(crate) fn lock(&mut self, ticket: &Ticket) -> Result<Seen, Trouble> {
+        /// `ER_NO_SUCH_TABLE`, `ER_BAD_DB_ERROR`: there is nothing to lock.
+        const MISSING: [u16; 2] = [1146, 1049];
+        // A view is of the server whose log is read, whatever replica there is.
+        self.link = Some(Link::open(&self.common.source)?);
+        let lock = format!("LOCK TABLES {} READ", named(&ticket.table));
+        let locked = mysql::prelude::Queryable::query_drop(&mut self.source()?.conn, &lock);
+        match locked {
+            Err(mysql::Error::MySqlError(error)) if MISSING.contains(&error.code) => {}
+            Err(error) => {
+                return Err(match trouble(error, &lock) {
+                    Trouble::Failed(error) if error.kind() == ErrorKind::SourceGrant => error
+                        .of_table(&ticket.table)
+                        .remedy(format!("GRANT LOCK TABLES ON {}.* TO the account", ticket.table.database))
+                        .into(),
+                    other => other,
+                });
+            }
+            Ok(()) => {}
+        }
+        // Should anything fail, the connection is dropped, and the lock with it.
+        let seen = self.source()?.end_of_log()?;
+        run(&mut self.link()?.conn, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")?;
+        run(&mut self.source()?.conn, "UNLOCK TABLES")?;
+        Ok(seen)
+    }
+
+    /// The connection to the source itself.
+    fn source(&mut self) -> Result<&mut Link> {
+        if self.source.is_none() {
+            self.source = Some(Link::open(&self.common.source)?);
+        }
+        self.source.as_mut().ok_or_else(|| Error::new(ErrorKind::Bug, "no connection to the source"))
+    }
+}

@@ -1,0 +1,426 @@
+//! The decoder's side of chunks: windows opened, rows released. Why a released row is never stale is
+//! told in [`crate::snapshot::window`].
+//!
+//! Guarantees beside that: a chunk and the plan that says so leave in one boundary, so a chunk is in the
+//! lake if and only if its checkpoint says so; rows get their numbers when they are released, densely;
+//! rows that wait are bounded ([`super::Settings::chunk_bytes`]), as nothing is begun above that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{RecordBatch, new_null_array};
+use lakeward_core::{
+    ChangeBatch, ChangeMeta, Feed, Op, Origin, OriginRun, Result, Snapshot, SnapshotPlan, SnapshotState,
+    TableSchema, failpoint,
+};
+
+use super::reading::{FIRST_CHUNK_ROWS, Found, Outcome as FoundOutcome, Task, Ticket};
+use super::replay::from_seq;
+use super::structures::{Fills, succeed};
+use super::{Decoder, Outcome, is_at_or_after};
+use crate::binlog::table_map::same_columns;
+use crate::schema::Definition;
+use crate::snapshot::link::{Covered, Seen};
+use crate::snapshot::plan::Ranges;
+use crate::snapshot::read::{Piece, SELECT_LIMIT};
+use crate::snapshot::spacing::Spacing;
+use crate::snapshot::window::{KeyBytes, unrecorded};
+
+/// How long the SELECT of a chunk is meant to take.
+const CHUNK_TIME: Duration = Duration::from_secs(1);
+/// How long a table is left alone after trouble with it.
+const REST: Duration = Duration::from_millis(500);
+/// Rows of a chunk at most.
+const CHUNK_ROWS_MAX: u64 = 1_000_000;
+
+impl Decoder {
+    /// Opens a window for the next thing to read; `None` where nothing is to be begun now.
+    pub(crate) fn next_ticket(&mut self) -> Outcome<Option<Ticket>> {
+        if !self.has_room() {
+            return Ok(None);
+        }
+        self.compare_parts()?;
+        let now = self.settings.clock.elapsed();
+        let mut best: Option<(usize, usize)> = None;
+        for (at, table) in self.tables.iter_mut().enumerate() {
+            let SnapshotState::Open(open) = &table.snapshot else { continue };
+            if open.paused || !table.is_active() || table.reading.asked || now < table.reading.not_before {
+                continue;
+            }
+            let out = table.reading.open.len();
+            if best.is_none_or(|(_, fewest)| out < fewest) && table.reading.has_more(open) {
+                best = Some((at, out));
+            }
+        }
+        match best {
+            Some((at, _)) => self.open_window(at).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether one more chunk fits beside those that wait and those that are being read.
+    fn has_room(&self) -> bool {
+        let out: usize =
+            self.tables.iter().map(|t| t.reading.open.len().saturating_sub(t.reading.back.len())).sum();
+        let goal = self.settings.chunk_goal_bytes;
+        self.waiting_bytes + (out + 1) * goal <= self.settings.chunk_bytes
+    }
+
+    fn open_window(&mut self, at: usize) -> Outcome<Ticket> {
+        failpoint::hit("mysql.snapshot.window")?;
+        self.flush_table(at)?;
+        let id = self.next_ticket;
+        self.next_ticket += 1;
+        let (yielded, now) = (self.gtids.clone(), self.settings.clock.elapsed());
+        let table = self.tables.get_mut(at)?;
+        let SnapshotState::Open(open) = &table.snapshot else {
+            return Err(bug("a window of a table that is not read").into());
+        };
+        let reading = &mut table.reading;
+        let task = match &open.plan {
+            None => Task::Plan,
+            Some(plan) if plan.key.is_empty() => Task::Whole,
+            Some(plan) => {
+                let ranges = reading.ranges.get_or_insert_with(|| Ranges::of(plan));
+                let rows = if reading.chunk_rows == 0 { FIRST_CHUNK_ROWS } else { reading.chunk_rows };
+                match (ranges.claim(id), &mut reading.comparison) {
+                    (Some(range), _) => {
+                        let cut = reading.spacing.and_then(|spacing| spacing.cut(&range, rows));
+                        if let Some(cut) = &cut {
+                            ranges.cut(id, Some(cut.to.clone()));
+                        }
+                        let (is_cut, range) = (cut.is_some(), cut.unwrap_or(range));
+                        Task::Chunk { range, is_cut, rows, key: plan.key.clone() }
+                    }
+                    (None, Some(comparison)) => {
+                        let schema = comparison.schema.clone();
+                        let keys = comparison.claim(id).ok_or_else(|| bug("no key is left"))?;
+                        Task::Lookup { keys, schema }
+                    }
+                    (None, None) => return Err(bug("no range is left").into()),
+                }
+            }
+        };
+        reading.asked = matches!(task, Task::Plan | Task::Whole);
+        reading.open.insert(id, reading.recording.open());
+        reading.counted_to.get_or_insert(now);
+        let (table_id, condition, era) = (table.id.clone(), open.condition.clone(), reading.era);
+        let state = table.snapshot.clone();
+        self.set_snapshot(at, state)?;
+        Ok(Ticket { table: table_id, at, id, era, yielded, condition, task })
+    }
+
+    /// A chunk is cut behind `to` (`None`: it is the whole range); `false` if it is void.
+    pub(crate) fn cut(&mut self, ticket: &Ticket, to: Option<Vec<String>>) -> Outcome<bool> {
+        let reading = &mut self.tables.get_mut(ticket.at)?.reading;
+        let valid = reading.era == ticket.era;
+        if let Some(ranges) = reading.ranges.as_mut().filter(|_| valid) {
+            ranges.cut(ticket.id, to);
+        }
+        Ok(valid)
+    }
+
+    /// What a thread found: released at once if the stream has yielded all that it saw, else at a
+    /// boundary to come.
+    pub(crate) fn hand_over(&mut self, ticket: Ticket, found: Found) -> Outcome {
+        let reading = &mut self.tables.get_mut(ticket.at)?.reading;
+        if reading.era != ticket.era {
+            return Ok(());
+        }
+        let due = self.has_yielded(&found.seen.covered);
+        self.waiting_bytes += found.bytes();
+        self.tables.get_mut(ticket.at)?.reading.back.push((ticket, found));
+        if due { self.boundary() } else { Ok(()) }
+    }
+
+    /// A thread could not do what it was asked; it is asked again after a while, for less at a time if
+    /// that was too much.
+    pub(crate) fn give_back(&mut self, ticket: &Ticket, too_large: bool) -> Outcome {
+        let now = self.settings.clock.elapsed();
+        let reading = &mut self.tables.get_mut(ticket.at)?.reading;
+        if reading.era != ticket.era {
+            return Ok(());
+        }
+        if let (true, Task::Chunk { rows, .. }) = (too_large, &ticket.task) {
+            reading.chunk_rows = (rows / 4).max(1);
+            reading.spacing = None;
+        }
+        if !too_large {
+            reading.not_before = now + REST;
+        }
+        reading.asked &= matches!(ticket.task, Task::Chunk { .. } | Task::Lookup { .. });
+        if let Task::Whole = ticket.task {
+            reading.void();
+        }
+        if let Some(ranges) = &mut reading.ranges {
+            ranges.give_back(ticket.id);
+        }
+        if let Some(comparison) = &mut reading.comparison {
+            comparison.give_back(ticket.id, too_large);
+        }
+        reading.close(ticket.id);
+        Ok(())
+    }
+
+    /// Records what goes out of a table, for the windows that are open.
+    pub(super) fn record(&mut self, at: usize, batch: &ChangeBatch) -> Result<()> {
+        let limit = self.settings.chunk_goal_bytes;
+        let reading = &mut self.tables.get_mut(at)?.reading;
+        if reading.open.is_empty() {
+            return Ok(());
+        }
+        reading.recording.record(&batch.schema, &batch.rows)?;
+        if reading.recording.bytes() > limit {
+            tracing::info!(table = %batch.schema.table, "too many changes while chunks are read; smaller ones");
+            reading.chunk_rows = (reading.chunk_rows / 4).max(1);
+            self.structure_touched(at)?;
+        }
+        Ok(())
+    }
+
+    /// Whether everything that rows can have seen was yielded.
+    pub(super) fn has_yielded(&self, covered: &Covered) -> bool {
+        match (covered, &self.gtids) {
+            (Covered::Gtids(seen), Some(yielded)) => seen.is_subset_of(yielded),
+            (Covered::Gtids(_), None) => false,
+            (Covered::Log(end), _) => end.server_uuid == self.server_uuid && is_at_or_after(&self.done, end),
+        }
+    }
+
+    /// Releases what is due. Only between two transactions, after everything gathered was sent.
+    pub(super) fn release(&mut self) -> Outcome {
+        for at in 0..self.tables.len() {
+            let reading = &self.tables.get(at)?.reading;
+            if reading.back.is_empty() {
+                continue;
+            }
+            let mut waiting = std::mem::take(&mut self.tables.get_mut(at)?.reading.back).into_iter();
+            while let Some((ticket, found)) = waiting.next() {
+                let void = self.tables.get(at)?.reading.era != ticket.era;
+                if !void && !self.has_yielded(&found.seen.covered) {
+                    self.tables.get_mut(at)?.reading.back.push((ticket, found));
+                    continue;
+                }
+                self.waiting_bytes = self.waiting_bytes.saturating_sub(found.bytes());
+                let released = if void { Ok(()) } else { self.release_one(ticket, found) };
+                if released.is_err() {
+                    // Where the error passes, what was out of the table is read again.
+                    let reading = &mut self.tables.get_mut(at)?.reading;
+                    reading.back.extend(waiting);
+                    reading.void();
+                    return released;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn release_one(&mut self, ticket: Ticket, found: Found) -> Outcome {
+        failpoint::hit("mysql.snapshot.release")?;
+        let at = ticket.at;
+        if let FoundOutcome::NoTable = found.outcome {
+            return self.end_snapshot(at);
+        }
+        self.adopt(at, &found.schema)?;
+        if self.tables.get(at)?.reading.era != ticket.era {
+            return Ok(());
+        }
+        match found.outcome {
+            FoundOutcome::NoTable => Ok(()),
+            FoundOutcome::Missing(missing) => self.release_missing(&ticket, &found.seen, &missing),
+            FoundOutcome::Plan { last, estimated_rows } => {
+                self.planned(&ticket, &found.schema, last, estimated_rows)
+            }
+            FoundOutcome::Rows(pieces) => {
+                self.release_rows(&ticket, &found.schema, &found.seen, pieces, found.took)
+            }
+        }
+    }
+
+    /// The structure that rows were read with is the table's here: where the stream does not know it
+    /// yet, it is the next version.
+    pub(super) fn adopt(&mut self, at: usize, found: &TableSchema) -> Outcome {
+        let known = self.tables.get(at)?.schema.clone();
+        let same = |schema: &TableSchema| {
+            let sure = !schema.groundwork.unsure;
+            sure && same_columns(&schema.columns, &found.columns) && schema.key == found.key
+        };
+        if known.as_deref().is_some_and(same) {
+            return Ok(());
+        }
+        self.flush_table(at)?;
+        let version = known.as_ref().map_or(1, |schema| schema.version + 1);
+        let table = self.tables.get(at)?.id.clone();
+        tracing::info!(table = %table, version, "the table's structure is taken from the catalog");
+        let mut structure = Definition::of(found);
+        if let Some(known) = &known {
+            succeed(&mut structure, Some(&Definition::of(known)), true, &Fills::new());
+        }
+        let schema = structure.version(table, version, self.settings.types);
+        self.tables.set_schema(at, Arc::new(schema))?;
+        self.tables.get_mut(at)?.builder = None;
+        self.maps.retain(|_, map| map.table != Some(at));
+        // The next checkpoint names it, also where the table is empty.
+        self.announce(at)
+    }
+
+    fn planned(
+        &mut self,
+        ticket: &Ticket,
+        schema: &TableSchema,
+        last: Option<Vec<String>>,
+        estimated_rows: Option<u64>,
+    ) -> Outcome {
+        let at = ticket.at;
+        let table = self.tables.get_mut(at)?;
+        table.reading.asked = false;
+        table.reading.close(ticket.id);
+        let SnapshotState::Open(open) = table.snapshot.clone() else { return Ok(()) };
+        if last.is_none() && !schema.key.is_empty() && open.condition.is_none() {
+            // Empty: whatever came later is in the log. Of a part, the lake may still have rows.
+            return self.end_snapshot(at);
+        }
+        let key = schema.key.iter().filter_map(|at| schema.columns.get(*at)).map(|c| c.name.clone());
+        let plan = SnapshotPlan { key: key.collect(), last, estimated_rows, ..SnapshotPlan::default() };
+        Ok(self.set_snapshot(at, SnapshotState::Open(Snapshot { plan: Some(plan), ..open }))?)
+    }
+
+    fn release_rows(
+        &mut self,
+        ticket: &Ticket,
+        schema: &TableSchema,
+        seen: &Seen,
+        pieces: Vec<Piece>,
+        took: Duration,
+    ) -> Outcome {
+        let at = ticket.at;
+        let Some(by) = KeyBytes::of(schema)? else { return Err(bug("a chunk without a key").into()) };
+        let reading = &mut self.tables.get_mut(at)?.reading;
+        let since = reading.open.get(&ticket.id).copied().unwrap_or(0);
+        // Taken out, as what is sent is recorded by nobody.
+        let recording = std::mem::take(&mut reading.recording);
+        let Some(recorded) = recording.since(since, &by) else {
+            self.tables.get_mut(at)?.reading.recording = recording;
+            return self.give_back(ticket, false);
+        };
+        let (mut read, mut bytes) = (0u64, 0);
+        for piece in pieces {
+            read += piece.rows.num_rows() as u64;
+            bytes += piece.bytes();
+            let rows = match &piece.keys {
+                Some(keys) => unrecorded(piece.rows, keys, &recorded)?,
+                None => return Err(bug("rows of a chunk without keys").into()),
+            };
+            self.send_between(at, Op::Read, rows, seen.at_us)?;
+        }
+        drop(recorded);
+        let bytes_goal = self.settings.chunk_goal_bytes;
+        let now = self.settings.clock.elapsed();
+        let table = self.tables.get_mut(at)?;
+        table.reading.recording = recording;
+        let spent = table.reading.spent(now);
+        table.reading.close(ticket.id);
+        if let Task::Chunk { rows, is_cut, .. } = ticket.task {
+            // Where the server did not count them, the rows that were meant are no measure.
+            let asked = if is_cut && read > 0 { read } else { rows };
+            table.reading.chunk_rows = next_size(asked, read, bytes, bytes_goal, took);
+        }
+        let SnapshotState::Open(mut open) = table.snapshot.clone() else { return Ok(()) };
+        let (Some(ranges), Some(plan)) = (table.reading.ranges.as_mut(), open.plan.as_mut()) else {
+            return Err(bug("a chunk without a plan").into());
+        };
+        if let Some(range) = ranges.being_read(ticket.id).filter(|_| open.condition.is_none()) {
+            table.reading.spacing = Spacing::found(table.reading.spacing, schema, range, read);
+        }
+        ranges.read(ticket.id);
+        ranges.note(plan);
+        plan.rows += read;
+        plan.reading_ms += spent;
+        // A part is then compared with the lake.
+        let ends = ranges.all_read() && open.condition.is_none();
+        self.set_snapshot(at, SnapshotState::Open(open))?;
+        if ends { self.end_snapshot(at) } else { Ok(()) }
+    }
+
+    /// Sends events that come of no transaction, with their numbers.
+    pub(super) fn send_between(&mut self, at: usize, op: Op, rows: RecordBatch, at_us: i64) -> Outcome {
+        let origin = self.origin_here(at_us);
+        self.send_rows(at, op, rows, origin)?;
+        // Between two transactions: these numbers are given for good.
+        self.done_seq = self.next_seq;
+        Ok(())
+    }
+
+    /// Sends events of one kind and origin, with their numbers.
+    pub(super) fn send_rows(&mut self, at: usize, op: Op, rows: RecordBatch, origin: Origin) -> Outcome {
+        let count = rows.num_rows();
+        if count == 0 {
+            return Ok(());
+        }
+        self.announce(at)?;
+        let table = self.tables.get(at)?;
+        let Some(schema) = table.schema.clone() else { return Err(bug("rows without a version").into()) };
+        let before = self.settings.before_images.then(|| nulls(&schema, count)).transpose()?;
+        let first = self.next_seq;
+        self.next_seq += i64::try_from(count).unwrap_or(i64::MAX);
+        let meta = ChangeMeta {
+            op: vec![op; count],
+            seq: (first..self.next_seq).collect(),
+            origins: vec![OriginRun { rows: count, origin }],
+        };
+        self.rows_since_boundary += count;
+        let batch = ChangeBatch { schema, rows, before, meta };
+        let batch = match &self.replay {
+            Some(replay) => from_seq(batch, replay.sent_below),
+            None => Some(batch),
+        };
+        let Some(batch) = batch else { return Ok(()) };
+        let count = batch.meta.op.len() as u64;
+        self.settings.stats.rows.add(&(batch.schema.table.clone(), op.letter()), count);
+        let bytes = batch.bytes();
+        Ok(self.out.send(Ok(Feed::Batch(batch)), bytes)?)
+    }
+}
+
+/// The rows of the next chunk, so that it takes about a second and fits its share of memory. It grows
+/// slowly and shrinks at once.
+fn next_size(asked: u64, read: u64, bytes: usize, bytes_goal: usize, took: Duration) -> u64 {
+    if read == 0 {
+        // Everything in the range was deleted, or a condition leaves it out.
+        return match took < CHUNK_TIME / 2 {
+            true => (asked * 2).min(CHUNK_ROWS_MAX),
+            false => asked,
+        };
+    }
+    let by_time = CHUNK_TIME.as_secs_f64() / took.as_secs_f64().max(1e-3);
+    let by_bytes = bytes_goal as f64 / bytes.max(1) as f64;
+    let factor = by_time.min(by_bytes).clamp(0.1, 4.0);
+    ((asked as f64 * factor) as u64).clamp(1, CHUNK_ROWS_MAX)
+}
+
+fn nulls(schema: &TableSchema, rows: usize) -> Result<RecordBatch> {
+    let arrays = schema.arrow.fields().iter().map(|field| new_null_array(field.data_type(), rows)).collect();
+    RecordBatch::try_new(schema.arrow.clone(), arrays)
+        .map_err(|error| bug("no previous images").caused_by(error))
+}
+
+fn bug(what: &str) -> lakeward_core::Error {
+    lakeward_core::Error::new(lakeward_core::ErrorKind::Bug, what)
+}
+
+const _: () = assert!(CHUNK_TIME.as_millis() * 2 < SELECT_LIMIT.as_millis());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_grow_towards_a_second_or_their_bytes_and_shrink_at_once() {
+        let ms = Duration::from_millis;
+        assert_eq!(next_size(1_000, 1_000, 1_000, 1 << 20, ms(10)), 4_000, "slowly up");
+        assert_eq!(next_size(1_000, 1_000, 1 << 19, 1 << 20, ms(10)), 2_000, "the bytes' goal");
+        assert_eq!(next_size(1_000, 1_000, 1_000, 1 << 20, ms(4_000)), 250, "a second");
+        assert_eq!(next_size(1, 1, 1 << 30, 1 << 20, ms(10)), 1, "never nothing");
+        assert_eq!(next_size(1_000, 0, 0, 1 << 20, ms(10)), 2_000, "nothing was there");
+    }
+}

@@ -1,0 +1,262 @@
+//! What stands under each name that a statement touches, worked out before anything of it takes effect.
+//!
+//! A statement may move several tables through several names; only the end counts. So its steps are
+//! taken on a draft; what must be asked of the server is asked then. Nothing of the decoder changes
+//! before all of that is settled: a link that breaks meanwhile leaves no half of a statement behind.
+
+use lakeward_core::table_filter::is_ghost_of;
+use lakeward_core::{Column, ErrorKind, Result, TableId};
+
+use super::Decoder;
+use crate::binlog::query::Query;
+use crate::schema::{self, Context, Definition, Made};
+use crate::source::beside::Other;
+use crate::source::statement::{Effect, Reason};
+
+/// A table, as a statement leaves it.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// The name that it had before the statement; `None`: the statement made it.
+    pub(super) was: Option<TableId>,
+    /// Its structure, if that is known.
+    pub(super) definition: Option<Definition>,
+    /// The captured table and the version of it that its columns' numbers are of.
+    pub(super) like: Option<(TableId, u32)>,
+    /// Why the rows that the lake has of it, or of the table it is copied from, are not its rows.
+    pub(super) rewritten: Option<Reason>,
+    /// Its rows are gone.
+    pub(super) emptied: bool,
+}
+
+/// Names, in the order in which the statement touches them first.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    names: Vec<Name>,
+}
+
+#[derive(Debug)]
+struct Name {
+    table: TableId,
+    /// A table stood there when the statement began.
+    was_taken: bool,
+    /// What stands there in the end; `None`: nothing.
+    standing: Option<Standing>,
+}
+
+impl Draft {
+    fn place(&mut self, decoder: &Decoder, table: &TableId) -> &mut Option<Standing> {
+        let at = self.names.iter().position(|name| name.table == *table).unwrap_or_else(|| {
+            let standing = decoder.standing(table);
+            self.names.push(Name { table: table.clone(), was_taken: standing.is_some(), standing });
+            self.names.len() - 1
+        });
+        &mut self.names[at].standing
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = (&TableId, Option<&Standing>)> {
+        self.names.iter().map(|name| (&name.table, name.standing.as_ref()))
+    }
+
+    pub(super) fn into_names(self) -> impl Iterator<Item = (TableId, Option<Standing>)> {
+        self.names.into_iter().map(|name| (name.table, name.standing))
+    }
+
+    /// Whether a table stood under a name before, and left it for another name or was dropped.
+    pub(super) fn left(&self, table: &TableId) -> bool {
+        let is_same = |standing: &Standing| standing.was.as_ref() == Some(table);
+        let name = self.names.iter().find(|name| name.table == *table);
+        name.is_some_and(|name| name.was_taken && !name.standing.as_ref().is_some_and(is_same))
+    }
+}
+
+impl Decoder {
+    /// What stands under a name before a statement.
+    fn standing(&self, table: &TableId) -> Option<Standing> {
+        let standing = |definition| Standing {
+            was: Some(table.clone()),
+            definition,
+            like: None,
+            rewritten: None,
+            emptied: false,
+        };
+        if self.settings.filter.captures(table) {
+            let known = self.tables.find(table).and_then(|at| self.tables.get(at).ok());
+            return match known {
+                Some(known) if known.dropped => None,
+                Some(known) if known.is_active() => {
+                    let definition = known.schema.as_ref().map(|schema| Definition::of(schema));
+                    let version = known.schema.as_ref().map(|schema| (table.clone(), schema.version));
+                    Some(Standing { like: version, ..standing(definition) })
+                }
+                // What happened to a stopped table is not followed.
+                Some(_) | None => Some(standing(None)),
+            };
+        }
+        Some(match self.beside.table(table) {
+            Some(Other { definition, like, rewritten }) => Standing {
+                like: like.clone(),
+                rewritten: rewritten.clone(),
+                ..standing(Some(definition.clone()))
+            },
+            None => standing(None),
+        })
+    }
+
+    /// Takes a statement's steps. Errors are those of asking the server.
+    pub(super) fn draft(&mut self, query: &Query<'_>, effects: &[Effect]) -> Result<Draft> {
+        let mut draft = Draft::default();
+        for effect in effects {
+            if let Effect::Created { table, .. } | Effect::Altered(table) = effect {
+                self.look_at_database(&table.database)?;
+            }
+            match effect {
+                Effect::Created { table, if_not_exists } => {
+                    let there = draft.place(self, table).as_ref();
+                    let known = there.is_some_and(|standing| standing.definition.is_some());
+                    if *if_not_exists && !self.was_made(query, there.is_some(), known) {
+                        continue;
+                    }
+                    let made = self.made(query, table, &mut draft)?;
+                    *draft.place(self, table) = Some(made);
+                }
+                Effect::Altered(table) => {
+                    let context = self.context(query, table);
+                    let Some(standing) = draft.place(self, table) else { continue };
+                    alter(standing, &query.sql, &context);
+                }
+                Effect::Rewritten(table, reason) => {
+                    let Some(standing) = draft.place(self, table) else { continue };
+                    standing.rewritten = Some(reason.clone());
+                }
+                Effect::Unclear(table, reason) => {
+                    let standing = draft.place(self, table).get_or_insert_with(|| Standing {
+                        was: None,
+                        definition: None,
+                        like: None,
+                        rewritten: None,
+                        emptied: false,
+                    });
+                    (standing.definition, standing.rewritten) = (None, Some(reason.clone()));
+                }
+                Effect::Truncated(table) => {
+                    let Some(standing) = draft.place(self, table) else { continue };
+                    (standing.emptied, standing.rewritten) = (true, None);
+                }
+                Effect::Dropped(table) => *draft.place(self, table) = None,
+                Effect::DroppedDatabase(database) => {
+                    let tables = self.tables.iter().map(|table| table.id.clone());
+                    for table in tables.filter(|table| *table.database == **database).collect::<Vec<_>>() {
+                        *draft.place(self, &table) = None;
+                    }
+                }
+                Effect::Renamed { from, to } => {
+                    let moved = draft.place(self, from).take();
+                    *draft.place(self, to) = moved;
+                }
+                Effect::Stop { .. } => {}
+            }
+        }
+        Ok(draft)
+    }
+
+    /// Asks for a database's default collation of now, where nothing better is known: rows that come with
+    /// column names correct it where it was another one.
+    fn look_at_database(&mut self, database: &str) -> Result<()> {
+        if self.beside.database(database).is_some() || self.beside.likely(database).is_some() {
+            return Ok(());
+        }
+        if let Some(truth) = self.truth.as_ref().filter(|truth| truth.full_metadata()) {
+            let collation = truth.present_collation(database)?;
+            self.beside.set_likely(database, collation);
+        }
+        Ok(())
+    }
+
+    pub(super) fn context<'a>(&self, query: &'a Query<'_>, table: &TableId) -> Context<'a> {
+        Context {
+            session: query.session(self.settings.lower_case_names),
+            surroundings: &query.surroundings,
+            database_collation: self.beside.database(&table.database),
+            likely_collation: self.beside.likely(&table.database).flatten(),
+            options: self.settings.types,
+        }
+    }
+
+    /// Whether `IF NOT EXISTS` made the table. Servers since 8.0 tell, but for tables whose engine is not
+    /// transactional.
+    fn was_made(&self, query: &Query<'_>, is_there: bool, is_known: bool) -> bool {
+        let told = query.surroundings.carried_out || self.assembler.is_open();
+        told || (!is_there && !is_known)
+    }
+
+    /// The table that a CREATE TABLE makes.
+    fn made(&mut self, query: &Query<'_>, table: &TableId, draft: &mut Draft) -> Result<Standing> {
+        let mut context = self.context(query, table);
+        let mut made = schema::create(&query.sql, &context);
+        let unsure =
+            matches!(&made, Ok(Made::Defined(definition)) if definition.groundwork.collation.is_none());
+        if unsure && context.database_collation.is_none() {
+            let position = self.position();
+            let asked = match &mut self.truth {
+                Some(truth) => truth.database_collation(&table.database, &position)?,
+                None => None,
+            };
+            if asked.is_some() {
+                self.beside.set_database(&table.database, asked);
+                context.database_collation = asked;
+                made = schema::create(&query.sql, &context);
+            }
+        }
+        let mut standing =
+            Standing { was: None, definition: None, like: None, rewritten: None, emptied: false };
+        match made {
+            Ok(Made::Defined(mut definition)) => {
+                standing.like = self.ghost_like(table, &mut definition);
+                standing.definition = Some(definition);
+            }
+            Ok(Made::Like(source)) => {
+                if let Some(source) = draft.place(self, &source) {
+                    standing.definition.clone_from(&source.definition);
+                    standing.like.clone_from(&source.like);
+                }
+            }
+            Err(why) => tracing::warn!(table = %table, "its CREATE TABLE is not understood: {why}"),
+        }
+        Ok(standing)
+    }
+}
+
+impl Decoder {
+    /// The captured table whose ghost is made, if it is made with that table's columns (as
+    /// pt-online-schema-change does); they get their numbers.
+    fn ghost_like(&self, ghost: &TableId, definition: &mut Definition) -> Option<(TableId, u32)> {
+        let schemas = self.tables.iter().filter_map(|table| table.schema.as_ref());
+        let real = schemas.into_iter().find(|schema| {
+            let names =
+                |columns: &[Column]| columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+            is_ghost_of(ghost, &schema.table) && names(&schema.columns) == names(&definition.columns)
+        })?;
+        definition.succeed(Some(&Definition::of(real)));
+        for (column, real) in definition.columns.iter_mut().zip(&real.columns) {
+            column.fill.clone_from(&real.fill);
+        }
+        Some((real.table.clone(), real.version))
+    }
+}
+
+/// Carries a table's structure through a statement that alters it.
+fn alter(standing: &mut Standing, sql: &str, context: &Context<'_>) {
+    let Some(known) = &standing.definition else { return };
+    match schema::alter(known, sql, context) {
+        Ok(change) => {
+            standing.definition = Some(change.definition);
+            let reason = change.rewritten.map(|text| Reason::new(ErrorKind::TableChanged, text));
+            standing.rewritten = standing.rewritten.take().or(reason);
+        }
+        Err(why) => {
+            standing.definition = None;
+            let text = format!("a statement that alters the table is not understood: {why}");
+            standing.rewritten = Some(Reason::new(ErrorKind::UnparsedDdl, text));
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What the stream tells snapshots: which tables must be read, that rows must be read anew, that a
+//! structure moved, that a table lost its rows.
+
+use lakeward_core::stats::SnapshotPhase;
+use lakeward_core::{
+    Error, ErrorKind, Feed, MarkReason, Origin, Result, Snapshot, SnapshotState, TableId, TableMark,
+};
+
+use super::{Decoder, Outcome, SMALL_BYTES};
+use crate::snapshot::SnapshotMode;
+
+impl Decoder {
+    /// Opens the snapshots that the mode asks for at the beginning of a run, over the captured tables
+    /// that the server has. `lost`: the changes since the checkpoint are gone.
+    pub(in crate::source) fn begin_snapshots(
+        &mut self,
+        captured: &[TableId],
+        mode: SnapshotMode,
+        lost: bool,
+    ) -> Outcome {
+        for table in captured {
+            self.meet(table)?;
+        }
+        for at in 0..self.tables.len() {
+            let table = self.tables.get(at)?;
+            let state = table.snapshot.clone();
+            match (&state, mode) {
+                _ if !table.is_active() => {}
+                _ if lost => {
+                    // What happened to its structure is lost, too.
+                    self.doubt(at)?;
+                    self.open_anew(at)?;
+                }
+                (SnapshotState::Done | SnapshotState::NotAsked, SnapshotMode::Always) => {
+                    self.open_anew(at)?
+                }
+                // Told again, and gone on with.
+                _ => self.set_snapshot(at, state)?,
+            }
+        }
+        self.done_seq = self.next_seq;
+        Ok(())
+    }
+
+    /// A captured table that the stream names. One that is met for the first time had rows before,
+    /// unless the stream has passed its CREATE: they are read.
+    pub(super) fn meet(&mut self, table: &TableId) -> Result<usize> {
+        if let Some(at) = self.tables.find(table) {
+            return Ok(at);
+        }
+        let at = self.tables.find_or_add(table);
+        if self.settings.snapshots {
+            self.set_snapshot(at, SnapshotState::Open(Snapshot::default()))?;
+        }
+        Ok(at)
+    }
+
+    /// Whether all of a table's rows will be read, and no window of that reading was opened yet: whatever
+    /// the stream yields of the table until then is in what will be read. So rows whose structure cannot
+    /// be known (before the catalog was read, where the log does not name columns) need not stop it.
+    pub(super) fn is_all_to_come(&self, at: usize) -> Result<bool> {
+        Ok(match &self.tables.get(at)?.snapshot {
+            SnapshotState::Open(open) => open.plan.is_none() && open.condition.is_none(),
+            SnapshotState::Done | SnapshotState::NotAsked => false,
+        })
+    }
+
+    /// The rows that the lake has of a table are not the table's rows any more (another table took its
+    /// name, its rows were rewritten unlogged): they are read anew, all of them, and a mark with a
+    /// number reserved now voids the earlier ones once that is done. Call it between the events of the
+    /// statement that causes it; the number is given in the order of the log.
+    pub(super) fn reread(&mut self, at: usize) -> Result<()> {
+        if !self.settings.snapshots {
+            let table = self.tables.get(at)?.id.clone();
+            return Err(Error::new(
+                ErrorKind::TableChanged,
+                "its rows must be read anew, and snapshots are off (snapshot.mode: no_data)",
+            )
+            .of_table(&table)
+            .remedy(format!("lakeward resume {table}")));
+        }
+        self.open_anew(at)
+    }
+
+    /// Opens a snapshot of the whole table, whatever was before.
+    pub(super) fn open_anew(&mut self, at: usize) -> Result<()> {
+        // A number that was reserved before does not serve: events that came since are void, too.
+        self.retire_snapshot(at)?;
+        // Where no event of the table was seen there is nothing to void.
+        let has_events = self.tables.get(at)?.schema.is_some();
+        let mark = has_events.then(|| self.reserve());
+        self.settings.stats.snapshots.remove(&self.tables.get(at)?.id);
+        self.set_snapshot(at, SnapshotState::Open(Snapshot { mark, ..Snapshot::default() }))
+    }
+
+    /// An open snapshot is not gone on with, as what it was to void is void otherwise. The number that was
+    /// reserved for its mark stays unused.
+    pub(super) fn retire_snapshot(&mut self, at: usize) -> Result<()> {
+        let table = self.tables.get_mut(at)?;
+        table.reading.restart();
+        if let SnapshotState::Open(Snapshot { mark, .. }) = &table.snapshot {
+            self.retired += i64::from(mark.is_some());
+            self.set_snapshot(at, SnapshotState::Done)?;
+        }
+        Ok(())
+    }
+
+    /// A number for a mark to come.
+    pub(super) fn reserve(&mut self) -> i64 {
+        self.next_seq += 1;
+        self.next_seq - 1
+    }
+
+    /// A statement touched a table's structure or voided its rows: chunks that are being read of it
+    /// are void, and read again.
+    pub(in crate::source) fn structure_touched(&mut self, at: usize) -> Result<()> {
+        self.tables.get_mut(at)?.reading.void();
+        Ok(())
+    }
+
+    /// All rows of a table from here on are in the log: its snapshot, if one is open, is at its end. The
+    /// mark that was reserved for it is written.
+    pub(super) fn end_snapshot(&mut self, at: usize) -> Outcome {
+        let table = self.tables.get_mut(at)?;
+        table.reading.restart();
+        let mark = match &table.snapshot {
+            SnapshotState::Open(open) => open.mark,
+            SnapshotState::NotAsked | SnapshotState::Done => None,
+        };
+        if let Some(seq) = mark {
+            let schema = table.schema.clone().ok_or_else(|| {
+                Error::new(ErrorKind::Bug, "a mark was reserved for a table that was never seen")
+            })?;
+            self.flush_table(at)?;
+            self.announce(at)?;
+            let origin = self.origin_here(self.settings.clock.unix_micros());
+            self.settings.stats.rows.add(&(schema.table.clone(), "t"), 1);
+            let mark = TableMark { schema, seq, origin, reason: MarkReason::Reread };
+            self.tables.set_deleted_by_key(at, false)?;
+            self.rows_since_boundary += 1;
+            self.out.send(Ok(Feed::Mark(mark)), SMALL_BYTES)?;
+        }
+        Ok(self.set_snapshot(at, SnapshotState::Done)?)
+    }
+
+    /// Sets how far a table's snapshot is, and tells it.
+    pub(in crate::source) fn set_snapshot(&mut self, at: usize, state: SnapshotState) -> Result<()> {
+        let begun_us = self.settings.clock.unix_micros();
+        let table = self.tables.get(at)?;
+        let reading = table.reading.asked || !table.reading.open.is_empty();
+        let told = &self.settings.stats.snapshots;
+        match (&state, &table.snapshot) {
+            (SnapshotState::Open(open), _) => told.update(&table.id, |count| {
+                if let Some(plan) = &open.plan {
+                    if count.since_us == 0 {
+                        (count.since_us, count.rows_before) = (begun_us, plan.rows);
+                    }
+                    (count.rows, count.estimated_rows) = (plan.rows, plan.estimated_rows);
+                }
+                count.phase = match (open.paused, reading || open.plan.is_some()) {
+                    (true, _) => SnapshotPhase::Paused,
+                    (false, true) => SnapshotPhase::Reading,
+                    (false, false) => SnapshotPhase::Waiting,
+                };
+            }),
+            (SnapshotState::Done, SnapshotState::Open(_)) => {
+                told.update(&table.id, |count| count.phase = SnapshotPhase::Done);
+            }
+            (SnapshotState::Done | SnapshotState::NotAsked, _) => {}
+        }
+        self.tables.set_snapshot(at, state)
+    }
+
+    /// An origin for what comes from no transaction: the place where the stream stands.
+    pub(super) fn origin_here(&self, commit_us: i64) -> Origin {
+        Origin { commit_us, gtid: None, file: self.done.file.clone(), offset: self.done.offset }
+    }
+
+    /// Whether no snapshot is left that would still go on.
+    pub(super) fn snapshots_settled(&self) -> bool {
+        self.tables.iter().all(|table| match &table.snapshot {
+            SnapshotState::Open(open) => open.paused || !table.is_active(),
+            SnapshotState::NotAsked | SnapshotState::Done => true,
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! Where no lock-free proof exists: servers without GTIDs, tables without a key.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lakeward_core::{Op, Position, SnapshotState, TableStatus};
+use lakeward_mysql::Until;
+use lakeward_mysql::snapshot::{SnapshotLock, SnapshotMode, SnapshotOptions};
+use lakeward_test_support::mysql::{MySql, MySqlOptions, USER};
+use mysql::prelude::Queryable;
+
+use crate::lake::{Lake, Setup, is_settled, server, server_pairs};
+
+fn locking() -> SnapshotOptions {
+    SnapshotOptions { lock: SnapshotLock::Tables, ..SnapshotOptions::default() }
+}
+
+fn filled(gtid: bool, create: &str) -> MySql {
+    let server = server(MySqlOptions { gtid, ..MySqlOptions::default() });
+    server.sql(&format!("GRANT LOCK TABLES ON shop.* TO {USER}"));
+    server.sql(&format!(
+        "{create}; SET cte_max_recursion_depth = 1000000; INSERT INTO shop.t WITH RECURSIVE s(n) AS \
+         (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 30000) SELECT n, 0 FROM s"
+    ));
+    server
+}
+
+/// Changes rows until it is told to stop; without `updates` only such as need no previous image to be
+/// counted.
+fn write(server: &MySql, updates: bool, stop: &AtomicBool) {
+    let mut conn = server.conn();
+    let mut n = 0u64;
+    while !stop.load(Ordering::SeqCst) {
+        n += 1;
+        let (a, b) = (n * 7919 % 31_000, n * 104_729 % 31_000);
+        let statements = [
+            format!("INSERT IGNORE INTO shop.t VALUES ({}, 1)", 30_000 + a),
+            format!("DELETE FROM shop.t WHERE n = {a} LIMIT 1"),
+            format!("UPDATE IGNORE shop.t SET v = v + 1 WHERE n = {b}"),
+            format!("UPDATE IGNORE shop.t SET n = {b} WHERE n = {}", a + 3),
+        ];
+        for sql in statements.iter().take(if updates { 4 } else { 2 }) {
+            conn.query_drop(sql).unwrap();
+        }
+    }
+}
+
+/// Runs with a writer until the table is read, then to the end of the log.
+fn read_under_fire(server: &MySql, setup: Setup, updates: bool, lake: &mut Lake) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        struct Stops<'a>(&'a AtomicBool);
+        impl Drop for Stops<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        let _stops = Stops(&stop);
+        let writer = scope.spawn(|| write(server, updates, &stop));
+        let mut run = setup.open(server).unwrap();
+        run.until(lake, |lake| lake.count("t", Op::Read) > 0 && is_settled(lake));
+        stop.store(true, Ordering::SeqCst);
+        writer.join().unwrap();
+        let end: u64 = server.rows("SHOW BINARY LOG STATUS")[0][1].as_deref().unwrap().parse().unwrap();
+        run.until(lake, |lake| {
+            let Position::Binlog(position) = &lake.checkpoint.as_ref().unwrap().position else {
+                panic!("position")
+            };
+            position.offset >= end
+        });
+    });
+}
+
+#[test]
+fn without_gtids_chunks_are_read_under_an_instant_lock_and_end_equal() {
+    let server = filled(false, "CREATE TABLE shop.t (n INT PRIMARY KEY, v INT)");
+    let mut lake = Lake::default();
+    read_under_fire(&server, Setup { snapshot: locking(), ..Setup::default() }, true, &mut lake);
+    assert_eq!(lake.pairs("t", "n", "v"), server_pairs(&server, "t", "n", "v"));
+}
+
+#[test]
+fn a_table_without_a_key_has_each_row_as_often_as_the_source() {
+    for gtid in [true, false] {
+        let server = filled(gtid, "CREATE TABLE shop.t (n INT, v INT, KEY (n))");
+        let mut lake = Lake::default();
+        // Broken off in the middle, and read again from the beginning.
+        let mut run = Setup { snapshot: locking(), ..Setup::default() }.open(&server).unwrap();
+        run.until(&mut lake, |lake| lake.count("t", Op::Read) > 0);
+        drop(run);
+        lake.crash();
+        assert!(matches!(lake.state("t"), SnapshotState::Open(_)), "it is not at its end");
+        server.sql("INSERT INTO shop.t SELECT * FROM shop.t WHERE n < 50; DELETE FROM shop.t WHERE n BETWEEN 100 AND 120");
+        let resumed = Setup { snapshot: locking(), ..Setup::resumed(&lake) };
+        read_under_fire(&server, resumed, false, &mut lake);
+        let mut in_lake: Vec<(i64, i64)> = Vec::new();
+        for (row, count) in lake.counted("t") {
+            let number = |column: &str| row[column].as_ref().unwrap().parse::<i64>().unwrap();
+            assert!(count > 0, "{row:?} stands {count} times");
+            in_lake.extend(std::iter::repeat_n((number("n"), number("v")), count as usize));
+        }
+        in_lake.sort_unstable();
+        assert_eq!(in_lake, server_pairs(&server, "t", "n", "v"), "gtid {gtid}");
+    }
+}
+
+#[test]
+fn what_needs_a_lock_is_refused_without_one_by_name_and_remedy() {
+    for (gtid, create, word) in [
+        (false, "CREATE TABLE shop.t (n INT PRIMARY KEY, v INT)", "no GTIDs"),
+        (true, "CREATE TABLE shop.t (n INT, v INT)", "no key"),
+    ] {
+        let server = filled(gtid, create);
+        let mut lake = Lake::default();
+        let setup = Setup { until: Until::CaughtUp, ..Setup::mode(SnapshotMode::Initial) };
+        setup.read_to_end(&server, &mut lake);
+        match &lake.checkpoint.as_ref().unwrap().tables[&crate::lake::table("t")].status {
+            TableStatus::Stopped { kind, message, remedy, .. } => {
+                assert_eq!(kind, "SourceSetting");
+                assert!(message.contains(word), "{message}");
+                assert!(remedy.as_deref().unwrap().contains("snapshot.lock: tables"), "{remedy:?}");
+            }
+            TableStatus::Active => panic!("it must stop"),
+        }
+        assert_eq!(lake.count("t", Op::Read), 0);
+    }
+}

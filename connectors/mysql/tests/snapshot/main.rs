@@ -1,0 +1,12 @@
+//! Snapshots against a real MySQL 9.7, while it is written to.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod keys;
+mod lake;
+mod locks;
+mod requests;
+mod resume;
+mod structure;
+mod truncate;
+mod types;
+mod vanished;

@@ -1,0 +1,108 @@
+//! SIGKILL in the middle of snapshots: at each of their failpoints and at random times. Every run goes
+//! on where the last one was decided, and the end equals the source.
+
+use std::time::{Duration, Instant};
+
+use lakeward_test_support::mysql::{MySql, MySqlOptions};
+use lakeward_test_support::{Lister, Pipeline, Random, Signal, seed, wait_until};
+
+use super::fire::{Fire, Target};
+use super::keys::kind;
+use super::pipeline::{initial, server_with_numbers};
+use crate::crash::snapshot_failpoints;
+use crate::whole::assert_equal;
+use crate::world::{ended, restless, times, view};
+
+const ROWS: u64 = 30_000;
+
+/// A table that the binlog knows nothing of: the next run finds it in the catalog and reads it.
+fn unlogged_table(server: &MySql, table: &str, rows: u64) -> Target {
+    let kind = kind("composite");
+    server.sql(&format!("SET SESSION sql_log_bin = 0; {}; {}", kind.create(table), kind.fill(table, rows)));
+    Target { kind, table: table.to_owned(), rows }
+}
+
+fn compare(server: &MySql, pipeline: &Pipeline, targets: &[Target]) {
+    let keyed: Vec<_> = targets.iter().map(|target| target.kind.keyed(&target.table)).collect();
+    let ops = assert_equal(server, &view(pipeline), &keyed);
+    for (target, ops) in targets.iter().zip(&ops) {
+        let read = ops.get("r").copied().unwrap_or(0);
+        assert!(read <= target.rows, "{}: no row is read into the lake twice: {ops:?}", target.table);
+    }
+}
+
+#[test]
+fn killed_at_every_failpoint_of_a_snapshot() {
+    let server = server_with_numbers(ROWS, MySqlOptions::default());
+    let mut pipeline = initial(&server);
+    restless(&mut pipeline);
+    let lister = Lister::start(pipeline.lake());
+    let written = Target::create(&server, kind("counted"), "written", 1000);
+    let fire = Fire::start(&server, std::slice::from_ref(&written), seed(), 1, Duration::from_millis(5));
+    let mut targets = vec![written];
+    let mut names = 0;
+    for name in snapshot_failpoints() {
+        names += 1;
+        for nth in [1, 2] {
+            let failpoint = format!("{name}=kill@{nth}");
+            let table = format!("t_{}", targets.len());
+            targets.push(unlogged_table(&server, &table, ROWS));
+            let mut run = pipeline.start_with_failpoints(&["run"], &failpoint);
+            wait_until(&failpoint, Duration::from_secs(60), || run.ended());
+            assert!(run.was_killed(), "{failpoint}: {}", run.printed());
+        }
+    }
+    assert!(names > 0, "the snapshot has failpoints");
+    fire.finish();
+    pipeline.catch_up();
+    lister.finish();
+    compare(&server, &pipeline, &targets);
+}
+
+/// A step of a snapshot that fails once is a passing error: the same run goes on and ends right.
+#[test]
+fn a_step_fails_at_every_failpoint_of_a_snapshot() {
+    let server = server_with_numbers(ROWS, MySqlOptions::default());
+    let mut pipeline = initial(&server);
+    restless(&mut pipeline);
+    let mut targets = vec![Target::create(&server, kind("counted"), "first", 1000)];
+    pipeline.catch_up();
+    for name in snapshot_failpoints() {
+        targets.push(unlogged_table(&server, &format!("t_{}", targets.len()), ROWS));
+        let failpoint = format!("{name}=error@1");
+        let mut run = pipeline.start_with_failpoints(&["run", "--until-caught-up"], &failpoint);
+        let ended = ended(&mut run, Duration::from_secs(60));
+        assert_eq!(ended.code, Some(0), "{failpoint}: {}", ended.printed());
+    }
+    compare(&server, &pipeline, &targets);
+}
+
+#[test]
+fn killed_at_random_times_of_a_snapshot() {
+    let rows = 200_000;
+    let server = server_with_numbers(rows, MySqlOptions::default());
+    let mut pipeline = initial(&server);
+    restless(&mut pipeline);
+    let names = ["case_insensitive", "binary_16", "unsigned_extremes"];
+    let targets: Vec<Target> =
+        names.iter().map(|name| Target::create(&server, kind(name), name, rows)).collect();
+    let seed = seed();
+    let lister = Lister::start(pipeline.lake());
+    let fire = Fire::start(&server, &targets, seed, 2, Duration::from_millis(4));
+    let mut random = Random::new(seed ^ 2);
+    for kill in 1..=times(25) {
+        let mut run = pipeline.start(&["run"]);
+        let (start, lifetime) = (Instant::now(), Duration::from_millis(100 + random.below(900)));
+        wait_until("the time of the kill", Duration::from_secs(60), || {
+            assert!(run.ended().is_none(), "run {kill} ended by itself: {}", run.printed());
+            (start.elapsed() >= lifetime).then_some(())
+        });
+        run.signal(Signal::Kill);
+        assert_eq!(ended(&mut run, Duration::from_secs(10)).signal, Some(9));
+    }
+    let transactions = fire.finish();
+    pipeline.catch_up();
+    lister.finish();
+    compare(&server, &pipeline, &targets);
+    println!("killed again and again over {transactions} transactions");
+}

@@ -1,0 +1,19 @@
+//! Whole tables: the rows that are there when a pipeline begins, read while everything goes on.
+
+mod commands;
+mod comparison;
+mod fire;
+mod harmless;
+mod interrupted;
+mod keys;
+mod killed;
+mod many_tables;
+mod modes;
+mod narrow;
+pub(crate) mod pipeline;
+mod progress;
+mod read_once;
+mod replica;
+mod slow_commits;
+mod under_fire;
+mod vanished;

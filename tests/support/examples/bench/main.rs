@@ -1,0 +1,164 @@
+//! `make bench`: what `lakeward run` costs per row, each figure beside the limit of the same minutes:
+//! changes beside `mysqlbinlog --read-from-remote-server --raw` over the same binlog, a whole table beside
+//! `mysql --quick` over the same rows, and both at once.
+//!
+//! Machines are shared and noisy: compare CPU time per row, and ratios within one run. Each figure
+//! is the median of RUNS runs (default 3) over ROWS row events (default 2,000,000) and SNAPSHOT_ROWS rows
+//! (default 1,500,000).
+#![expect(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "development only: what cannot be measured ends it; its settings are environment variables"
+)]
+
+mod changes;
+mod whole_table;
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lakeward_test_support::mysql::{MySql, MySqlOptions};
+use lakeward_test_support::s3::S3;
+use lakeward_test_support::{Measured, Pipeline, Place, python_program};
+
+fn main() {
+    let (rows, table_rows) = (setting("ROWS", 2_000_000), setting("SNAPSHOT_ROWS", 1_500_000));
+    let runs = setting("RUNS", 3);
+    let server = MySql::start(MySqlOptions {
+        extra: vec!["--innodb-buffer-pool-size=1G".into()],
+        ..MySqlOptions::default()
+    });
+    server.create_user();
+    // These begin before there are changes, so that they find all of them in the log and the table
+    // beside it.
+    let both: Vec<Pipeline> = (0..runs).map(|_| whole_table::before_changes(&server)).collect();
+    let started = Instant::now();
+    write_workload(&server, "cdc", rows);
+    write_workload(&server, "snap", table_rows);
+    let bytes: u64 =
+        server.rows("SHOW BINARY LOGS").iter().filter_map(|log| log[1].as_deref()?.parse::<u64>().ok()).sum();
+    println!(
+        "{rows} row events in {} MiB of binlog, a table of {table_rows} rows (written in {:.0} s); medians of {runs} runs\n",
+        bytes >> 20,
+        started.elapsed().as_secs_f64()
+    );
+    let s3 = S3::start();
+    let mut figures = Figures::default();
+    for (run, both) in both.into_iter().enumerate() {
+        figures.add("mysqlbinlog --raw", rows, changes::mysqlbinlog(&server));
+        figures.add("changes to a folder", rows, changes::lakeward(&server, &Place::Folder, rows));
+        let prefix = format!("run-{run}");
+        let place = Place::S3 { server: &s3, endpoint: s3.endpoint(), prefix: &prefix };
+        figures.add("changes to S3", rows, changes::lakeward(&server, &place, rows));
+        figures.add("mysql --quick", table_rows, whole_table::mysql_quick(&server));
+        figures.add("a whole table to a folder", table_rows, whole_table::snapshot(&server, table_rows));
+        figures.add("both at once", rows + table_rows, whole_table::with_changes(both, rows + table_rows));
+    }
+    figures.print();
+}
+
+/// What was measured, by name, in the order of the first run.
+#[derive(Default)]
+struct Figures(Vec<(&'static str, u64, Vec<Measured>)>);
+
+impl Figures {
+    fn add(&mut self, name: &'static str, rows: u64, measured: Measured) {
+        match self.0.iter_mut().find(|(known, _, _)| *known == name) {
+            Some((_, _, all)) => all.push(measured),
+            None => self.0.push((name, rows, vec![measured])),
+        }
+    }
+
+    fn wall(&self, name: &str) -> f64 {
+        let found = self.0.iter().find(|(known, _, _)| *known == name);
+        median(&found.expect("it was measured").2).wall.as_secs_f64()
+    }
+
+    fn print(&self) {
+        println!("{:<28}{:>12}{:>16}{:>12}", "", "rows/s", "CPU µs per row", "peak MiB");
+        for (name, rows, measured) in &self.0 {
+            let (measured, rows) = (median(measured), *rows as f64);
+            println!(
+                "{name:<28}{:>12.0}{:>16.2}{:>12.0}",
+                rows / measured.wall.as_secs_f64(),
+                measured.cpu.as_secs_f64() * 1e6 / rows,
+                measured.peak_mib
+            );
+        }
+        let ratio = |one: &str, limit: &str| self.wall(limit) / self.wall(one);
+        println!();
+        println!(
+            "changes, rows/s against mysqlbinlog: {:.2}",
+            ratio("changes to a folder", "mysqlbinlog --raw")
+        );
+        println!(
+            "a table, rows/s against mysql --quick: {:.2}",
+            ratio("a whole table to a folder", "mysql --quick")
+        );
+        let apart = self.wall("changes to a folder") + self.wall("a whole table to a folder");
+        println!("both at once, time against one after the other: {:.2}", self.wall("both at once") / apart);
+    }
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    env::var(name).map_or(default, |text| text.parse().expect("ROWS, SNAPSHOT_ROWS and RUNS are numbers"))
+}
+
+fn write_workload(server: &MySql, kind: &str, rows: u64) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/workload.py");
+    let mut statements = Command::new(python_program())
+        .arg(script)
+        .args([kind, &rows.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python starts");
+    let output = statements.stdout.take().expect("python has an output");
+    let client = server.client().stdin(output).status().expect("the client starts");
+    assert!(client.success() && statements.wait().is_ok_and(|status| status.success()), "no workload");
+}
+
+/// Default config, except for a folder and a commit interval that no run reaches; TLS off, as for the
+/// tools beside it.
+fn pipeline(server: &MySql, tables: &[&str], place: &Place<'_>) -> Pipeline {
+    let mut pipeline = Pipeline::new("bench", server, tables, place);
+    pipeline.config["source"]["mysql"]["tls"] = serde_json::json!({ "mode": "disabled" });
+    pipeline.config["lake"]["commit"]["interval"] = "60s".into();
+    pipeline
+}
+
+/// Rows of the files that the commit log names.
+fn rows_in(lake: &Path) -> u64 {
+    let log = fs::read_dir(lake.join("_lakeward/bench/log")).expect("a lake has a log");
+    let records = log.flatten().map(|entry| entry.path());
+    records
+        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+        .map(|path| {
+            serde_json::from_slice(&fs::read(path).expect("a record is readable")).expect("a record is JSON")
+        })
+        .map(|record: serde_json::Value| {
+            record["files"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|file| file["rows"].as_u64())
+                .sum::<u64>()
+        })
+        .sum()
+}
+
+/// Each figure's own median.
+fn median(measured: &[Measured]) -> Measured {
+    let middle = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let of = |figure: fn(&Measured) -> f64| middle(measured.iter().map(figure).collect());
+    Measured {
+        wall: Duration::from_secs_f64(of(|run| run.wall.as_secs_f64())),
+        cpu: Duration::from_secs_f64(of(|run| run.cpu.as_secs_f64())),
+        peak_mib: of(|run| run.peak_mib),
+    }
+}
