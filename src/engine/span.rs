@@ -43,10 +43,7 @@ impl Span {
     /// Reaches a boundary: as many numbers were given to events as rows arrived.
     pub(super) fn boundary(&mut self, checkpoint: Checkpoint) -> Result<()> {
         if let Some(committed) = &self.committed {
-            let events = |at: &Checkpoint| at.next_seq.checked_sub(at.without_event());
-            let given =
-                events(&checkpoint).zip(events(committed)).and_then(|(now, then)| now.checked_sub(then));
-            if given.and_then(|given| u64::try_from(given).ok()) != Some(self.rows) {
+            if checkpoint.events_since(committed) != Some(self.rows) {
                 return Err(Error::new(
                     ErrorKind::Bug,
                     format!("{} rows arrived for the numbers from {}", self.rows, committed.next_seq),

@@ -45,6 +45,33 @@ impl Checkpoint {
         }
         marks + self.retired
     }
+
+    /// How many change events lie between `from` and this checkpoint: by topic partitions, where the
+    /// position is of Kafka (those that this one names), else by the numbers given. `None` if it is no
+    /// later place of the same kind.
+    pub fn events_since(&self, from: &Checkpoint) -> Option<u64> {
+        match (&self.position, &from.position) {
+            (Position::Kafka(here), Position::Kafka(from)) => here.events_since(from),
+            (Position::Binlog(_), Position::Binlog(_)) => {
+                let events = |at: &Checkpoint| at.next_seq.checked_sub(at.without_event());
+                events(self)?.checked_sub(events(from)?)?.try_into().ok()
+            }
+            (Position::Kafka(_), Position::Binlog(_)) | (Position::Binlog(_), Position::Kafka(_)) => None,
+        }
+    }
+
+    /// This checkpoint brought forward by `part`, which covers some topic partitions only: their places are
+    /// those of `part`; all else is of whichever of the two the source made later. A part of another kind
+    /// covers everything, and takes its place.
+    #[must_use]
+    pub fn with(&self, part: &Checkpoint) -> Checkpoint {
+        let (Position::Kafka(here), Position::Kafka(there)) = (&self.position, &part.position) else {
+            return part.clone();
+        };
+        let position = Position::Kafka(here.clone().with(there));
+        let later = if part.next_seq >= self.next_seq { part } else { self };
+        Checkpoint { position, ..later.clone() }
+    }
 }
 
 /// What is known of one table.
@@ -224,6 +251,29 @@ mod tests {
         assert_eq!(checkpoint.without_event(), 2);
         let text = serde_json::to_string(&checkpoint).unwrap();
         assert_eq!(serde_json::from_str::<Checkpoint>(&text).unwrap(), checkpoint);
+    }
+
+    fn of_kafka(next_seq: i64, places: &[(i32, i64, u64)]) -> Checkpoint {
+        let mut position = crate::KafkaPosition::default();
+        for (number, offset, events) in places {
+            let place =
+                crate::TopicPartitionPosition { offset: *offset, events: *events, ..Default::default() };
+            position.topics.entry("t".into()).or_default().insert(*number, place);
+        }
+        let (position, tables) = (Position::Kafka(position), Arc::default());
+        Checkpoint { position, next_seq, commit_us: None, retired: 0, requests: Vec::new(), tables }
+    }
+
+    #[test]
+    fn events_are_counted_by_topic_partition_and_parts_put_together() {
+        let from = of_kafka(10, &[(0, 5, 4), (1, 9, 7)]);
+        let part = of_kafka(8, &[(1, 20, 10), (2, 3, 2)]);
+        assert_eq!(part.events_since(&from), Some(3 + 2));
+        assert_eq!(of_kafka(12, &[(0, 4, 3)]).events_since(&from), None);
+        assert_eq!(from.with(&part), of_kafka(10, &[(0, 5, 4), (1, 20, 10), (2, 3, 2)]));
+        assert_eq!(part.with(&from).events_since(&from), Some(2));
+        let text = serde_json::to_string(&from).unwrap();
+        assert_eq!(serde_json::from_str::<Checkpoint>(&text).unwrap(), from);
     }
 
     #[test]

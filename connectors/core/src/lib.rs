@@ -14,6 +14,7 @@ pub mod period;
 pub mod position;
 pub mod preflight;
 mod quantity;
+pub mod queue;
 pub mod request;
 pub mod schema;
 pub mod secret;
@@ -30,7 +31,7 @@ pub use error::{Error, ErrorKind, Result, Scope};
 pub use gtid::{Gtid, GtidSet};
 pub use keys::{KeyClass, KeysAsked, LivingKeys};
 pub use period::Period;
-pub use position::{BinlogPosition, Position};
+pub use position::{BinlogPosition, KafkaPosition, Position, TopicPartitionPosition};
 pub use preflight::{Finding, Level};
 pub use request::{Answer, Command, Request};
 pub use schema::{

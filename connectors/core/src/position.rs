@@ -1,5 +1,6 @@
 //! Where a source resumes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,65 @@ use crate::GtidSet;
 pub enum Position {
     /// A place between two transactions of a MySQL server's binlog.
     Binlog(BinlogPosition),
+    /// Places in topic partitions.
+    Kafka(KafkaPosition),
+}
+
+/// Places in topic partitions of a Kafka cluster: by topic, by number of the topic partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KafkaPosition {
+    /// The places; a topic partition that is not here was not read yet.
+    pub topics: BTreeMap<String, BTreeMap<i32, TopicPartitionPosition>>,
+}
+
+/// How far one topic partition was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicPartitionPosition {
+    /// The offset to go on from.
+    pub offset: i64,
+    /// How many change events lie before it: tombstones, transaction markers and the records of aborted
+    /// transactions take offsets and are none.
+    pub events: u64,
+    /// The number of the capturing side's checkpoint whose events of this topic partition are all before
+    /// it; 0 where nobody numbers checkpoints.
+    pub checkpoint: u64,
+    /// The commit time of that checkpoint's last transaction, microseconds UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_us: Option<i64>,
+}
+
+impl KafkaPosition {
+    /// Every topic partition with its place.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, i32, &TopicPartitionPosition)> {
+        let places = |(topic, partitions)| (topic, partitions);
+        self.topics.iter().map(places).flat_map(|(topic, partitions): (&String, &BTreeMap<_, _>)| {
+            partitions.iter().map(move |(number, place)| (topic.as_str(), *number, place))
+        })
+    }
+
+    /// The place in one topic partition; `None` where nothing of it was read.
+    pub fn get(&self, topic: &str, number: i32) -> Option<&TopicPartitionPosition> {
+        self.topics.get(topic)?.get(&number)
+    }
+
+    /// Change events in the topic partitions of `self` since `from`, which may name others, too; `None` if
+    /// one of them went back.
+    pub fn events_since(&self, from: &KafkaPosition) -> Option<u64> {
+        self.iter().try_fold(0_u64, |sum, (topic, number, place)| {
+            let before = from.get(topic, number).map_or(0, |place| place.events);
+            sum.checked_add(place.events.checked_sub(before)?)
+        })
+    }
+
+    /// `self` with the places of `part` in it.
+    #[must_use]
+    pub fn with(mut self, part: &KafkaPosition) -> KafkaPosition {
+        for (topic, number, place) in part.iter() {
+            self.topics.entry(topic.to_owned()).or_default().insert(number, *place);
+        }
+        self
+    }
 }
 
 /// A place between two transactions of a MySQL server's binlog.
@@ -35,6 +95,20 @@ impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Position::Binlog(position) => position.fmt(f),
+            Position::Kafka(position) => position.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for KafkaPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let checkpoints = || self.iter().map(|(_, _, place)| place.checkpoint);
+        let events: u64 = self.iter().map(|(_, _, place)| place.events).sum();
+        write!(f, "{events} events of {} topic partitions", self.iter().count())?;
+        match (checkpoints().min(), checkpoints().max()) {
+            (Some(1..), Some(high)) if checkpoints().min() == Some(high) => write!(f, ", checkpoint {high}"),
+            (Some(low), Some(high @ 1..)) => write!(f, ", checkpoints {low} to {high}"),
+            _ => Ok(()),
         }
     }
 }

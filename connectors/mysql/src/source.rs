@@ -13,7 +13,6 @@
 mod answers;
 mod beside;
 pub(crate) mod decoder;
-pub(crate) mod queue;
 mod reader;
 mod start;
 mod statement;
@@ -37,7 +36,7 @@ use lakeward_core::{
 use crate::config::MysqlConfig;
 use crate::snapshot::SnapshotOptions;
 use answers::KeyAnswers;
-use queue::Receiver;
+use lakeward_core::queue::{self, Receiver};
 
 /// Failpoints of this crate: before a connection is made, before an event is taken, before a
 /// boundary is sent; of snapshots: before a window opens, before it is asked how a table is read,

@@ -394,9 +394,7 @@ impl<S: Store> Writer<S> {
         }
         let Some(from) = from else { return Ok(()) };
         let rows: u64 = files.iter().map(|file| file.rows).sum();
-        let events = |at: &Checkpoint| at.next_seq.checked_sub(at.without_event());
-        let given = events(to).zip(events(from)).and_then(|(to, from)| to.checked_sub(from));
-        if given.and_then(|given| u64::try_from(given).ok()) != Some(rows) {
+        if to.events_since(from) != Some(rows) {
             let message = format!("{rows} rows came for the numbers {} to {}", from.next_seq, to.next_seq);
             return Err(bug(&message));
         }

@@ -24,8 +24,8 @@ use crate::config::MysqlConfig;
 use crate::source::decoder::reading::{Found, Outcome as FoundOutcome, Task, Ticket};
 use crate::source::decoder::view::Taken;
 use crate::source::decoder::{Halt, Outcome};
-use crate::source::queue::Sender;
 use crate::source::turns::Turns;
+use lakeward_core::queue::Sender;
 
 /// How long a thread without work sleeps.
 const IDLE: Duration = Duration::from_millis(200);

@@ -43,7 +43,6 @@ use uuid::Uuid;
 
 use super::answers::KeyAnswers;
 use super::beside::Beside;
-use super::queue::{Closed, Sender};
 use super::tables::Tables;
 use super::truth::CatalogTruth;
 use super::{OnError, OnTruncate};
@@ -51,6 +50,7 @@ use crate::binlog::event::Event;
 use crate::binlog::payload::Payload;
 use crate::binlog::stream::Place;
 use crate::binlog::transaction::{Assembler, Step};
+use lakeward_core::queue::{Closed, Sender};
 pub(super) use place::is_at_or_after;
 use replay::Replay;
 use rows::Mapped;

@@ -16,7 +16,6 @@ use uuid::Uuid;
 
 use super::answers::KeyAnswers;
 use super::decoder::{Decoder, Halt, Outcome, Settings};
-use super::queue::Sender;
 use super::start::{self, FIRST_OFFSET};
 use super::truth::CatalogTruth;
 use super::turns::Turns;
@@ -31,6 +30,7 @@ use crate::session::run;
 use crate::snapshot::SnapshotMode;
 use crate::snapshot::chunks::{ChunkThread, Common};
 use crate::snapshot::link::named;
+use lakeward_core::queue::Sender;
 
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);

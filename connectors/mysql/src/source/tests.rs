@@ -14,7 +14,6 @@ use lakeward_core::{
 };
 
 use super::decoder::{Begin, Decoder, End, Halt, Settings};
-use super::queue::{Receiver, queue};
 use super::tables::Tables;
 use super::{OnError, OnTruncate};
 use crate::binlog::event::{Event, Header};
@@ -22,6 +21,7 @@ use crate::binlog::payload::Payload;
 use crate::binlog::stream::{EventStream, FileStream};
 use crate::binlog::table_map::TableMap;
 use crate::binlog::transaction::{Assembler, Step};
+use lakeward_core::queue::{Receiver, queue};
 
 /// A file of `tests/data`, without its `.binlog`.
 fn data(name: &str) -> Vec<u8> {

@@ -40,10 +40,10 @@ impl<T> Inner<T> {
 
 /// The receiver is gone.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Closed;
+pub struct Closed;
 
 /// Makes both ends.
-pub(super) fn queue<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
+pub fn queue<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
     let state =
         State { items: VecDeque::new(), bytes: 0, taken: 0, sender_gone: false, receiver_gone: false };
     let inner =
@@ -52,12 +52,12 @@ pub(super) fn queue<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 /// The writing end, for a thread.
-pub(crate) struct Sender<T>(Arc<Inner<T>>);
+pub struct Sender<T>(Arc<Inner<T>>);
 
 impl<T> Sender<T> {
     /// Waits for room and appends; an item above the limit is waited for until the receiver is done
     /// with it.
-    pub(crate) fn send(&self, item: T, bytes: usize) -> Result<(), Closed> {
+    pub fn send(&self, item: T, bytes: usize) -> Result<(), Closed> {
         let mut state = self.0.lock();
         while !state.receiver_gone && state.bytes > 0 && state.bytes.saturating_add(bytes) > self.0.limit {
             state = self.0.room.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -75,12 +75,12 @@ impl<T> Sender<T> {
     }
 
     /// Whether the receiver is still there.
-    pub(crate) fn check(&self) -> Result<(), Closed> {
+    pub fn check(&self) -> Result<(), Closed> {
         if self.0.lock().receiver_gone { Err(Closed) } else { Ok(()) }
     }
 
     /// Nothing more comes, although others still hold this end: what they send is refused.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         let mut state = self.0.lock();
         state.sender_gone = true;
         state.receiver_gone = true;
@@ -90,7 +90,7 @@ impl<T> Sender<T> {
     }
 
     /// Waits for `time`, or until the receiver is gone.
-    pub(crate) fn pause(&self, time: Duration) -> Result<(), Closed> {
+    pub fn pause(&self, time: Duration) -> Result<(), Closed> {
         let state = self.0.lock();
         let waited = self.0.room.wait_timeout_while(state, time, |state| !state.receiver_gone);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -106,12 +106,12 @@ impl<T> Drop for Sender<T> {
 }
 
 /// The reading end, for a task.
-pub(super) struct Receiver<T>(Arc<Inner<T>>);
+pub struct Receiver<T>(Arc<Inner<T>>);
 
 impl<T> Receiver<T> {
     /// The next item; `None` once the sender is gone and nothing is left. Cancel-safe: an item is
     /// taken and given in one step.
-    pub(super) async fn next(&mut self) -> Option<T> {
+    pub async fn next(&mut self) -> Option<T> {
         loop {
             // A permit that is given between the look and the wait is kept by `Notify`.
             {
@@ -135,7 +135,7 @@ impl<T> Receiver<T> {
     }
 
     /// Tells the sender to stop.
-    pub(super) fn close(&mut self) {
+    pub fn close(&mut self) {
         self.0.lock().receiver_gone = true;
         self.0.room.notify_all();
     }

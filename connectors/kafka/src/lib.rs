@@ -1,0 +1,1 @@
+//! Change events as Kafka records: the sink that captures, the source that loads, the formats between them.
