@@ -1,5 +1,6 @@
 //! The decoder over binlog files that a real server wrote (`tests/data`).
 
+mod plans;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -66,9 +67,15 @@ fn run_with(begin: Begin, gather_bytes: usize, on_error: OnError) -> Run {
 }
 
 fn run_of(include: &[&str], begin: Begin, gather_bytes: usize, on_error: OnError) -> Run {
+    run_as(include, begin, |settings| {
+        (settings.gather_bytes, settings.on_error) = (gather_bytes, on_error);
+    })
+}
+
+fn run_as(include: &[&str], begin: Begin, set: impl FnOnce(&mut Settings)) -> Run {
     let (sender, feed) = queue(usize::MAX);
     let stats = Arc::new(SourceStats::default());
-    let settings = Settings {
+    let mut settings = Settings {
         kept_seconds: None,
         filter: TableFilter {
             include: include.iter().map(|s| (*s).to_owned()).collect(),
@@ -76,10 +83,10 @@ fn run_of(include: &[&str], begin: Begin, gather_bytes: usize, on_error: OnError
         },
         types: TypeOptions::default(),
         before_images: false,
-        on_error,
+        on_error: OnError::StopTable,
         truncate: OnTruncate::Mark,
         max_event: 1 << 20,
-        gather_bytes,
+        gather_bytes: 1 << 20,
         original_commit_time: false,
         lower_case_names: false,
         logs_cascades: true,
@@ -90,6 +97,7 @@ fn run_of(include: &[&str], begin: Begin, gather_bytes: usize, on_error: OnError
         clock: Arc::new(ManualClock::at(0)),
         stats: stats.clone(),
     };
+    set(&mut settings);
     Run {
         decoder: Decoder::new(settings, begin, End::default(), None, Arc::new(sender), Arc::default()),
         feed,

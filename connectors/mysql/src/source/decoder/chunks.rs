@@ -102,6 +102,7 @@ impl Decoder {
             }
         };
         reading.asked = matches!(task, Task::Plan | Task::Whole);
+        reading.passed_over = false;
         reading.open.insert(id, reading.recording.open());
         reading.counted_to.get_or_insert(now);
         let (table_id, condition, era) = (table.id.clone(), open.condition.clone(), reading.era);
@@ -275,6 +276,12 @@ impl Decoder {
         let table = self.tables.get_mut(at)?;
         table.reading.asked = false;
         table.reading.close(ticket.id);
+        if table.reading.passed_over {
+            // Rows that came after the greatest key was read would be in no range. The structure is known
+            // by now, so none is passed over while it is asked for again.
+            tracing::debug!(table = %ticket.table, "rows were passed over meanwhile; the plan is made again");
+            return Ok(());
+        }
         let SnapshotState::Open(open) = table.snapshot.clone() else { return Ok(()) };
         if last.is_none() && !schema.key.is_empty() && open.condition.is_none() {
             // Empty: whatever came later is in the log. Of a part, the lake may still have rows.

@@ -96,6 +96,9 @@ pub(in crate::source) struct Reading {
     pub(super) era: u64,
     /// A plan, or the whole table, is being asked for.
     pub(super) asked: bool,
+    /// Rows were passed over ([`super::Decoder::is_all_to_come`]) since the plan was asked for: it may
+    /// not have seen them.
+    pub(super) passed_over: bool,
     pub(super) ranges: Option<Ranges>,
     /// Rows of the next chunk; 0 before the first.
     pub(super) chunk_rows: u64,

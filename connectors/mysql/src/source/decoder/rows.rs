@@ -106,6 +106,7 @@ impl Decoder {
             return self.settle(at, Err(error));
         }
         if self.tables.get(at)?.builder.is_none() && self.is_all_to_come(at)? {
+            self.tables.get_mut(at)?.reading.passed_over = true;
             return Ok(());
         }
         let origin = self.origin();

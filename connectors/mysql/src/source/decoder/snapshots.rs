@@ -55,9 +55,11 @@ impl Decoder {
         Ok(at)
     }
 
-    /// Whether all of a table's rows will be read, and no window of that reading was opened yet: whatever
-    /// the stream yields of the table until then is in what will be read. So rows whose structure cannot
-    /// be known (before the catalog was read, where the log does not name columns) need not stop it.
+    /// Whether all of a table's rows will be read, and no plan of that reading is made yet: whatever the
+    /// stream yields of the table until a plan is asked for is in what will be read. So rows whose structure
+    /// cannot be known (before the catalog was read, where the log does not name columns) need not stop it.
+    /// What is passed over while a plan is out voids that plan ([`super::reading::Reading::passed_over`]): its
+    /// greatest key may be older than they are.
     pub(super) fn is_all_to_come(&self, at: usize) -> Result<bool> {
         Ok(match &self.tables.get(at)?.snapshot {
             SnapshotState::Open(open) => open.plan.is_none() && open.condition.is_none(),
