@@ -131,8 +131,11 @@ impl Decoder {
             && standing.like == known.as_ref().map(|schema| (table.clone(), schema.version));
         let mut new_columns = None;
         if let Some(definition) = definition.as_mut().filter(|_| !numbered && !is_copy) {
-            new_columns =
-                succeed(definition, previous.as_ref(), ghost.is_some(), &proved.unwrap_or_default());
+            // What the statement made of the columns knows of those that were renamed, or dropped and added
+            // anew; names alone do not.
+            let made_of = standing.definition.as_ref().filter(|_| stays).or(previous.as_ref());
+            let keeps_fills = stays || ghost.is_some();
+            new_columns = succeed(definition, made_of, keeps_fills, &proved.unwrap_or_default());
         }
         let rows = if made && standing.rewritten.is_none() {
             Rows::New
