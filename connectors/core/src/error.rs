@@ -108,6 +108,14 @@ kinds! {
     Fenced => StopPipeline, 25, "A newer process of this pipeline has taken over; this one is fenced.";
     /// An upload that was decided has vanished from the store and could not be repaired.
     LostUpload => StopPipeline, 26, "Data that was committed has vanished from the store.";
+    /// Topic partitions of this worker were given to another, or others to it.
+    Rebalanced => Retry, 28, "The topic partitions of this worker have changed; going on with those it has now.";
+    /// The Kafka cluster cannot be reached, or answers with a passing error.
+    KafkaUnreachable => Retry, 30, "The Kafka cluster cannot be reached; trying again.";
+    /// A topic is gone, was made anew, or lacks events that were counted.
+    TopicLost => StopPipeline, 32, "A topic lacks change events that were written to it.";
+    /// A record that is not what it should be.
+    UnreadableRecord => StopPipeline, 33, "A record in Kafka cannot be read.";
     /// A failure of the machine itself.
     Io => StopPipeline, 27, "The machine refused an operation.";
 }

@@ -155,6 +155,50 @@ pub struct SourceStats {
     pub snapshots: Snapshots,
 }
 
+/// How far one topic partition is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Change events that were captured and not taken yet.
+    pub events: u64,
+    /// The offset to go on from.
+    pub offset: i64,
+    /// Events whose records could not be decoded and went to the dead-letter topic.
+    pub dead_letters: u64,
+    /// Why it is stopped, if it is.
+    pub stopped: Option<String>,
+}
+
+/// The topic partitions that a Kafka source reads.
+#[derive(Debug, Default)]
+pub struct Lags(Mutex<BTreeMap<(String, i32), Lag>>);
+
+impl Lags {
+    /// Tells all of them anew.
+    pub fn set(&self, lags: BTreeMap<(String, i32), Lag>) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = lags;
+    }
+
+    /// All of them, by topic and number.
+    pub fn get(&self) -> BTreeMap<(String, i32), Lag> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+/// What a Kafka source counts beside [`SourceStats`].
+#[derive(Debug, Default)]
+pub struct KafkaSourceStats {
+    /// Records received, tombstones among them.
+    pub records: Counter,
+    /// Bytes of their keys and values.
+    pub bytes: Counter,
+    /// Times that topic partitions were given to this worker or taken from it.
+    pub rebalances: Counter,
+    /// The newest checkpoint of the capturing side that was seen.
+    pub captured_checkpoint: Gauge,
+    /// The topic partitions of this worker.
+    pub lags: Lags,
+}
+
 /// What a lake sink counts.
 #[derive(Debug, Default)]
 pub struct LakeStats {

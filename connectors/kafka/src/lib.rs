@@ -1,1 +1,7 @@
 //! Change events as Kafka records: the sink that captures, the source that loads, the formats between them.
+
+pub mod checkpoints;
+pub mod format;
+pub mod group;
+pub mod source;
+pub mod topics;
