@@ -54,8 +54,10 @@ impl Kafka {
             .arg(directory.path())
             .status();
         assert!(copied.is_ok_and(|status| status.success()), "cannot copy Kafka's data directory");
-        let ports = Ports { plain: free_port(), tls: free_port(), sasl: free_port(), controller: free_port() };
-        let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let ports =
+            Ports { plain: free_port(), tls: free_port(), sasl: free_port(), controller: free_port() };
+        let properties =
+            properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let mut broker = Kafka { directory, ports, properties, child: None };
         broker.start_again();
         broker
@@ -70,7 +72,8 @@ impl Kafka {
     /// As [`start_again`](Kafka::start_again), without waiting until it answers.
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "the broker runs");
-        fs::write(self.directory.join("server.properties"), self.server_properties()).expect("the folder is writable");
+        fs::write(self.directory.join("server.properties"), self.server_properties())
+            .expect("the folder is writable");
         fs::write(self.directory.join("log4j2.properties"), LOGGING).expect("the folder is writable");
         let mut command = self.java("kafka.Kafka", "384m");
         command.arg(self.directory.join("server.properties"));
@@ -89,7 +92,8 @@ impl Kafka {
     /// Starts it again with other properties.
     pub fn restart_with(&mut self, properties: &[(&str, &str)]) {
         self.stop();
-        self.properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.properties =
+            properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self.start_again();
     }
 
@@ -107,11 +111,13 @@ impl Kafka {
     fn server_properties(&self) -> String {
         let Ports { plain, tls, sasl, controller } = self.ports;
         let certificates = installed("mysql/template/certificates");
-        let read = |name: &str| fs::read_to_string(certificates.join(name)).expect("the certificates are readable");
+        let read =
+            |name: &str| fs::read_to_string(certificates.join(name)).expect("the certificates are readable");
         let pem = self.directory.join("server.pem");
         fs::write(&pem, read("server-key.pem") + &read("server-cert.pem")).expect("the folder is writable");
         let jaas = "org.apache.kafka.common.security";
-        let listeners = format!("PLAINTEXT://127.0.0.1:{plain},SSL://127.0.0.1:{tls},SASL_SSL://127.0.0.1:{sasl}");
+        let listeners =
+            format!("PLAINTEXT://127.0.0.1:{plain},SSL://127.0.0.1:{tls},SASL_SSL://127.0.0.1:{sasl}");
         let mut text = format!(
             "process.roles=broker,controller
 node.id=1
@@ -243,16 +249,20 @@ mod tests {
     #[test]
     fn topics_and_records_survive_a_kill_of_the_broker() {
         let mut broker = Kafka::start();
-        broker.create_topic("a", 2, &[("cleanup.policy", "compact")]);
+        broker.create_topic("a", 2, &[("max.message.bytes", "1000")]);
         broker.write("a", 1, Some(b"k"), Some(b"v"), &[("h", b"x")]);
-        broker.write("a", 0, None, None, &[]);
+        broker.write("a", 0, None, Some(b"w"), &[]);
         broker.kill9();
         broker.start_again();
         let records = broker.read("a");
         assert_eq!(records.len(), 2);
         let written = records.iter().find(|record| record.partition == 1).unwrap();
-        assert_eq!((written.offset, written.key.as_deref(), written.value.as_deref()), (0, Some(&b"k"[..]), Some(&b"v"[..])));
+        assert_eq!(
+            (written.offset, written.key.as_deref(), written.value.as_deref()),
+            (0, Some(&b"k"[..]), Some(&b"v"[..]))
+        );
         assert_eq!(written.header("h"), Some("x"));
+        assert_eq!(broker.topic_setting("a", "max.message.bytes").as_deref(), Some("1000"));
         assert_eq!(broker.topics(), ["a"]);
         assert_eq!(broker.partitions("a"), 2);
         broker.delete_topic("a");

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::Kafka;
 use crate::wait_until;
@@ -44,6 +46,22 @@ impl Record {
     pub fn json(&self) -> serde_json::Value {
         let value = self.value.as_deref().expect("the record has a value");
         serde_json::from_slice(value).expect("the value is JSON")
+    }
+}
+
+/// Remembers a record that was not written.
+#[derive(Default)]
+struct Delivered(std::sync::Mutex<Option<KafkaError>>);
+
+impl ClientContext for Delivered {}
+
+impl ProducerContext for Delivered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            *self.0.lock().expect("the lock") = Some(error.clone());
+        }
     }
 }
 
@@ -92,7 +110,9 @@ impl Kafka {
         let deleted = wait_for(self.admin().delete_topics(&[name], &options()));
         let deleted = deleted.unwrap_or_else(|error| panic!("cannot delete {name}: {error}"));
         assert!(deleted.iter().all(Result::is_ok), "cannot delete {name}: {deleted:?}");
-        wait_until("the topic to go", LIMIT, || self.topics().iter().all(|topic| topic != name).then_some(()));
+        wait_until("the topic to go", LIMIT, || {
+            self.topics().iter().all(|topic| topic != name).then_some(())
+        });
     }
 
     /// Gives a topic more topic partitions.
@@ -117,7 +137,9 @@ impl Kafka {
         let metadata = consumer.fetch_metadata(None, LIMIT).expect("the broker answers");
         let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
         let mut names: Vec<String> = names
-            .filter(|name| !matches!(name.as_str(), "__consumer_offsets" | "__transaction_state" | "__share_group_state"))
+            .filter(|name| {
+                !matches!(name.as_str(), "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+            })
             .collect();
         names.sort();
         names
@@ -136,14 +158,26 @@ impl Kafka {
     }
 
     /// Writes one record.
-    pub fn write(&self, topic: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, &[u8])]) {
-        let producer: BaseProducer = config(&self.brokers()).create().expect("the producer starts");
-        let added = headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
-        let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).headers(added);
+    pub fn write(
+        &self,
+        topic: &str,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, &[u8])],
+    ) {
+        let producer: BaseProducer<Delivered> =
+            config(&self.brokers()).create_with_context(Delivered::default()).expect("the producer starts");
+        let added = headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
+        let mut record = BaseRecord::<[u8], [u8], ()>::to(topic).partition(partition).headers(added);
         record.key = key;
         record.payload = value;
         producer.send(record).unwrap_or_else(|(error, _)| panic!("cannot write to {topic}: {error}"));
         producer.flush(LIMIT).unwrap_or_else(|error| panic!("cannot write to {topic}: {error}"));
+        let failed = producer.context().0.lock().expect("the lock").take();
+        assert!(failed.is_none(), "cannot write to {topic}: {failed:?}");
     }
 
     /// All committed records of a topic, topic partition by topic partition.
@@ -185,7 +219,9 @@ fn record(message: &rdkafka::message::BorrowedMessage<'_>) -> Record {
         offset: message.offset(),
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),
-        headers: headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect(),
+        headers: headers
+            .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
+            .collect(),
         timestamp: message.timestamp().to_millis(),
     }
 }
