@@ -112,6 +112,8 @@ kinds! {
     Rebalanced => Retry, 28, "The topic partitions of this worker have changed; going on with those it has now.";
     /// The Kafka cluster cannot be reached, or answers with a passing error.
     KafkaUnreachable => Retry, 30, "The Kafka cluster cannot be reached; trying again.";
+    /// The Kafka cluster denies a right.
+    KafkaDenied => StopPipeline, 31, "The Kafka cluster denies a right.";
     /// A topic is gone, was made anew, or lacks events that were counted.
     TopicLost => StopPipeline, 32, "A topic lacks change events that were written to it.";
     /// A record that is not what it should be.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -48,7 +47,7 @@ pub struct TopicPartitionPosition {
     pub dead_letters: u64,
     /// Why the record at `offset` is not passed: nothing of this topic partition is read until that is mended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopped: Option<Arc<str>>,
+    pub stopped: Option<String>,
 }
 
 fn is_zero(number: &u64) -> bool {

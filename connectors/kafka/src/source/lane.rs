@@ -142,7 +142,7 @@ impl Lane {
 
     /// An event that was taken stays where it is, and so does the lane.
     pub(super) fn stop(&mut self, reason: &str) {
-        self.place.stopped = Some(reason.into());
+        self.place.stopped = Some(reason.to_owned());
     }
 
     /// Records and bytes since the last call.

@@ -195,7 +195,7 @@ impl Reading {
                 events,
                 offset: lane.place.offset,
                 dead_letters: lane.place.dead_letters,
-                stopped: lane.place.stopped.as_deref().map(str::to_owned),
+                stopped: lane.place.stopped.clone(),
             };
             lags.insert((lane.topic.to_string(), lane.number), lag);
         }
