@@ -108,6 +108,8 @@ kinds! {
     Fenced => StopPipeline, 25, "A newer process of this pipeline has taken over; this one is fenced.";
     /// An upload that was decided has vanished from the store and could not be repaired.
     LostUpload => StopPipeline, 26, "Data that was committed has vanished from the store.";
+    /// Topic partitions of this worker are another's now, or another was faster: it begins anew.
+    Rebalanced => Retry, 28, "The topic partitions of this worker were given to another; beginning anew.";
     /// A failure of the machine itself.
     Io => StopPipeline, 27, "The machine refused an operation.";
 }
