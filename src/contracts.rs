@@ -132,7 +132,7 @@ fn records() -> Vec<(&'static str, Record, Vec<u8>)> {
     [("claim", 7, claim), ("commit", 8, commit), ("repair", 9, repair)]
         .into_iter()
         .map(|(name, number, entry)| {
-            let (record, bytes) = Record::new("shop", number, 7, 6, entry).unwrap();
+            let (record, bytes) = Record::new("shop", number, 7, 6, Vec::new(), entry).unwrap();
             (name, record, bytes.to_vec())
         })
         .collect()

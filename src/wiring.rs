@@ -11,7 +11,7 @@ use lakeward_core::{
 };
 use lakeward_lake::objects::lake_store::{PATIENCE, StoreOptions};
 pub use lakeward_lake::requests::Asked;
-use lakeward_lake::sink::{LakeSink, SinkOptions};
+use lakeward_lake::sink::{LakeSink, Sharing, SinkOptions};
 pub use lakeward_lake::status::LakeStatus;
 pub use lakeward_mysql::ServerFacts;
 use lakeward_mysql::preflight::snapshots::SnapshotNeeds;
@@ -63,6 +63,7 @@ impl Route for Connectors {
             clock: self.telemetry.clock.clone(),
             stats: self.telemetry.lake.clone(),
             writer: Uuid::new_v4(),
+            sharing: Sharing::Exclusive,
         })
         .await
     }

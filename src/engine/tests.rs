@@ -257,7 +257,7 @@ impl Sink for MemorySink {
         let world = self.world.lock().unwrap();
         let resume =
             Resume { checkpoint: world.checkpoint.clone(), schemas: vec![schema()], requests: Vec::new() };
-        Ok(Opened { resume, lost: world.lost.clone() })
+        Ok(Opened { resume, lost: world.lost.clone(), epoch: 0 })
     }
 
     async fn schema(&mut self, _: Arc<TableSchema>) -> Result<()> {

@@ -60,6 +60,15 @@ impl Checkpoint {
         }
     }
 
+    /// The time up to which all that the server committed is covered, microseconds UTC; `None` where that
+    /// cannot be told. Over topic partitions it is that of the one which is furthest behind.
+    pub fn complete_to_us(&self) -> Option<i64> {
+        match &self.position {
+            Position::Binlog(_) => self.commit_us,
+            Position::Kafka(at) => at.iter().map(|(_, _, place)| place.commit_us).min().flatten(),
+        }
+    }
+
     /// This checkpoint brought forward by `part`, which covers some topic partitions only: their places are
     /// those of `part`; all else is of whichever of the two the source made later. A part of another kind
     /// covers everything, and takes its place.

@@ -108,8 +108,8 @@ kinds! {
     Fenced => StopPipeline, 25, "A newer process of this pipeline has taken over; this one is fenced.";
     /// An upload that was decided has vanished from the store and could not be repaired.
     LostUpload => StopPipeline, 26, "Data that was committed has vanished from the store.";
-    /// Topic partitions of this worker were given to another, or others to it.
-    Rebalanced => Retry, 28, "The topic partitions of this worker have changed; going on with those it has now.";
+    /// Topic partitions of this worker are another's now, or another was faster: it begins anew.
+    Rebalanced => Retry, 28, "The topic partitions of this worker were given to another; beginning anew.";
     /// The Kafka cluster cannot be reached, or answers with a passing error.
     KafkaUnreachable => Retry, 30, "The Kafka cluster cannot be reached; trying again.";
     /// The Kafka cluster denies a right.

@@ -24,6 +24,7 @@ use lakeward_core::{
 use uuid::Uuid;
 
 use super::record::{Entry, FileEntry, Record};
+use super::shared::Sharing;
 use super::show::abort_revoked;
 use super::writer::{Writer, WriterOptions};
 use crate::columns::IncompatibleChange;
@@ -422,12 +423,15 @@ struct Process {
 impl Process {
     async fn run(mut self) -> Result<()> {
         if self.broken == Broken::AbortBeforeClaim {
-            abort_revoked(&*self.store, PIPELINE, u64::MAX, &[]).await;
+            let entry = Entry::Claim { checkpoint: None, writer: Uuid::nil() };
+            let (claim, _) = Record::new(PIPELINE, u64::MAX, u64::MAX, 0, Vec::new(), entry)?;
+            abort_revoked(&*self.store, PIPELINE, &claim, &[]).await;
         }
         let identity = if self.broken == Broken::SharedIdentity { 0 } else { u128::from(self.id) };
         let options = WriterOptions {
             pipeline: PIPELINE.into(),
             writer: Uuid::from_u128(identity),
+            sharing: Sharing::Exclusive,
             shared_tables: false,
             incompatible_change: IncompatibleChange::NewColumn,
             taken_names: Vec::new(),

@@ -100,6 +100,7 @@ pub(crate) fn options(lake: Lake, writer: u128) -> SinkOptions {
         clock: Arc::new(SystemClock::start()),
         stats: Arc::default(),
         writer: Uuid::from_u128(writer),
+        sharing: Sharing::Exclusive,
     }
 }
 
