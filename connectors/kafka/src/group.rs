@@ -13,13 +13,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lakeward_core::{Error, ErrorKind, KafkaPosition, Result};
-use rdkafka::client::ClientContext;
+use lakeward_core::{Clock, Error, ErrorKind, KafkaPosition, Result};
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
-use crate::source::unanswered;
+use crate::client::{Context, explained, unmade};
+use crate::config::Kafka;
 
 /// Topic partitions by topic and number.
 pub type TopicPartitions = BTreeSet<(String, i32)>;
@@ -61,9 +64,27 @@ impl Shared {
     }
 }
 
-struct Callbacks(Arc<Shared>);
+/// What the client hears, and what is done about it.
+struct Callbacks {
+    client: Context,
+    shared: Arc<Shared>,
+}
 
-impl ClientContext for Callbacks {}
+impl ClientContext for Callbacks {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.client.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.client.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.client.generate_oauth_token(config)
+    }
+}
 
 impl ConsumerContext for Callbacks {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
@@ -71,7 +92,7 @@ impl ConsumerContext for Callbacks {
             Rebalance::Revoke(list) => {
                 let gone = named(list);
                 info!(topic_partitions = gone.len(), "topic partitions are given to others");
-                self.0.change(|state| {
+                self.shared.change(|state| {
                     state.assignment.ours.retain(|one| !gone.contains(one));
                     state.assignment.generation += u64::from(!gone.is_empty());
                 });
@@ -89,7 +110,7 @@ impl ConsumerContext for Callbacks {
             }
             let new = named(list);
             info!(topic_partitions = new.len(), "topic partitions are given to this worker");
-            self.0.change(|state| {
+            self.shared.change(|state| {
                 state.joined = true;
                 state.assignment.generation += u64::from(!new.is_empty());
                 state.assignment.ours.extend(new);
@@ -131,9 +152,9 @@ impl Membership {
     ///
     /// # Errors
     /// `Config` if the client cannot be made of these properties.
-    pub fn new(client: &ClientConfig, member: &Member) -> Result<Membership> {
+    pub fn new(kafka: &Kafka, clock: &Arc<dyn Clock>, member: &Member) -> Result<Membership> {
         let session = member.session_timeout.as_millis();
-        let mut client = client.clone();
+        let mut client = kafka.client()?;
         for (key, value) in [
             ("group.id", member.group.as_str()),
             ("client.id", &member.client_id),
@@ -145,7 +166,6 @@ impl Membership {
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("auto.offset.reset", "latest"),
-            ("allow.auto.create.topics", "false"),
             ("queued.max.messages.kbytes", "1"),
             ("fetch.message.max.bytes", "1024"),
             ("topic.metadata.refresh.interval.ms", "10000"),
@@ -153,10 +173,9 @@ impl Membership {
             client.set(key, value);
         }
         let shared = Arc::new(Shared::default());
+        let callbacks = Callbacks { client: kafka.context(clock), shared: Arc::clone(&shared) };
         let consumer: BaseConsumer<Callbacks> =
-            client.create_with_context(Callbacks(Arc::clone(&shared))).map_err(|error| {
-                Error::new(ErrorKind::Config, "the Kafka client of the group cannot be made").caused_by(error)
-            })?;
+            client.create_with_context(callbacks).map_err(|error| unmade(&error))?;
         let consumer = Arc::new(consumer);
         let (polled, seen) = (Arc::clone(&consumer), Arc::clone(&shared));
         let thread = std::thread::Builder::new()
@@ -224,7 +243,10 @@ impl Membership {
         let groups = self
             .consumer
             .fetch_group_list(Some(&self.group), ANSWER)
-            .map_err(|error| unanswered("the group's members")(error).at("group", &self.group))?;
+            .map_err(|error| {
+                let trouble = self.consumer.context().client.trouble();
+                explained("the group's members", &error, trouble).at("group", &self.group)
+            })?;
         let members = groups.groups().iter().flat_map(|group| group.members());
         Ok(members.map(|member| member.client_id().to_owned()).collect())
     }

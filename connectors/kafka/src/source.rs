@@ -57,12 +57,9 @@ use lakeward_core::stats::{KafkaSourceStats, SourceStats};
 use lakeward_core::{
     ByteSize, Clock, Error, ErrorKind, Feed, KafkaPosition, LivingKeys, Request, Result, Resume, Source,
 };
-use rdkafka::ClientConfig;
 
-use crate::format::FormatOptions;
+use crate::config::Kafka;
 use crate::group::Membership;
-
-pub(crate) use link::unanswered;
 
 /// Failpoints of this source: before the places are looked up, before an event is taken, before a boundary is sent.
 pub const FAILPOINTS: &[&str] = &["kafka.load.open", "kafka.load.event", "kafka.load.boundary"];
@@ -81,14 +78,10 @@ pub enum Until {
 /// What a source needs to open.
 #[derive(Clone)]
 pub struct KafkaOptions {
-    /// Brokers and security.
-    pub client: ClientConfig,
-    /// What all topics begin with.
-    pub prefix: String,
+    /// The cluster, and how records are written.
+    pub kafka: Kafka,
     /// The pipeline.
     pub pipeline: String,
-    /// How records are written.
-    pub format: FormatOptions,
     /// Whether batches hold previous images.
     pub before_images: bool,
     /// Whether a record that cannot be decoded ends the source, and not its topic partition alone.

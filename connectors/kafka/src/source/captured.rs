@@ -12,10 +12,13 @@ use std::time::Duration;
 use lakeward_core::{Clock, Error, ErrorKind, Result, TableId, TableSchema};
 use rdkafka::error::KafkaError;
 use rdkafka::consumer::Consumer;
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::link::{self, Reader, trouble};
-use crate::checkpoints::CaptureCheckpoint;
+use super::link::{self, topic_partitions, trouble};
+use crate::checkpoints::{CaptureCheckpoint, Entry};
+use crate::client::{ANSWER, Reader, unmade};
+use crate::config::Kafka;
+use crate::topics::{bounds, checkpoint_topic, data_topic};
 
 /// Memory for records of it that are fetched ahead.
 const AHEAD: u64 = 1024 * 1024;
@@ -38,15 +41,14 @@ pub(super) struct Captured {
 
 impl Captured {
     /// Begins to follow it. It may not exist yet.
-    pub(super) fn open(client: &ClientConfig, group: &str, prefix: &str, pipeline: &str) -> Result<Captured> {
-        let reader = link::reader(client, group, AHEAD)?;
-        let topic = format!("{prefix}.__lakeward.checkpoints");
+    pub(super) fn open(kafka: &Kafka, clock: &Arc<dyn Clock>, group: &str, pipeline: &str) -> Result<Captured> {
+        let reader = link::reader(kafka, clock, group, AHEAD)?;
         let mut captured = Captured {
             reader,
-            topic,
+            topic: checkpoint_topic(&kafka.prefix),
             pipeline: pipeline.to_owned(),
             versions: BTreeMap::new(),
-            prefix: prefix.to_owned(),
+            prefix: kafka.prefix.clone(),
             next: 0,
             at_end: false,
         };
@@ -72,24 +74,24 @@ impl Captured {
 
     /// Whether it is there.
     pub(super) fn exists(&self) -> Result<bool> {
-        Ok(link::topic_partitions(&self.reader, &self.topic)?.is_some())
+        Ok(topic_partitions(&self.reader, &self.topic)?.is_some())
     }
 
     /// Reads what is there, to its end. `all`: what is under way when this is called, too, if its end comes soon.
     pub(super) fn read_to_end(
         &mut self,
-        all: Option<&ClientConfig>,
-        clock: &dyn Clock,
+        all: Option<&Kafka>,
+        clock: &Arc<dyn Clock>,
         take: &mut dyn FnMut(CaptureCheckpoint),
     ) -> Result<()> {
         let end = match all {
-            Some(client) => uncommitted_end(client, &self.topic)?,
+            Some(kafka) => uncommitted_end(kafka, clock, &self.topic)?,
             None => 0,
         };
         let begun = clock.elapsed();
         loop {
             // Asked before the reading begins anew, so that its end is not below this one.
-            let visible_end = link::bounds(&self.reader, &self.topic, 0)?.1;
+            let visible_end = bounds(&self.reader, &self.topic, 0)?.1;
             self.begin()?;
             self.read_until_end(clock, take)?;
             if visible_end >= end || clock.elapsed().saturating_sub(begun) > UNDER_WAY {
@@ -99,7 +101,7 @@ impl Captured {
         }
     }
 
-    fn read_until_end(&mut self, clock: &dyn Clock, take: &mut dyn FnMut(CaptureCheckpoint)) -> Result<()> {
+    fn read_until_end(&mut self, clock: &Arc<dyn Clock>, take: &mut dyn FnMut(CaptureCheckpoint)) -> Result<()> {
         let mut heard = clock.elapsed();
         while !self.at_end {
             match self.poll(POLL)? {
@@ -107,7 +109,7 @@ impl Captured {
                     take(checkpoint);
                     heard = clock.elapsed();
                 }
-                None if clock.elapsed().saturating_sub(heard) > link::ANSWER => {
+                None if clock.elapsed().saturating_sub(heard) > ANSWER => {
                     return Err(Error::new(ErrorKind::KafkaUnreachable, "the checkpoint topic cannot be read to its end")
                         .at("topic", &self.topic));
                 }
@@ -131,7 +133,7 @@ impl Captured {
                     self.at_end = true;
                     return Ok(None);
                 }
-                Some(Err(error)) => match trouble(&error) {
+                Some(Err(error)) => match trouble(&self.reader, &error) {
                     // Capture did not run yet, or is about to make it.
                     Some(gone) if gone.kind() == ErrorKind::TopicLost => return Ok(None),
                     Some(stops) => return Err(stops.at("topic", &self.topic)),
@@ -148,30 +150,15 @@ impl Captured {
     }
 
     fn take(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<CaptureCheckpoint>> {
-        let strange = |what: &str| {
-            Error::new(ErrorKind::UnreadableRecord, format!("the checkpoint topic holds {what}"))
-                .remedy("let nothing but `lakeward capture` of this pipeline write to it")
-        };
-        let (Some(key), Some(value)) = (key, value) else { return Err(strange("a record without key or value")) };
-        if key == b"checkpoint" {
-            let checkpoint: CaptureCheckpoint = serde_json::from_slice(value)
-                .map_err(|error| strange("a checkpoint that cannot be read").caused_by(error))?;
-            if checkpoint.format != 1 {
-                return Err(strange("a checkpoint of a newer version").remedy("run the version of lakeward that captures"));
+        match Entry::read(key, value, &self.pipeline)? {
+            Entry::Checkpoint(checkpoint) => Ok(Some(*checkpoint)),
+            Entry::Schema(schema) => {
+                let topic = data_topic(&self.prefix, &schema.table);
+                self.versions.entry(topic).or_default().insert(schema.version, schema);
+                Ok(None)
             }
-            if checkpoint.pipeline != self.pipeline {
-                return Err(strange(&format!("a checkpoint of pipeline `{}`", checkpoint.pipeline)));
-            }
-            return Ok(Some(checkpoint));
+            Entry::Writer(_) => Ok(None),
         }
-        if key.starts_with(b"schema/") {
-            let schema: TableSchema = serde_json::from_slice(value)
-                .map_err(|error| strange("a table version that cannot be read").caused_by(error))?;
-            let topic = crate::topics::data_topic(&self.prefix, &schema.table);
-            self.versions.entry(topic).or_default().insert(schema.version, Arc::new(schema));
-            return Ok(None);
-        }
-        Err(strange("a record with an unknown key"))
     }
 
     /// A version of the table whose topic this is.
@@ -181,7 +168,7 @@ impl Captured {
 
     /// The versions of `table` in this range, in order.
     pub(super) fn versions_of(&self, table: &TableId, above: u32, to: u32) -> Vec<Arc<TableSchema>> {
-        let versions = self.versions.get(&crate::topics::data_topic(&self.prefix, table));
+        let versions = self.versions.get(&data_topic(&self.prefix, table));
         let range = above.saturating_add(1)..=to;
         versions.into_iter().flat_map(|versions| versions.iter()).filter(|(n, _)| range.contains(n)).map(|(_, v)| Arc::clone(v)).collect()
     }
@@ -198,11 +185,9 @@ const POLL: Duration = Duration::from_millis(100);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Where the topic ends, records of open transactions among them.
-fn uncommitted_end(client: &ClientConfig, topic: &str) -> Result<i64> {
-    let mut client = client.clone();
-    client.set("isolation.level", "read_uncommitted").set("allow.auto.create.topics", "false");
-    let reader: Reader = client
-        .create_with_context(link::Context)
-        .map_err(|error| Error::new(ErrorKind::Config, "the Kafka client cannot be made").caused_by(error))?;
-    Ok(link::bounds(&reader, topic, 0)?.1)
+fn uncommitted_end(kafka: &Kafka, clock: &Arc<dyn Clock>, topic: &str) -> Result<i64> {
+    let mut client = kafka.client()?;
+    client.set("isolation.level", "read_uncommitted");
+    let reader: Reader = client.create_with_context(kafka.context(clock)).map_err(|error| unmade(&error))?;
+    Ok(bounds(&reader, topic, 0)?.1)
 }

@@ -1,16 +1,16 @@
 //! What every step of the reading uses: the way to the sink, the signs to end, versions and decoders.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lakeward_core::queue::{Closed, Sender};
 use lakeward_core::{Error, ErrorKind, Feed, Op, Result, TableId};
-use rdkafka::consumer::Consumer;
-use std::time::Duration;
 
 use super::captured::Captured;
-use super::link::{Reader, trouble};
+use super::link::trouble;
 use super::versions::Versions;
 use super::{KafkaOptions, Until};
+use crate::client::Reader;
 use crate::format::Decoder;
 
 /// Why the reading ends.
@@ -40,8 +40,8 @@ pub(super) struct Desk {
     pub(super) captured: Captured,
     pub(super) decoder: Decoder,
     pub(super) versions: Versions,
-    /// The client of the lanes; `None` where there are none.
-    pub(super) reader: Option<Arc<Reader>>,
+    /// The client of the lanes.
+    pub(super) reader: Arc<Reader>,
     /// What is ours is of this generation.
     pub(super) generation: u64,
 }
@@ -84,11 +84,11 @@ impl Desk {
             return Err(rebalanced().into());
         }
         // Everything of the lanes comes through their own queues; here is what the client says beside.
-        while let Some(said) = self.reader.as_ref().and_then(|reader| reader.poll(Duration::ZERO)) {
+        while let Some(said) = self.reader.poll(Duration::ZERO) {
             match said {
                 Ok(_) => return Err(Error::new(ErrorKind::Bug, "a record came beside its topic partition's queue").into()),
                 Err(error) => {
-                    if let Some(stops) = trouble(&error) {
+                    if let Some(stops) = trouble(&self.reader, &error) {
                         return Err(stops.into());
                     }
                     tracing::debug!(%error, "the Kafka client tells; it goes on by itself");

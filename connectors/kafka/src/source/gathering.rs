@@ -5,9 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, new_null_array};
-use arrow::error::ArrowError;
-use lakeward_core::{ChangeBatch, Error, ErrorKind, Op, Result, TableSchema};
+use lakeward_core::{ChangeBatch, Op, Result, TableSchema};
 
 use super::record::Event;
 use crate::format::{Decoder, Received, TableDecoder};
@@ -46,22 +44,8 @@ impl Gathering {
         self.decoder.rows() >= ROWS || self.decoder.bytes() >= self.limit
     }
 
-    /// What was gathered since the last time; `None` if nothing. `before`: whether previous images are wanted.
-    pub(super) fn finish(&mut self, before: bool) -> Result<Option<ChangeBatch>> {
-        let Some(mut batch) = self.decoder.finish()? else { return Ok(None) };
-        batch.before = match (before, batch.before.take()) {
-            (false, _) => None,
-            (true, Some(images)) => Some(images),
-            (true, None) => Some(no_images(&batch).map_err(|error| {
-                Error::new(ErrorKind::Bug, "empty images cannot be made").of_table(&self.schema.table).caused_by(error)
-            })?),
-        };
-        Ok(Some(batch))
+    /// What was gathered since the last time; `None` if nothing.
+    pub(super) fn finish(&mut self) -> Result<Option<ChangeBatch>> {
+        self.decoder.finish()
     }
-}
-
-fn no_images(batch: &ChangeBatch) -> std::result::Result<RecordBatch, ArrowError> {
-    let (schema, rows) = (&batch.schema.arrow, batch.rows.num_rows());
-    let columns = schema.fields().iter().map(|field| new_null_array(field.data_type(), rows)).collect();
-    RecordBatch::try_new(Arc::clone(schema), columns)
 }

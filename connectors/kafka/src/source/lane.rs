@@ -17,7 +17,8 @@ use lakeward_core::{Error, ErrorKind, Result, TopicPartitionPosition};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
 
-use super::link::{Context, trouble};
+use super::link::trouble;
+use crate::client::{Context, Reader};
 use super::record::{Event, Told};
 
 /// A topic partition that is read.
@@ -80,7 +81,7 @@ impl Lane {
     }
 
     /// What comes next, waited for as long as `wait`.
-    pub(super) fn head(&mut self, wait: Duration) -> Result<Head> {
+    pub(super) fn head(&mut self, wait: Duration, reader: &Reader) -> Result<Head> {
         let mut wait = wait;
         while self.head.is_none() {
             match self.queue.poll(wait) {
@@ -98,7 +99,7 @@ impl Lane {
                 }
                 // More may come at once.
                 Some(Err(KafkaError::PartitionEOF(_))) => wait = wait.min(LOOK),
-                Some(Err(error)) => match trouble(&error) {
+                Some(Err(error)) => match trouble(reader, &error) {
                     Some(stops) => return Err(stops.at("topic partition", self.name()).at("offset", self.place.offset)),
                     None => return Ok(Head::NotYet),
                 },

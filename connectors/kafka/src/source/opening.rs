@@ -12,13 +12,14 @@ use tracing::info;
 use super::captured::Captured;
 use super::desk::Desk;
 use super::lane::Lane;
-use super::link::{self, Reader};
+use super::link;
 use super::places;
 use super::reading::Reading;
 use super::targets::{Counts, Targets};
 use super::topic::Topic;
 use super::versions::Versions;
 use super::{GROUP, KafkaOptions, Until};
+use crate::client::Reader;
 use crate::format::Decoder;
 use crate::group::{Assignment, TopicPartitions};
 
@@ -32,12 +33,12 @@ pub(super) struct Known {
 
 /// Reads the checkpoint topic to its end.
 pub(super) fn captured(options: &KafkaOptions) -> Result<Known> {
-    let mut captured = Captured::open(&options.client, &group(options), &options.prefix, &options.pipeline)?;
+    let mut captured = Captured::open(&options.kafka, &options.clock, &group(options), &options.pipeline)?;
     let (mut targets, mut counts) = (Targets::default(), Counts::new());
     if captured.exists()? {
         // A bounded run ends at what is committed now, although it may not be visible yet.
-        let all = (options.until == Until::CaughtUp).then_some(&options.client);
-        captured.read_to_end(all, &*options.clock, &mut |checkpoint| {
+        let all = (options.until == Until::CaughtUp).then_some(&options.kafka);
+        captured.read_to_end(all, &options.clock, &mut |checkpoint| {
             counts.clone_from(&checkpoint.events);
             targets.push(checkpoint);
         })?;
@@ -75,16 +76,16 @@ pub(super) fn open(options: KafkaOptions, sender: Sender<Result<Feed>>) -> Resul
     };
     let Assignment { generation, ours } = ours(&options, &known, &counts)?;
     let ahead = options.memory.0 / 8 / (ours.len().max(1) as u64);
-    let reader = Arc::new(link::reader(&options.client, &group(&options), ahead)?);
+    let reader = Arc::new(link::reader(&options.kafka, &options.clock, &group(&options), ahead)?);
     places::none_is_gone(&reader, &known, &counts)?;
     let topics = lanes(&reader, &ours, &known, &counts)?;
     info!(topic_partitions = ours.len(), captured_checkpoint = targets.newest_number(), "reading from Kafka");
     let desk = Desk {
         sender,
         captured,
-        decoder: Decoder::new(&options.format)?,
+        decoder: Decoder::new(&options.kafka.format)?.with_before(options.before_images),
         versions: Versions::after(from.as_ref()),
-        reader: (!ours.is_empty()).then_some(reader),
+        reader,
         generation,
         options,
     };

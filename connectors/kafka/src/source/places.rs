@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use lakeward_core::{Error, ErrorKind, KafkaPosition, Result, TopicPartitionPosition};
 
-use super::link::{self, Reader};
+use super::link::topic_partitions;
 use super::targets::{Counts, count};
+use crate::client::Reader;
+use crate::topics::bounds;
 
 /// The place to begin at in one topic partition, whose place in the lake is `known`.
 pub(super) fn place(
@@ -20,7 +22,7 @@ pub(super) fn place(
     known: Option<&TopicPartitionPosition>,
     counts: &Counts,
 ) -> Result<TopicPartitionPosition> {
-    let (first, end) = link::bounds(reader, topic, number)?;
+    let (first, end) = bounds(reader, topic, number)?;
     judged(known, (first, end), count(counts, topic, number))
         .map_err(|error| error.at("topic partition", format!("{topic}/{number}")))
 }
@@ -71,7 +73,7 @@ pub(super) fn none_is_gone(reader: &Reader, here: &KafkaPosition, counts: &Count
             .map(|(number, count)| count.saturating_sub(here.get(topic, *number).map_or(0, |place| place.events)))
             .sum();
         let mut looks = 0;
-        while missing > 0 && link::topic_partitions(reader, topic)?.is_none() {
+        while missing > 0 && topic_partitions(reader, topic)?.is_none() {
             looks += 1;
             if looks == LOOKS {
                 let message = format!("a topic is gone, and {missing} events of it are not in the lake");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::stats::Lag;
-use lakeward_core::{Checkpoint, Error, Feed, KafkaPosition, Position, Result, failpoint};
+use lakeward_core::{Checkpoint, Feed, KafkaPosition, Position, Result, failpoint};
 
 use super::Until;
 use super::desk::{Desk, End, rebalanced};

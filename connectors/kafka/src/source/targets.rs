@@ -51,11 +51,6 @@ impl Targets {
         self.newest
     }
 
-    /// The newest one, while it is not reached.
-    pub(super) fn newest(&self) -> Option<&CaptureCheckpoint> {
-        self.waiting.back()
-    }
-
     /// The next one to go to from `here`, whose topic partitions are all that is read; it is kept out of the
     /// list from then on, and so are all before it. `floor`: the greatest number that one of them has reached.
     pub(super) fn next(&mut self, here: &KafkaPosition, floor: u64) -> Option<CaptureCheckpoint> {
@@ -146,7 +141,7 @@ mod tests {
             targets.push(captured(number, number * STEP));
             assert!(targets.waiting.len() <= KEPT);
         }
-        assert_eq!(targets.newest().map(|newest| newest.number), Some(10_000));
+        assert_eq!(targets.waiting.back().map(|newest| newest.number), Some(10_000));
         assert_eq!(step(&mut targets, 0, 0), Some(1), "the first is kept, too");
     }
 }

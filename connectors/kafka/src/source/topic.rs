@@ -16,8 +16,8 @@ use tracing::error;
 use super::desk::{Desk, End};
 use super::gathering::Gathering;
 use super::lane::{Head, Lane};
-use super::link;
 use super::record::{Event, What};
+use crate::topics::bounds;
 
 /// Our lanes of one topic.
 pub(super) struct Topic {
@@ -61,7 +61,7 @@ impl Topic {
     fn head(&mut self, index: usize, next_seq: i64, desk: &mut Desk) -> Result<Option<i64>, End> {
         let mut still = Still::since(desk);
         while let Some(lane) = self.lanes.get_mut(index).filter(|lane| lane.is_wanted()) {
-            match lane.head(WAIT)? {
+            match lane.head(WAIT, &desk.reader)? {
                 Head::Is(told) => return Ok(Some(told.seq)),
                 Head::NotYet => {
                     desk.look()?;
@@ -148,9 +148,8 @@ impl Topic {
 
     /// Hands on what was gathered.
     fn flush(&mut self, desk: &mut Desk) -> Result<(), End> {
-        let before = desk.options.before_images;
         let Some(gathering) = &mut self.gathering else { return Ok(()) };
-        if let Some(batch) = gathering.finish(before).map_err(|error| error.at("topic", &self.name))? {
+        if let Some(batch) = gathering.finish().map_err(|error| error.at("topic", &self.name))? {
             desk.count(&batch.schema.table, &batch.meta.op);
             desk.send(Feed::Batch(batch))?;
         }
@@ -199,8 +198,7 @@ impl Still {
             return Ok(());
         }
         self.asked = now;
-        let Some(reader) = &desk.reader else { return Ok(()) };
-        match link::bounds(reader, &lane.topic, lane.number) {
+        match bounds(&desk.reader, &lane.topic, lane.number) {
             Err(error) if error.policy() == Policy::Retry => {
                 desk.options.stats.connected.set(0);
                 self.at_end = 0;
