@@ -108,6 +108,12 @@ kinds! {
     Fenced => StopPipeline, 25, "A newer process of this pipeline has taken over; this one is fenced.";
     /// An upload that was decided has vanished from the store and could not be repaired.
     LostUpload => StopPipeline, 26, "Data that was committed has vanished from the store.";
+    /// A record that is not what it should be.
+    UnreadableRecord => StopPipeline, 33, "A record in Kafka cannot be read.";
+    /// The schema registry cannot be reached, or answers with a passing error.
+    RegistryUnreachable => Retry, 34, "The schema registry cannot be reached; trying again.";
+    /// The schema registry refuses access, or a schema.
+    RegistryRefused => StopPipeline, 35, "The schema registry refuses access or a schema.";
     /// A failure of the machine itself.
     Io => StopPipeline, 27, "The machine refused an operation.";
 }

@@ -1,1 +1,4 @@
 //! Change events as Kafka records: the sink that captures, the source that loads, the formats between them.
+
+pub mod format;
+pub mod registry;
