@@ -125,9 +125,9 @@ kinds! {
     /// A change event larger than the cluster takes.
     MessageTooLarge => StopPipeline, 34, "A change event is larger than a record in Kafka may be.";
     /// The schema registry cannot be reached, or answers with a passing error.
-    RegistryUnreachable => Retry, 34, "The schema registry cannot be reached; trying again.";
+    RegistryUnreachable => Retry, 35, "The schema registry cannot be reached; trying again.";
     /// The schema registry refuses access, or a schema.
-    RegistryRefused => StopPipeline, 35, "The schema registry refuses access or a schema.";
+    RegistryRefused => StopPipeline, 36, "The schema registry refuses access or a schema.";
     /// A failure of the machine itself.
     Io => StopPipeline, 27, "The machine refused an operation.";
 }
