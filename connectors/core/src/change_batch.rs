@@ -101,6 +101,32 @@ pub struct ChangeBatch {
 }
 
 impl ChangeBatch {
+    /// The rows from `start` on, `rows` of them: shares the arrays. Both lie within it.
+    #[must_use]
+    pub fn slice(&self, start: usize, rows: usize) -> ChangeBatch {
+        let end = start + rows;
+        let mut at = 0;
+        let mut origins = Vec::new();
+        for run in &self.meta.origins {
+            let (from, to) = (at.max(start), (at + run.rows).min(end));
+            if from < to {
+                origins.push(run.part(from - at, to - from));
+            }
+            at += run.rows;
+        }
+        let part = |of: &RecordBatch| of.slice(start, rows);
+        ChangeBatch {
+            schema: Arc::clone(&self.schema),
+            rows: part(&self.rows),
+            before: self.before.as_ref().map(part),
+            meta: ChangeMeta {
+                op: self.meta.op.iter().skip(start).take(rows).copied().collect(),
+                seq: self.meta.seq.iter().skip(start).take(rows).copied().collect(),
+                origins,
+            },
+        }
+    }
+
     /// Memory held by its arrays, in bytes.
     pub fn bytes(&self) -> usize {
         let arrays = |batch: &RecordBatch| batch.get_array_memory_size();

@@ -229,3 +229,22 @@ pub struct LakeStats {
     /// Objects among the requests that are none.
     pub foreign_requests: Gauge,
 }
+
+/// What a Kafka sink counts.
+#[derive(Debug, Default)]
+pub struct KafkaStats {
+    /// Transactions committed.
+    pub commits: Counter,
+    /// Microseconds spent in commits.
+    pub commit_us: Counter,
+    /// Bytes of encoded records.
+    pub bytes: Counter,
+    /// Change events committed, by table.
+    pub rows: CounterBy<TableId>,
+    /// When the last commit was decided, µs UTC; 0 before the first.
+    pub last_commit_us: Gauge,
+    /// Source commit time that the topics are complete up to, µs UTC; 0 where unknown.
+    pub complete_to_us: Gauge,
+    /// The last checkpoint's number.
+    pub checkpoint: Gauge,
+}
