@@ -120,7 +120,7 @@ impl Sink for KafkaSink {
         let (writer, standing, resume) = off_thread(move || opened(options, runtime)).await?;
         let orders = Orders::to(writer, self.options.memory)?;
         self.state = State::Open(Open { orders, standing: Arc::new(Mutex::new(standing)) });
-        Ok(Opened { resume, lost: Vec::new() })
+        Ok(Opened { resume, lost: Vec::new(), epoch: 0 })
     }
 
     async fn schema(&mut self, schema: Arc<TableSchema>) -> Result<()> {

@@ -154,14 +154,16 @@ impl Admin {
 
     /// One setting of a topic, where this account may ask for it.
     pub fn setting(&self, topic: &str, name: &str) -> Option<String> {
-        let asked = self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &options());
+        let (of, options) = (ResourceSpecifier::Topic(topic), options());
+        let asked = self.client.describe_configs([&of], &options);
         let described = self.runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;
         described.get(name)?.value.clone()
     }
 
     /// One setting of a broker, where this account may ask for it.
     pub fn broker_setting(&self, broker: i32, name: &str) -> Option<String> {
-        let asked = self.client.describe_configs([&ResourceSpecifier::Broker(broker)], &options());
+        let (of, options) = (ResourceSpecifier::Broker(broker), options());
+        let asked = self.client.describe_configs([&of], &options);
         let described = self.runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;
         described.get(name)?.value.clone()
     }
