@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::Clock;
-use lakeward_core::stats::{LakeStats, SourceStats};
+use lakeward_core::stats::{KafkaStats, LakeStats, SourceStats};
 
 use crate::engine::Progress;
 
@@ -32,6 +32,8 @@ pub struct Telemetry {
     pub source: Arc<SourceStats>,
     /// The lake's counters.
     pub lake: Arc<LakeStats>,
+    /// The counters of what is written to Kafka.
+    pub kafka: Arc<KafkaStats>,
     /// The loop's signs of life.
     pub progress: Arc<Progress>,
     /// Time.
@@ -47,6 +49,7 @@ impl Telemetry {
             pipeline: pipeline.to_owned(),
             source: Arc::default(),
             lake: Arc::default(),
+            kafka: Arc::default(),
             progress: Arc::default(),
             clock,
             interval,

@@ -1,5 +1,6 @@
 //! What each command of the command line does.
 
+pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod init;

@@ -1,6 +1,7 @@
 //! `lakeward run`: the engine over the configured connectors, until it ends or is told to stop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::MultiProgress;
@@ -11,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::cli::{Outcome, Which, runtime};
 use crate::config::{self, Pipeline};
-use crate::engine::{Ended, Engine, Plan, Reason, Stopper, Until, stop_signal};
+use crate::engine::{Ended, Engine, Plan, Reason, Route, Stopper, Until, stop_signal};
 use crate::telemetry::{self, Telemetry, Teller};
 use crate::wiring::Connectors;
 
@@ -37,21 +38,34 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run(args: &RunArgs) -> Result<Outcome> {
     let pipeline = Arc::new(config::load(&args.which.config)?);
+    if pipeline.kafka.is_some() {
+        return Err(Error::new(ErrorKind::Config, "the pipeline goes over Kafka, and `run` goes straight to the lake")
+            .at("key", "transport")
+            .remedy("use `lakeward capture`, or write `transport: direct`"));
+    }
     let terminal = telemetry::log::begin(pipeline.log);
     let until = if args.until_caught_up { Until::CaughtUp } else { Until::Forever };
     let runtime = runtime()?;
-    let ended = runtime.block_on(follow(&pipeline, until, terminal));
+    let interval = pipeline.checked_lake.interval;
+    let route = |telemetry, seed| Connectors::new(pipeline.clone(), telemetry, seed);
+    let ended = runtime.block_on(follow(&pipeline, until, (interval, interval), terminal, route));
     // A read that hangs in a library must not hold the process: what counts is committed.
     runtime.shutdown_background();
     ended.map(|ended| told(&ended))
 }
 
-async fn follow(pipeline: &Arc<Pipeline>, until: Until, terminal: Option<MultiProgress>) -> Result<Ended> {
+/// Runs the engine over `route`; of the intervals one is between commits, the other one is the measure of health.
+pub(super) async fn follow<R: Route>(
+    pipeline: &Pipeline,
+    until: Until,
+    (interval, health): (Duration, Duration),
+    terminal: Option<MultiProgress>,
+    route: impl FnOnce(Telemetry, u64) -> R,
+) -> Result<Ended> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let (stopper, stop) = stop_signal();
     let listening = tokio::spawn(stop_on_signal(stopper, signals()?));
-    let interval = pipeline.checked_lake.interval;
-    let telemetry = Telemetry::new(&pipeline.name, clock.clone(), interval);
+    let telemetry = Telemetry::new(&pipeline.name, clock.clone(), health);
     let serving = match pipeline.metrics {
         Some(listen) => Some(telemetry::serve(telemetry.clone(), listen).await?.1),
         None => None,
@@ -59,7 +73,7 @@ async fn follow(pipeline: &Arc<Pipeline>, until: Until, terminal: Option<MultiPr
     // Ids and jitter only have to differ between processes.
     let seed = clock.unix_micros().cast_unsigned() ^ u64::from(std::process::id()).rotate_left(40);
     info!(pipeline = pipeline.name, version = env!("CARGO_PKG_VERSION"), "lakeward begins");
-    let route = Connectors::new(pipeline.clone(), telemetry.clone(), seed);
+    let route = route(telemetry.clone(), seed);
     let plan = Plan::new(until, interval, seed);
     let engine = Engine::new(route, plan, clock, telemetry.progress.clone(), stop);
     let mut teller = Teller::new(telemetry, terminal);
@@ -97,7 +111,7 @@ async fn stop_on_signal(stopper: Stopper, [mut terminate, mut interrupt]: [Signa
     std::process::exit(130);
 }
 
-fn told(ended: &Ended) -> Outcome {
+pub(super) fn told(ended: &Ended) -> Outcome {
     let position = ended.committed.as_ref().map(|committed| committed.position.to_string());
     let position = position.as_deref().unwrap_or("none");
     match ended.reason {

@@ -55,7 +55,8 @@ impl Standing {
                 Ok((id, Some(request))) => drop(standing.insert(id, request)),
                 Ok((id, None)) => drop(standing.remove(&id)),
                 Err(error) if told.insert(offset) => {
-                    tracing::error!(kind = error.kind().name(), "{}", error.at("topic", &*topic).at("offset", offset));
+                    let error = error.at("topic", &*topic).at("offset", offset);
+                    tracing::error!(kind = error.kind().name(), "{error}");
                 }
                 Err(_) => {}
             }
