@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::Clock;
-use lakeward_core::stats::{KafkaSourceStats, LakeStats, SourceStats};
+use lakeward_core::stats::{KafkaSourceStats, KafkaStats, LakeStats, SourceStats};
 
 use crate::engine::Progress;
 
@@ -34,6 +34,8 @@ pub struct Telemetry {
     pub kafka_source: Arc<KafkaSourceStats>,
     /// The lake's counters.
     pub lake: Arc<LakeStats>,
+    /// The counters of what is written to Kafka.
+    pub kafka: Arc<KafkaStats>,
     /// The loop's signs of life.
     pub progress: Arc<Progress>,
     /// Time.
@@ -50,6 +52,7 @@ impl Telemetry {
             source: Arc::default(),
             kafka_source: Arc::default(),
             lake: Arc::default(),
+            kafka: Arc::default(),
             progress: Arc::default(),
             clock,
             interval,

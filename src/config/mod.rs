@@ -24,7 +24,7 @@ pub use reference::{Outside, process};
 pub use start::StartAt;
 use trouble::Trouble;
 pub use written::{LogConfig, LogFormat, LogLevel};
-use written::{Plain, Transport, Written};
+use written::{Transport, Written};
 
 /// A pipeline whose config was checked.
 #[derive(Debug)]
@@ -35,10 +35,10 @@ pub struct Pipeline {
     pub mysql: MysqlConfig,
     /// What is captured.
     pub tables: TableFilter,
-    /// The Kafka cluster between source and lake; `None`: nothing is between them.
-    pub kafka: Option<Kafka>,
     /// Where a new pipeline begins.
     pub start: StartAt,
+    /// The Kafka cluster between source and lake, if there is one.
+    pub kafka: Option<Kafka>,
     /// The lake, as written.
     pub lake: LakeConfig,
     /// The lake, checked.
@@ -106,9 +106,13 @@ fn check(written: Written) -> Result<Pipeline> {
     check_tables(&written.tables)?;
     check_snapshot(&written.snapshot)?;
     let kafka = match &written.transport {
-        Transport::Plain(Plain::Direct) => None,
-        Transport::Kafka { kafka } => Some(kafka.checked(&written.name)?),
+        Transport::Direct => None,
+        Transport::Kafka(kafka) => Some(kafka.checked(&written.name)?),
     };
+    if kafka.is_some() && written.truncate == OnTruncate::Deletes {
+        let message = "`deletes` asks for the keys that live in the lake, and over Kafka nobody can tell them";
+        return Err(wrong("truncate", message, "remove the key: a TRUNCATE is a mark that voids the table then"));
+    }
     if written.memory < MEMORY_MIN {
         let message = format!("{} is too little memory", written.memory);
         return Err(wrong("memory", message, format!("set it to {MEMORY_MIN} or more")));
@@ -120,8 +124,8 @@ fn check(written: Written) -> Result<Pipeline> {
         name: written.name,
         mysql: written.source.mysql,
         tables: written.tables,
-        kafka,
         start,
+        kafka,
         lake: written.lake,
         checked_lake,
         memory: written.memory,

@@ -52,6 +52,8 @@ lines! {
         "lakeward_lake_files_total" lake.files "Files made visible"
         "lakeward_lake_bytes_total" lake.file_bytes "Bytes of files made visible"
         "lakeward_lake_retries_total" lake.retries "Requests to the store that were repeated"
+        "lakeward_kafka_commits_total" kafka.commits "Kafka transactions committed"
+        "lakeward_kafka_bytes_total" kafka.bytes "Bytes of change events written to Kafka"
         "lakeward_run_boundaries_total" progress.boundaries "Boundaries reached"
         "lakeward_run_failures_total" progress.failures "Attempts that ended in an error"
     }
@@ -59,6 +61,7 @@ lines! {
         "lakeward_source_connected" source.connected "1 while the stream is connected"
         "lakeward_tables_stopped" source.tables_stopped "Tables whose changes are not captured any more"
         "lakeward_lake_record" lake.record "Number of the last record in the commit log"
+        "lakeward_kafka_checkpoint" kafka.checkpoint "Number of the last checkpoint in the topics"
         "lakeward_lake_foreign_requests" lake.foreign_requests "Objects among the requests that are none, and are not carried out"
         "lakeward_lake_open_files" lake.open_files "Files open at the moment"
         "lakeward_lake_memory_bytes" lake.memory_bytes "Memory held for open files and parts under way"
@@ -109,6 +112,8 @@ lines! {
             |t| by_topic_partition(t, |lag| lag.dead_letters as f64);
         "lakeward_load_stopped" GAUGE "1 for a topic partition that stands still at a record which cannot be read; the label says why"
             stopped_topic_partitions;
+        "lakeward_kafka_rows_total" COUNTER "Change events committed to Kafka, by table"
+            |t| by(t.kafka.rows.get(), |table| vec![("table", table.to_string())]);
         "lakeward_lake_freshness_seconds" GAUGE "Age of the moment up to which the lake is complete"
             |t| known(t.freshness_us().map(seconds));
         "lakeward_lake_commit_seconds_total" COUNTER "Time spent in commits"

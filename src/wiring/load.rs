@@ -16,7 +16,7 @@ use lakeward_mysql::OnError;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::{lake_share, off_thread};
+use super::{off_thread, sink_share};
 use crate::config::Pipeline;
 use crate::engine::{Route, Until};
 use crate::telemetry::Telemetry;
@@ -109,7 +109,7 @@ impl Route for LoadRoute {
         let lake = LakeSink::new(SinkOptions {
             lake: self.pipeline.checked_lake.clone(),
             pipeline: self.pipeline.name.clone(),
-            memory: lake_share(self.pipeline.memory),
+            memory: sink_share(self.pipeline.memory),
             clock: self.telemetry.clock.clone(),
             stats: self.telemetry.lake.clone(),
             writer: self.worker,

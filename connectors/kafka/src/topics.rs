@@ -154,16 +154,17 @@ impl Admin {
 
     /// One setting of a topic, where this account may ask for it.
     pub fn setting(&self, topic: &str, name: &str) -> Option<String> {
-        let (of, options) = (ResourceSpecifier::Topic(topic), options());
-        let asked = self.client.describe_configs([&of], &options);
-        let described = self.runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;
-        described.get(name)?.value.clone()
+        self.described(&ResourceSpecifier::Topic(topic), name)
     }
 
     /// One setting of a broker, where this account may ask for it.
     pub fn broker_setting(&self, broker: i32, name: &str) -> Option<String> {
-        let (of, options) = (ResourceSpecifier::Broker(broker), options());
-        let asked = self.client.describe_configs([&of], &options);
+        self.described(&ResourceSpecifier::Broker(broker), name)
+    }
+
+    fn described(&self, what: &ResourceSpecifier<'_>, name: &str) -> Option<String> {
+        let options = options();
+        let asked = self.client.describe_configs([what], &options);
         let described = self.runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;
         described.get(name)?.value.clone()
     }
