@@ -11,6 +11,7 @@ mod equality;
 mod expected;
 mod faults;
 mod lake;
+mod load;
 mod metrics;
 mod online_schema_change;
 mod position;
