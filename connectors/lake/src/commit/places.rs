@@ -44,9 +44,9 @@ impl Begun {
             return false;
         };
         reached.iter().any(|(topic, number, place)| {
-            begun.get(topic, number).is_some_and(|from| {
-                place.offset < from.offset || place.checkpoint < from.checkpoint
-            })
+            begun
+                .get(topic, number)
+                .is_some_and(|from| place.offset < from.offset || place.checkpoint < from.checkpoint)
         })
     }
 
@@ -65,9 +65,7 @@ impl Begun {
         let at = at.map(|at| &at.position);
         reached
             .iter()
-            .find(|(topic, number, _)| {
-                place(self.position(), topic, *number) != place(at, topic, *number)
-            })
+            .find(|(topic, number, _)| place(self.position(), topic, *number) != place(at, topic, *number))
             .map(|(topic, number, _)| format!("{topic}/{number}"))
     }
 }

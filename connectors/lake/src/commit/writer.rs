@@ -139,6 +139,7 @@ impl<S: Store> Writer<S> {
         let log = Log::new(Arc::clone(&store), &options.pipeline);
         let (tail, unrepaired, claim, body) = loop {
             let tail = log.tail().await?;
+            options.sharing.refuse_other_kind(&options.pipeline, tail.last())?;
             let unrepaired = show_tail(&*store, &options, &tail).await?;
             let last = tail.last();
             let number = last.map_or(0, |last| last.number) + 1;

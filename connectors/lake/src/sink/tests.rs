@@ -1,6 +1,7 @@
 //! The sink over real stores: a folder here, an S3 server in `objects/s3/tests.rs`.
 
 pub(crate) mod requests;
+pub(crate) mod shared;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -136,16 +137,21 @@ pub(crate) fn checkpoint(next_seq: i64) -> Checkpoint {
 
 /// Rows numbered `seqs`, each in the hour of its number.
 fn batch(seqs: std::ops::Range<i64>) -> ChangeBatch {
+    numbered(&seqs.collect::<Vec<_>>())
+}
+
+/// As [`batch`], with numbers in between that are of others.
+fn numbered(seqs: &[i64]) -> ChangeBatch {
     let schema = schema();
-    let ids: Int64Array = seqs.clone().collect();
+    let ids = Int64Array::from(seqs.to_vec());
     let rows = RecordBatch::try_new(Arc::clone(&schema.arrow), vec![Arc::new(ids)]).unwrap();
-    let origins = seqs.clone().map(|seq| OriginRun {
+    let origins = seqs.iter().map(|seq| OriginRun {
         rows: 1,
         origin: Origin { commit_us: seq / 3 * 3_600_000_000, gtid: None, file: "b.1".into(), offset: 4 },
     });
     let meta = ChangeMeta {
-        op: seqs.clone().map(|_| Op::Create).collect(),
-        seq: seqs.clone().collect(),
+        op: seqs.iter().map(|_| Op::Create).collect(),
+        seq: seqs.to_vec(),
         origins: origins.collect(),
     };
     ChangeBatch { schema, rows, before: None, meta }
