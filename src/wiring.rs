@@ -1,4 +1,6 @@
-//! The only file that names concrete connectors.
+//! The only place that names concrete connectors.
+
+mod load;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,8 @@ use uuid::Uuid;
 use crate::config::{Pipeline, StartAt};
 use crate::engine::{Route, Until};
 use crate::telemetry::Telemetry;
+
+pub use load::LoadRoute;
 
 /// From a MySQL binlog straight to the lake.
 pub struct Connectors {

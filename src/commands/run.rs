@@ -74,7 +74,7 @@ async fn follow(pipeline: &Arc<Pipeline>, until: Until, terminal: Option<MultiPr
     ended
 }
 
-fn signals() -> Result<[Signal; 2]> {
+pub(super) fn signals() -> Result<[Signal; 2]> {
     let listen = |kind| {
         signal(kind).map_err(|error| Error::new(ErrorKind::Io, "signals cannot be heard").caused_by(error))
     };
@@ -82,7 +82,7 @@ fn signals() -> Result<[Signal; 2]> {
 }
 
 /// The first signal asks the run to stop, the second one ends the process: as safe as SIGKILL.
-async fn stop_on_signal(stopper: Stopper, [mut terminate, mut interrupt]: [Signal; 2]) {
+pub(super) async fn stop_on_signal(stopper: Stopper, [mut terminate, mut interrupt]: [Signal; 2]) {
     let mut heard = async || {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -97,7 +97,7 @@ async fn stop_on_signal(stopper: Stopper, [mut terminate, mut interrupt]: [Signa
     std::process::exit(130);
 }
 
-fn told(ended: &Ended) -> Outcome {
+pub(super) fn told(ended: &Ended) -> Outcome {
     let position = ended.committed.as_ref().map(|committed| committed.position.to_string());
     let position = position.as_deref().unwrap_or("none");
     match ended.reason {
@@ -106,10 +106,17 @@ fn told(ended: &Ended) -> Outcome {
         Reason::CaughtUp => info!(position, "at the end that was asked for; everything is committed"),
     }
     let stopped: Vec<String> = ended.stopped_tables().iter().map(ToString::to_string).collect();
-    if stopped.is_empty() {
+    let standing = ended.stopped_topic_partitions();
+    if stopped.is_empty() && standing.is_empty() {
         return Outcome::Done;
     }
-    warn!(tables = stopped.join(", "), "tables are stopped; `lakeward status` says why, and how to mend it");
+    if !standing.is_empty() {
+        let names = standing.join(", ");
+        warn!(topic_partitions = names, "topic partitions are stopped; `lakeward status` says why, and how to mend it");
+    }
+    if !stopped.is_empty() {
+        warn!(tables = stopped.join(", "), "tables are stopped; `lakeward status` says why, and how to mend it");
+    }
     match ended.reason {
         Reason::CaughtUp => Outcome::TablesStopped,
         Reason::Stopped | Reason::Abandoned => Outcome::Done,

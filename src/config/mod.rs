@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use lakeward_core::{ByteSize, Error, ErrorKind, Result, TableFilter, TypeOptions};
+use lakeward_kafka::config::Kafka;
 use lakeward_lake::config::{Lake, LakeConfig};
 use lakeward_mysql::snapshot::{SnapshotMode, SnapshotOptions};
 use lakeward_mysql::{MysqlConfig, OnError, OnTruncate};
@@ -34,6 +35,8 @@ pub struct Pipeline {
     pub mysql: MysqlConfig,
     /// What is captured.
     pub tables: TableFilter,
+    /// The Kafka cluster between source and lake; `None`: nothing is between them.
+    pub kafka: Option<Kafka>,
     /// Where a new pipeline begins.
     pub start: StartAt,
     /// The lake, as written.
@@ -102,13 +105,10 @@ fn check(written: Written) -> Result<Pipeline> {
     check_name(&written.name)?;
     check_tables(&written.tables)?;
     check_snapshot(&written.snapshot)?;
-    match written.transport {
-        Transport::Plain(Plain::Direct) => {}
-        Transport::Kafka { kafka: serde::de::IgnoredAny } => {
-            let message = "transport `kafka` is not yet available in this version";
-            return Err(wrong("transport", message, "write `transport: direct`, or remove the key"));
-        }
-    }
+    let kafka = match &written.transport {
+        Transport::Plain(Plain::Direct) => None,
+        Transport::Kafka { kafka } => Some(kafka.checked(&written.name)?),
+    };
     if written.memory < MEMORY_MIN {
         let message = format!("{} is too little memory", written.memory);
         return Err(wrong("memory", message, format!("set it to {MEMORY_MIN} or more")));
@@ -120,6 +120,7 @@ fn check(written: Written) -> Result<Pipeline> {
         name: written.name,
         mysql: written.source.mysql,
         tables: written.tables,
+        kafka,
         start,
         lake: written.lake,
         checked_lake,

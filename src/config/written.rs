@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use lakeward_core::{ByteSize, TableFilter, TypeOptions};
+use lakeward_kafka::config::KafkaConfig;
 use lakeward_lake::config::LakeConfig;
 use lakeward_mysql::snapshot::SnapshotOptions;
 use lakeward_mysql::{MysqlConfig, OnError, OnTruncate};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 /// One pipeline: one source server, its tables, one lake. Any string may hold `${env:NAME}` and
 /// `${file:PATH}`; `$${` stands for `${` itself.
@@ -74,8 +74,11 @@ pub(super) struct SourceConfig {
 pub(super) enum Transport {
     /// A transport without settings.
     Plain(Plain),
-    #[schemars(skip)]
-    Kafka { kafka: IgnoredAny },
+    /// A Kafka cluster.
+    Kafka {
+        /// The cluster, and how change events are written to it.
+        kafka: Box<KafkaConfig>,
+    },
 }
 
 /// A transport without settings.

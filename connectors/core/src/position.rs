@@ -42,7 +42,7 @@ fn by_number<'de, D: Deserializer<'de>>(
 }
 
 /// How far one topic partition was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicPartitionPosition {
     /// The offset to go on from.
     pub offset: i64,
@@ -55,6 +55,24 @@ pub struct TopicPartitionPosition {
     /// The commit time of that checkpoint's last transaction, microseconds UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_us: Option<i64>,
+    /// Of `events`, those whose records could not be decoded: they are in the dead-letter topic, and not in
+    /// the lake.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dead_letters: u64,
+    /// Why the record at `offset` is not passed: nothing of this topic partition is read until that is mended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl TopicPartitionPosition {
+    /// How many events before this place are in the sink.
+    fn delivered(&self) -> u64 {
+        self.events.saturating_sub(self.dead_letters)
+    }
 }
 
 impl KafkaPosition {
@@ -71,12 +89,19 @@ impl KafkaPosition {
         self.topics.get(topic)?.get(&number)
     }
 
-    /// Change events in the topic partitions of `self` since `from`, which may name others, too; `None` if
-    /// one of them went back.
+    /// Change events for the sink in the topic partitions of `self` since `from`, which may name others, too;
+    /// `None` if one of them went back.
     pub fn events_since(&self, from: &KafkaPosition) -> Option<u64> {
         self.iter().try_fold(0_u64, |sum, (topic, number, place)| {
-            let before = from.get(topic, number).map_or(0, |place| place.events);
-            sum.checked_add(place.events.checked_sub(before)?)
+            let before = from.get(topic, number).map_or(0, TopicPartitionPosition::delivered);
+            sum.checked_add(place.delivered().checked_sub(before)?)
+        })
+    }
+
+    /// Topic partitions that are stopped, and why.
+    pub fn stopped(&self) -> impl Iterator<Item = (&str, i32, &TopicPartitionPosition, &str)> {
+        self.iter().filter_map(|(topic, number, place)| {
+            place.stopped.as_deref().map(|reason| (topic, number, place, reason))
         })
     }
 
@@ -84,7 +109,7 @@ impl KafkaPosition {
     #[must_use]
     pub fn with(mut self, part: &KafkaPosition) -> KafkaPosition {
         for (topic, number, place) in part.iter() {
-            self.topics.entry(topic.to_owned()).or_default().insert(number, *place);
+            self.topics.entry(topic.to_owned()).or_default().insert(number, place.clone());
         }
         self
     }

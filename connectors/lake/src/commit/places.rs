@@ -59,7 +59,7 @@ impl Begun {
     pub(super) fn taken_over(&self, part: &Checkpoint, at: Option<&Checkpoint>) -> Option<String> {
         let Position::Kafka(reached) = &part.position else { return None };
         let place = |position: Option<&Position>, topic: &str, number| match position {
-            Some(Position::Kafka(position)) => position.get(topic, number).copied(),
+            Some(Position::Kafka(position)) => position.get(topic, number).cloned(),
             Some(_) | None => None,
         };
         let at = at.map(|at| &at.position);
@@ -114,7 +114,7 @@ pub(super) fn of_those_in(position: &KafkaPosition, those: &KafkaPosition) -> Ka
 fn filtered(position: &KafkaPosition, keeps: impl Fn(&str, i32) -> bool) -> KafkaPosition {
     let mut kept = KafkaPosition::default();
     for (topic, number, place) in position.iter().filter(|(topic, number, _)| keeps(topic, *number)) {
-        kept.topics.entry(topic.to_owned()).or_default().insert(number, *place);
+        kept.topics.entry(topic.to_owned()).or_default().insert(number, place.clone());
     }
     kept
 }

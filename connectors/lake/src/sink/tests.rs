@@ -147,7 +147,13 @@ fn numbered(seqs: &[i64]) -> ChangeBatch {
     let rows = RecordBatch::try_new(Arc::clone(&schema.arrow), vec![Arc::new(ids)]).unwrap();
     let origins = seqs.iter().map(|seq| OriginRun {
         rows: 1,
-        origin: Origin { commit_us: seq / 3 * 3_600_000_000, gtid: None, file: "b.1".into(), offset: 4 },
+        first_row: 0,
+        origin: Origin {
+            commit_us: seq / 3 * 3_600_000_000,
+            file: "b.1".into(),
+            offset: 4,
+            ..Origin::default()
+        },
     });
     let meta = ChangeMeta {
         op: seqs.iter().map(|_| Op::Create).collect(),
@@ -432,7 +438,7 @@ async fn a_mark_whose_number_was_reserved_comes_in_a_later_commit() {
     let mark = |seq| TableMark {
         schema: schema(),
         seq,
-        origin: Origin { commit_us: 0, gtid: None, file: "b.1".into(), offset: 4 },
+        origin: Origin { commit_us: 0, file: "b.1".into(), offset: 4, ..Origin::default() },
         reason: MarkReason::Reread,
     };
     let mut sink = place.sink(1).await;
