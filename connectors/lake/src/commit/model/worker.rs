@@ -61,6 +61,7 @@ fn part(own: &BTreeSet<i32>, at: u64) -> Checkpoint {
             events: events(*number, at),
             checkpoint: at,
             commit_us: Some(at.cast_signed()),
+            ..TopicPartitionPosition::default()
         };
         position.topics.entry("t".into()).or_default().insert(*number, place);
     }
@@ -82,7 +83,7 @@ fn part(own: &BTreeSet<i32>, at: u64) -> Checkpoint {
 
 fn place(checkpoint: Option<&Checkpoint>, number: i32) -> TopicPartitionPosition {
     match checkpoint.map(|checkpoint| &checkpoint.position) {
-        Some(Position::Kafka(position)) => position.get("t", number).copied().unwrap_or_default(),
+        Some(Position::Kafka(position)) => position.get("t", number).cloned().unwrap_or_default(),
         Some(_) | None => TopicPartitionPosition::default(),
     }
 }

@@ -22,7 +22,8 @@ fn part(own: &[i32], at: u64) -> Checkpoint {
     for number in own {
         let (events, commit_us) = (at * EACH, Some(at.cast_signed() * 10 + i64::from(*number)));
         let offset = events.cast_signed() * 2;
-        let place = TopicPartitionPosition { offset, events, checkpoint: at, commit_us };
+        let place =
+            TopicPartitionPosition { offset, events, checkpoint: at, commit_us, ..Default::default() };
         position.topics.entry("shop.db.t".into()).or_default().insert(*number, place);
     }
     let next_seq = (at * EACH).cast_signed() * i64::from(PARTITIONS) + 1;
@@ -132,8 +133,9 @@ pub(crate) async fn workers_that_are_killed_put_every_row_once<S: Store>(store: 
             for attempt in 0_u64.. {
                 // At first all have all; at the end each has its own.
                 let shares = if attempt < 3 { 1 } else { 2 };
-                let own: Vec<i32> =
-                    (0..PARTITIONS).filter(|number| u64::from(number.cast_unsigned()) % shares == place % shares).collect();
+                let own: Vec<i32> = (0..PARTITIONS)
+                    .filter(|number| u64::from(number.cast_unsigned()) % shares == place % shares)
+                    .collect();
                 let sink = worker(&store, &lake, u128::from(place) + 1, none_is_gone());
                 let polls = if attempt < 12 { 20 + (attempt * 7 + place * 5) % 23 * 12 } else { u64::MAX };
                 let run = Killed { inner: pin!(to_the_end(sink, &own)), polls };
