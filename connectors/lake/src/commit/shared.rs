@@ -44,8 +44,8 @@
 //! is lost only if neither upload nor object is there, whoever looked.
 //!
 //! *One repair.* Whoever opens finds what is lost, and so may several at a time. A repair is a commit that
-//! names the record it mends: who finds another's repair of it in the log before its own put stands drops
-//! its own.
+//! names the record it mends, and each reads all records up to its own put: who meets another's repair of a
+//! record that it found lost itself begins anew.
 //!
 //! *`shown_through` is true*: see [`super::shown`]. It lags while a worker has shown files and puts no record;
 //! who finds it [`LAG`] records behind shows those of others itself, so that a start reads little.
