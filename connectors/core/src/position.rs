@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::GtidSet;
@@ -24,7 +25,20 @@ pub enum Position {
 #[serde(transparent)]
 pub struct KafkaPosition {
     /// The places; a topic partition that is not here was not read yet.
+    #[serde(deserialize_with = "by_number")]
     pub topics: BTreeMap<String, BTreeMap<i32, TopicPartitionPosition>>,
+}
+
+/// Keys of JSON are text, and stay so where a value is held back until its kind is known (a tagged enum).
+fn by_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, BTreeMap<i32, TopicPartitionPosition>>, D::Error> {
+    let topics = BTreeMap::<String, BTreeMap<String, TopicPartitionPosition>>::deserialize(deserializer)?;
+    let numbered = |places: BTreeMap<String, TopicPartitionPosition>| {
+        let number = |text: String| text.parse::<i32>().map_err(D::Error::custom);
+        places.into_iter().map(|(text, place)| Ok((number(text)?, place))).collect::<Result<_, D::Error>>()
+    };
+    topics.into_iter().map(|(topic, places)| Ok((topic, numbered(places)?))).collect()
 }
 
 /// How far one topic partition was read.

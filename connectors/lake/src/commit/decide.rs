@@ -40,10 +40,10 @@ impl<S: Store> Writer<S> {
             self.unsettled = true;
             let Some(other) = self.log.put(&record, &body).await? else { break (record, schemas) };
             self.unsettled = false;
-            self.pass(other, &change)?;
+            self.pass(other)?;
             // Others that stand already are read, not found out by a put each.
             while let Some(other) = self.log.record(self.last.number + 1).await? {
-                self.pass(other, &change)?;
+                self.pass(other)?;
             }
         };
         self.decided(record, change, &schemas).await
@@ -94,8 +94,8 @@ impl<S: Store> Writer<S> {
         }
     }
 
-    /// Another's record stands after the last one: goes on behind it, where `change` still may.
-    fn pass(&mut self, other: Record, change: &Change) -> Result<()> {
+    /// Another's record stands after the last one: goes on behind it, where that is still possible.
+    fn pass(&mut self, other: Record) -> Result<()> {
         other.follows(Some(&self.last)).map_err(|error| {
             error
                 .at("object", self.log.key(other.number))
@@ -117,8 +117,7 @@ impl<S: Store> Writer<S> {
                 .at("table", &version.table.table)
                 .at("version", version.table.version));
         }
-        let repaired = shared::repairs(&other);
-        if repaired.is_some() && repaired == change.repairs.as_ref().map(|repairs| repairs.record) {
+        if shared::repairs(&other).is_some_and(|repaired| self.unrepaired.contains_key(&repaired)) {
             return Err(overtaken("another worker has repaired the lost files already", number));
         }
         self.last = other.bare();

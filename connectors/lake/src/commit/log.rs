@@ -153,11 +153,7 @@ impl<S: Store> Log<S> {
 
     /// The records of these numbers, in order; each must be there.
     pub(super) async fn records(&self, numbers: Range<u64>) -> Result<Vec<Record>> {
-        stream::iter(numbers)
-            .map(|number| self.required(number))
-            .buffered(CONCURRENCY)
-            .try_collect()
-            .await
+        stream::iter(numbers).map(|number| self.required(number)).buffered(CONCURRENCY).try_collect().await
     }
 
     async fn required(&self, number: u64) -> Result<Record> {

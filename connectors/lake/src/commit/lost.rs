@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lakeward_core::{Checkpoint, Error, ErrorKind, KafkaPosition, LostFile, LostRange, Position, Result, TableId};
+use lakeward_core::{
+    Checkpoint, Error, ErrorKind, KafkaPosition, LostFile, LostRange, Position, Result, TableId,
+};
 
 use super::log::Log;
 use super::places;

@@ -4,7 +4,7 @@
 //! read it: then, and only then, the rows it brings are the next ones. [`Begun`] holds these places. It is
 //! where the lake was when the worker opened, moved by its own commits alone.
 
-use lakeward_core::{Checkpoint, Error, ErrorKind, KafkaPosition, Position, Result};
+use lakeward_core::{Checkpoint, Error, ErrorKind, KafkaPosition, Position, Result, TopicPartitionPosition};
 
 /// Where a writer's next commit goes on from, in the topic partitions that are its own. Those of others
 /// stand here as they were when it opened.
@@ -44,9 +44,9 @@ impl Begun {
             return false;
         };
         reached.iter().any(|(topic, number, place)| {
-            begun.get(topic, number).is_some_and(|from| {
-                place.offset < from.offset || place.checkpoint < from.checkpoint
-            })
+            begun
+                .get(topic, number)
+                .is_some_and(|from| place.offset < from.offset || place.checkpoint < from.checkpoint)
         })
     }
 
@@ -58,17 +58,18 @@ impl Begun {
     /// the one which the writer began from.
     pub(super) fn taken_over(&self, part: &Checkpoint, at: Option<&Checkpoint>) -> Option<String> {
         let Position::Kafka(reached) = &part.position else { return None };
-        let place = |position: Option<&Position>, topic: &str, number| match position {
-            Some(Position::Kafka(position)) => position.get(topic, number).cloned(),
-            Some(_) | None => None,
-        };
         let at = at.map(|at| &at.position);
         reached
             .iter()
-            .find(|(topic, number, _)| {
-                place(self.position(), topic, *number) != place(at, topic, *number)
-            })
+            .find(|(topic, number, _)| place(self.position(), topic, *number) != place(at, topic, *number))
             .map(|(topic, number, _)| format!("{topic}/{number}"))
+    }
+}
+
+fn place<'a>(position: Option<&'a Position>, topic: &str, number: i32) -> Option<&'a TopicPartitionPosition> {
+    match position {
+        Some(Position::Kafka(position)) => position.get(topic, number),
+        Some(_) | None => None,
     }
 }
 
@@ -114,9 +115,10 @@ pub(super) fn of_those_in(position: &KafkaPosition, those: &KafkaPosition) -> Ka
 }
 
 fn filtered(position: &KafkaPosition, keeps: impl Fn(&str, i32) -> bool) -> KafkaPosition {
-    let mut kept = KafkaPosition::default();
-    for (topic, number, place) in position.iter().filter(|(topic, number, _)| keeps(topic, *number)) {
-        kept.topics.entry(topic.to_owned()).or_default().insert(number, place.clone());
+    let mut kept = position.clone();
+    for (topic, places) in &mut kept.topics {
+        places.retain(|number, _| keeps(topic, *number));
     }
+    kept.topics.retain(|_, places| !places.is_empty());
     kept
 }

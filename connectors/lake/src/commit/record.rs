@@ -228,8 +228,7 @@ impl Record {
         }
     }
 
-    /// Whether the writer of `epoch` is not revoked once this record stands, and every writer that may
-    /// ever put a commit of that epoch knows it.
+    /// Whether the writer of `epoch`, which claimed at or below this record, is not revoked by then.
     pub fn admits(&self, epoch: u64) -> bool {
         match self.workers.as_slice() {
             [] => self.epoch == epoch,

@@ -44,8 +44,8 @@
 //! is lost only if neither upload nor object is there, whoever looked.
 //!
 //! *One repair.* Whoever opens finds what is lost, and so may several at a time. A repair is a commit that
-//! names the record it mends: who finds another's repair of it in the log before its own put stands drops
-//! its own.
+//! names the record it mends, and each reads all records up to its own put: who meets another's repair of a
+//! record that it found lost itself begins anew.
 //!
 //! *`shown_through` is true*: see [`super::shown`]. It lags while a worker has shown files and puts no record;
 //! who finds it [`LAG`] records behind shows those of others itself, so that a start reads little.
@@ -64,9 +64,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use lakeward_core::{Error, ErrorKind};
+use lakeward_core::{Error, ErrorKind, KafkaPosition, Position, Result};
 use uuid::Uuid;
 
+use super::places::same_kind;
 pub use super::record::Worker;
 use super::record::{Entry, Record};
 
@@ -74,8 +75,7 @@ use super::record::{Entry, Record};
 pub(super) const LAG: u64 = 64;
 
 /// Tells which of some workers are gone for good; their epochs. It may ask others, and take a while.
-pub type Gone =
-    Arc<dyn Fn(Vec<Worker>) -> Pin<Box<dyn Future<Output = BTreeSet<u64>> + Send>> + Send + Sync>;
+pub type Gone = Arc<dyn Fn(Vec<Worker>) -> Pin<Box<dyn Future<Output = BTreeSet<u64>> + Send>> + Send + Sync>;
 
 /// Who may write beside a writer.
 #[derive(Clone)]
@@ -99,6 +99,18 @@ impl Sharing {
         match self {
             Sharing::Exclusive => false,
             Sharing::Shared(_) => true,
+        }
+    }
+
+    /// Refuses to share a log whose place is not of topic partitions: parts of nothing else can be put
+    /// together.
+    pub(super) fn refuse_other_kind(&self, pipeline: &str, last: Option<&Record>) -> Result<()> {
+        match self {
+            Sharing::Exclusive => Ok(()),
+            Sharing::Shared(_) => {
+                let part = Position::Kafka(KafkaPosition::default());
+                same_kind(pipeline, last.and_then(Record::checkpoint), &part)
+            }
         }
     }
 

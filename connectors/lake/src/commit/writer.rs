@@ -122,7 +122,7 @@ pub struct Writer<S> {
     pub(super) begun: Begun,
     pub(super) shown: Shown,
     /// Lost files by record, until a repair of them is shown.
-    unrepaired: BTreeMap<u64, Vec<FileEntry>>,
+    pub(super) unrepaired: BTreeMap<u64, Vec<FileEntry>>,
     pub(super) versions: Versions,
     pub(super) owned: BTreeSet<TableId>,
     /// From before a put until the files of its record are shown, or the put is known to be refused.
@@ -139,6 +139,7 @@ impl<S: Store> Writer<S> {
         let log = Log::new(Arc::clone(&store), &options.pipeline);
         let (tail, unrepaired, claim, body) = loop {
             let tail = log.tail().await?;
+            options.sharing.refuse_other_kind(&options.pipeline, tail.last())?;
             let unrepaired = show_tail(&*store, &options, &tail).await?;
             let last = tail.last();
             let number = last.map_or(0, |last| last.number) + 1;
@@ -269,13 +270,13 @@ impl<S: Store> Writer<S> {
     pub async fn explain(&self, error: Error) -> Error {
         let explained =
             matches!(error.kind(), ErrorKind::LakeUnreachable | ErrorKind::Fenced | ErrorKind::Rebalanced);
-        if explained || self.unsettled || matches!(error.scope(), Scope::Table(_)) {
+        if explained || matches!(error.scope(), Scope::Table(_)) {
             return error;
         }
         let mut number = self.last.number + 1;
         loop {
             match self.log.record(number).await {
-                Ok(Some(other)) => match self.revoked_by(&other) {
+                Ok(Some(other)) if !self.unsettled => match self.revoked_by(&other) {
                     Some(revoked) => return revoked.caused_by(error),
                     None => number += 1,
                 },
@@ -283,7 +284,7 @@ impl<S: Store> Writer<S> {
                 Err(unreachable) if unreachable.kind() == ErrorKind::LakeUnreachable => {
                     return unreachable.caused_by(error);
                 }
-                Ok(None) | Err(_) => return error,
+                Ok(_) | Err(_) => return error,
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The sink over real stores: a folder here, an S3 server in `objects/s3/tests.rs`.
 
 pub(crate) mod requests;
+pub(crate) mod shared;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -136,10 +137,15 @@ pub(crate) fn checkpoint(next_seq: i64) -> Checkpoint {
 
 /// Rows numbered `seqs`, each in the hour of its number.
 fn batch(seqs: std::ops::Range<i64>) -> ChangeBatch {
+    numbered(&seqs.collect::<Vec<_>>())
+}
+
+/// As [`batch`], with numbers in between that are of others.
+fn numbered(seqs: &[i64]) -> ChangeBatch {
     let schema = schema();
-    let ids: Int64Array = seqs.clone().collect();
+    let ids = Int64Array::from(seqs.to_vec());
     let rows = RecordBatch::try_new(Arc::clone(&schema.arrow), vec![Arc::new(ids)]).unwrap();
-    let origins = seqs.clone().map(|seq| OriginRun {
+    let origins = seqs.iter().map(|seq| OriginRun {
         rows: 1,
         first_row: 0,
         origin: Origin {
@@ -150,8 +156,8 @@ fn batch(seqs: std::ops::Range<i64>) -> ChangeBatch {
         },
     });
     let meta = ChangeMeta {
-        op: seqs.clone().map(|_| Op::Create).collect(),
-        seq: seqs.clone().collect(),
+        op: seqs.iter().map(|_| Op::Create).collect(),
+        seq: seqs.to_vec(),
         origins: origins.collect(),
     };
     ChangeBatch { schema, rows, before: None, meta }
