@@ -201,11 +201,6 @@ impl Membership {
         &self.group
     }
 
-    /// Topics that a share was asked for of.
-    pub fn wanted(&self) -> BTreeSet<String> {
-        self.shared.lock().wanted.clone()
-    }
-
     /// What is ours now.
     pub fn generation(&self) -> u64 {
         self.shared.lock().assignment.generation

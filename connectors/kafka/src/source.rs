@@ -117,9 +117,7 @@ impl KafkaSource {
     /// # Errors
     /// `KafkaUnreachable`, `KafkaDenied`; `UnreadableRecord` for a checkpoint topic that is not capture's.
     pub fn join(options: &KafkaOptions) -> Result<()> {
-        let captured = opening::captured(options)?;
-        opening::want(options, &captured.counts);
-        options.membership.assigned(GROUP).map(drop)
+        opening::join(options)
     }
 
     /// Looks up the places and begins to read. Blocks for as long as that takes; call it off the async threads.

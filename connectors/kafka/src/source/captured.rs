@@ -14,11 +14,11 @@ use rdkafka::error::KafkaError;
 use rdkafka::consumer::Consumer;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::link::{self, topic_partitions, trouble};
+use super::link::{self, trouble};
 use crate::checkpoints::{CaptureCheckpoint, Entry};
 use crate::client::{ANSWER, Reader, unmade};
 use crate::config::Kafka;
-use crate::topics::{bounds, checkpoint_topic, data_topic};
+use crate::topics::{bounds, checkpoint_topic, data_topic, partitions};
 
 /// Memory for records of it that are fetched ahead.
 const AHEAD: u64 = 1024 * 1024;
@@ -72,9 +72,14 @@ impl Captured {
         &self.topic
     }
 
+    /// The client that reads it.
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
     /// Whether it is there.
     pub(super) fn exists(&self) -> Result<bool> {
-        Ok(topic_partitions(&self.reader, &self.topic)?.is_some())
+        Ok(partitions(&self.reader)?.contains_key(&self.topic))
     }
 
     /// Reads what is there, to its end. `all`: what is under way when this is called, too, if its end comes soon.

@@ -61,8 +61,3 @@ pub(super) fn trouble(reader: &Reader, error: &KafkaError) -> Option<Error> {
         },
     }
 }
-
-/// How many topic partitions a topic has; `None` where it does not exist.
-pub(super) fn topic_partitions(reader: &Reader, topic: &str) -> Result<Option<usize>> {
-    Ok(crate::topics::partitions(reader)?.get(topic).copied())
-}

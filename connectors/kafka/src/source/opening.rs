@@ -48,11 +48,11 @@ pub(super) fn captured(options: &KafkaOptions) -> Result<Known> {
     Ok(Known { captured, targets, counts })
 }
 
-/// Tells the group which topics there are. A worker with older news does not take any back.
-pub(super) fn want(options: &KafkaOptions, counts: &Counts) {
-    let mut topics: BTreeSet<String> = options.membership.wanted();
-    topics.extend(counts.keys().cloned());
-    options.membership.want(topics);
+/// Tells the group which topics there are, for the first time.
+pub(super) fn join(options: &KafkaOptions) -> Result<()> {
+    let Known { captured, counts, .. } = captured(options)?;
+    options.membership.want(places::there(captured.reader(), &counts)?.0);
+    options.membership.assigned(GROUP).map(drop)
 }
 
 /// The client that reads needs a name for a group it never joins.
@@ -74,10 +74,10 @@ pub(super) fn open(options: KafkaOptions, sender: Sender<Result<Feed>>) -> Resul
                 .remedy("give the pipeline that goes over Kafka a name of its own"));
         }
     };
-    let Assignment { generation, ours } = ours(&options, &known, &counts)?;
+    let existing = places::existing(captured.reader(), &known, &counts)?;
+    let Assignment { generation, ours } = ours(&options, &known, existing)?;
     let ahead = options.memory.0 / 8 / (ours.len().max(1) as u64);
     let reader = Arc::new(link::reader(&options.kafka, &options.clock, &group(&options), ahead)?);
-    places::none_is_gone(&reader, &known, &counts)?;
     let topics = lanes(&reader, &ours, &known, &counts)?;
     info!(topic_partitions = ours.len(), captured_checkpoint = targets.newest_number(), "reading from Kafka");
     let desk = Desk {
@@ -94,7 +94,7 @@ pub(super) fn open(options: KafkaOptions, sender: Sender<Result<Feed>>) -> Resul
 }
 
 /// The topic partitions to read.
-fn ours(options: &KafkaOptions, known: &KafkaPosition, counts: &Counts) -> Result<Assignment> {
+fn ours(options: &KafkaOptions, known: &KafkaPosition, existing: BTreeSet<String>) -> Result<Assignment> {
     match &options.until {
         Until::Again(to) => {
             let moved = to.iter().filter(|(topic, number, place)| {
@@ -104,7 +104,7 @@ fn ours(options: &KafkaOptions, known: &KafkaPosition, counts: &Counts) -> Resul
             Ok(Assignment { generation: 0, ours })
         }
         Until::Forever | Until::CaughtUp => {
-            want(options, counts);
+            options.membership.want(existing);
             options.membership.assigned(GROUP)
         }
     }

@@ -6,14 +6,14 @@
 //! and what was deleted was committed before the topic's beginning was asked for. Where the topic ends before it, it
 //! is another topic of the same name.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lakeward_core::{Error, ErrorKind, KafkaPosition, Result, TopicPartitionPosition};
 
-use super::link::topic_partitions;
 use super::targets::{Counts, count};
 use crate::client::Reader;
-use crate::topics::bounds;
+use crate::topics::{bounds, partitions};
 
 /// The place to begin at in one topic partition, whose place in the lake is `known`.
 pub(super) fn place(
@@ -65,26 +65,33 @@ pub(super) fn judged(
 /// Looks at a topic so often before it is taken for gone: brokers learn of new ones one after the other.
 const LOOKS: u32 = 5;
 
-/// Topics that `counts` names must be there, as far as the lake (at `here`) lacks events of them.
-pub(super) fn none_is_gone(reader: &Reader, here: &KafkaPosition, counts: &Counts) -> Result<()> {
-    for (topic, numbers) in counts {
-        let missing: u64 = numbers
-            .iter()
-            .map(|(number, count)| count.saturating_sub(here.get(topic, *number).map_or(0, |place| place.events)))
-            .sum();
-        let mut looks = 0;
-        while missing > 0 && topic_partitions(reader, topic)?.is_none() {
-            looks += 1;
-            if looks == LOOKS {
-                let message = format!("a topic is gone, and {missing} events of it are not in the lake");
-                return Err(Error::new(ErrorKind::TopicLost, message).at("topic", topic).remedy(
-                    "give the pipeline a new name and topic prefix, which takes a new snapshot",
-                ));
-            }
-            std::thread::sleep(Duration::from_millis(500));
+/// The topics of `counts` that are there. One that is not must be in the lake, which is at `here`, as a whole.
+pub(super) fn existing(reader: &Reader, here: &KafkaPosition, counts: &Counts) -> Result<BTreeSet<String>> {
+    let mut looks = 0;
+    loop {
+        let (there, gone) = there(reader, counts)?;
+        let missing = |topic: &&String| -> u64 {
+            let numbers = counts.get(*topic).into_iter().flatten();
+            numbers
+                .map(|(number, count)| count.saturating_sub(here.get(topic, *number).map_or(0, |place| place.events)))
+                .sum()
+        };
+        let Some(topic) = gone.iter().find(|topic| missing(topic) > 0) else { return Ok(there) };
+        looks += 1;
+        if looks == LOOKS {
+            let message = format!("a topic is gone, and {} events of it are not in the lake", missing(&topic));
+            return Err(Error::new(ErrorKind::TopicLost, message)
+                .at("topic", topic)
+                .remedy("give the pipeline a new name and topic prefix, which takes a new snapshot"));
         }
+        std::thread::sleep(Duration::from_millis(500));
     }
-    Ok(())
+}
+
+/// The topics of `counts` that are there, and those that are not.
+pub(super) fn there(reader: &Reader, counts: &Counts) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+    let all = partitions(reader)?;
+    Ok(counts.keys().cloned().partition(|topic| all.contains_key(topic)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use lakeward_core::{Checkpoint, Feed, KafkaPosition, Position, Result, failpoint
 use super::Until;
 use super::desk::{Desk, End, rebalanced};
 use super::lane::Lane;
-use super::opening::want;
 use super::targets::{Counts, Targets, count};
 use super::topic::Topic;
 use crate::checkpoints::CaptureCheckpoint;
@@ -149,15 +148,11 @@ impl Reading {
     }
 
     fn take_up(&mut self, checkpoint: CaptureCheckpoint) -> Result<(), End> {
-        let wanted = self.desk.options.membership.wanted();
-        let is_new = checkpoint.events.keys().any(|topic| !wanted.contains(topic));
-        if is_new {
-            want(&self.desk.options, &checkpoint.events);
-        }
+        let is_new = checkpoint.events.keys().any(|topic| !self.counts.contains_key(topic));
         self.desk.options.kafka_stats.captured_checkpoint.set(i64::try_from(checkpoint.number).unwrap_or(i64::MAX));
         self.counts.clone_from(&checkpoint.events);
         self.targets.push(checkpoint);
-        // The group gives out the new topic before its events are read.
+        // The group must give out the new topic: that is asked for where the source is opened.
         if is_new { Err(rebalanced().into()) } else { Ok(()) }
     }
 

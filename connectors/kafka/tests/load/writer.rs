@@ -128,8 +128,9 @@ impl Writer {
     }
 
     /// Changes a count without an event, or the other way round.
-    pub(crate) fn count(&mut self, topic: &str, partition: i32, events: u64) {
-        *self.counts.entry(topic.to_owned()).or_default().entry(partition).or_default() += events;
+    pub(crate) fn count(&mut self, topic: &str, partition: i32, events: i64) {
+        let count = self.counts.entry(topic.to_owned()).or_default().entry(partition).or_default();
+        *count = count.saturating_add_signed(events);
     }
 
     /// A record as it is, not counted.

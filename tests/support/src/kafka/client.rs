@@ -115,6 +115,17 @@ impl Kafka {
         });
     }
 
+    /// Removes all records that a topic has now, as retention does.
+    pub fn delete_records(&self, name: &str) {
+        let mut ends = TopicPartitionList::new();
+        for partition in 0..i32::try_from(self.partitions(name)).expect("few topic partitions") {
+            let end = Offset::Offset(self.offsets(name, partition).1);
+            ends.add_partition_offset(name, partition, end).expect("a place");
+        }
+        let deleted = wait_for(self.admin().delete_records(&ends, &options()));
+        deleted.unwrap_or_else(|error| panic!("cannot delete the records of {name}: {error}"));
+    }
+
     /// Gives a topic more topic partitions.
     pub fn add_partitions(&self, name: &str, count: usize) {
         let wanted = NewPartitions::new(name, count);
