@@ -39,9 +39,12 @@ pub(crate) struct RunArgs {
 pub(crate) fn run(args: &RunArgs) -> Result<Outcome> {
     let pipeline = Arc::new(config::load(&args.which.config)?);
     if pipeline.kafka.is_some() {
-        return Err(Error::new(ErrorKind::Config, "the pipeline goes over Kafka, and `run` goes straight to the lake")
-            .at("key", "transport")
-            .remedy("use `lakeward capture`, or write `transport: direct`"));
+        return Err(Error::new(
+            ErrorKind::Config,
+            "the pipeline goes over Kafka, and `run` goes straight to the lake",
+        )
+        .at("key", "transport")
+        .remedy("use `lakeward capture`, or write `transport: direct`"));
     }
     let terminal = telemetry::log::begin(pipeline.log);
     let until = if args.until_caught_up { Until::CaughtUp } else { Until::Forever };

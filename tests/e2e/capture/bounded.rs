@@ -15,9 +15,17 @@ const BUDGET_MIB: f64 = 64.0;
 #[test]
 fn memory_is_bounded_where_the_brokers_are_slower_than_the_source() {
     let (server, kafka) = (server_with_tables(), Kafka::start());
-    kafka.tool("kafka.admin.ConfigCommand", &[
-        "--alter", "--add-config", "producer_byte_rate=12000000", "--entity-type", "clients", "--entity-default",
-    ]);
+    kafka.tool(
+        "kafka.admin.ConfigCommand",
+        &[
+            "--alter",
+            "--add-config",
+            "producer_byte_rate=12000000",
+            "--entity-type",
+            "clients",
+            "--entity-default",
+        ],
+    );
     server.sql(
         "SET SESSION cte_max_recursion_depth = 1000000;
          INSERT INTO shop.carts WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250000) \

@@ -30,7 +30,15 @@ fn plain_consumers_see_committed_events_only() {
     let seen: Vec<(i32, i64)> = serde_json::from_str(&seen).unwrap();
     assert_eq!(seen, ours, "confluent-kafka");
     let mut java: Command = kafka.java("org.apache.kafka.tools.consumer.ConsoleConsumer", "128m");
-    java.args(["--bootstrap-server", &kafka.brokers(), "--topic", topic, "--from-beginning", "--timeout-ms", "15000"]);
+    java.args([
+        "--bootstrap-server",
+        &kafka.brokers(),
+        "--topic",
+        topic,
+        "--from-beginning",
+        "--timeout-ms",
+        "15000",
+    ]);
     java.args(["--isolation-level", "read_committed", "--formatter-property", "print.partition=true"]);
     java.args(["--formatter-property", "print.offset=true", "--formatter-property", "print.value=false"]);
     let output = java.output().expect("java starts");

@@ -6,7 +6,7 @@ use super::{captures, over, stops, topics};
 use crate::traffic::server_with_tables;
 use crate::world::set;
 
-const TOO_LARGE: i32 = 34;
+const TOO_LARGE: i32 = 36;
 
 #[test]
 fn an_event_larger_than_a_record_may_be_is_named() {

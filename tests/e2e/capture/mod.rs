@@ -27,10 +27,14 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// A pipeline of the database `shop` over `kafka`.
 fn over(server: &MySql, kafka: &Kafka) -> Pipeline {
     let mut pipeline = folder(server);
-    set(&mut pipeline, "transport", json!({ "kafka": {
+    set(
+        &mut pipeline,
+        "transport",
+        json!({ "kafka": {
         "brokers": kafka.brokers(),
         "topics": { "partitions": 3 },
-    } }));
+    } }),
+    );
     set(&mut pipeline, "source/mysql/heartbeat", "1s");
     set(&mut pipeline, "source/mysql/read_timeout", "3s");
     pipeline

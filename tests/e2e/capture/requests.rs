@@ -9,7 +9,10 @@ use super::{LIMIT, captures, over, topics, wait_for_checkpoints};
 use crate::traffic::{Traffic, burst, server_with_tables};
 use crate::world::{ended, finish, set, stop};
 
-fn with_snapshots(server: &lakeward_test_support::mysql::MySql, kafka: &Kafka) -> lakeward_test_support::Pipeline {
+fn with_snapshots(
+    server: &lakeward_test_support::mysql::MySql,
+    kafka: &Kafka,
+) -> lakeward_test_support::Pipeline {
     let mut pipeline = over(server, kafka);
     set(&mut pipeline, "snapshot", serde_json::json!({ "mode": "initial" }));
     if let Some(config) = pipeline.config.as_object_mut() {

@@ -14,14 +14,21 @@ const DATA: &str = "shop.shop.customers";
 fn a_topic_is_made_as_the_config_says() {
     let (server, kafka) = (server_with_tables(), Kafka::start());
     let mut pipeline = over(&server, &kafka);
-    set(&mut pipeline, "transport/kafka/topics", serde_json::json!({
-        "partitions": 5, "replication": 1, "config": { "retention.ms": 86_400_000, "cleanup.policy": "compact,delete" },
-    }));
+    set(
+        &mut pipeline,
+        "transport/kafka/topics",
+        serde_json::json!({
+            "partitions": 5, "replication": 1, "config": { "retention.ms": 86_400_000, "cleanup.policy": "compact,delete" },
+        }),
+    );
     server.sql("INSERT INTO shop.customers (id, n) VALUES (1, 1)");
     captures(&pipeline);
     assert_eq!(kafka.partitions(DATA), 5);
     assert_eq!(kafka.topic_setting(DATA, "retention.ms").as_deref(), Some("86400000"));
-    assert_eq!(kafka.topic_setting("shop.__lakeward.checkpoints", "cleanup.policy").as_deref(), Some("compact"));
+    assert_eq!(
+        kafka.topic_setting("shop.__lakeward.checkpoints", "cleanup.policy").as_deref(),
+        Some("compact")
+    );
     set(&mut pipeline, "transport/kafka/topics/config", serde_json::json!({ "retention.ms": "a while" }));
     server.sql("CREATE TABLE shop.later (id INT PRIMARY KEY); INSERT INTO shop.later VALUES (1)");
     stops(&pipeline, 2, &["shop.shop.later", "transport.kafka.topics"]);

@@ -26,7 +26,8 @@ pub(super) struct Event {
 }
 
 /// Tables of the traffic with their keys.
-const TABLES: &[(&str, &[&str])] = &[("customers", &["id"]), ("orders", &["region", "id"]), ("carts", &["id"])];
+const TABLES: &[(&str, &[&str])] =
+    &[("customers", &["id"]), ("orders", &["region", "id"]), ("carts", &["id"])];
 
 impl Topics<'_> {
     fn own(&self, name: &str) -> String {
@@ -102,7 +103,10 @@ impl Topics<'_> {
                 *counts.entry(event.partition.to_string()).or_default() += 1;
             }
             let counted = checkpoint["events"].get(topic).cloned().unwrap_or_default();
-            let counted: BTreeMap<String, u64> = counted.as_object().into_iter().flatten()
+            let counted: BTreeMap<String, u64> = counted
+                .as_object()
+                .into_iter()
+                .flatten()
                 .map(|(number, count)| (number.clone(), count.as_u64().expect("a count")))
                 .filter(|(_, count)| *count > 0)
                 .collect();
@@ -110,7 +114,10 @@ impl Topics<'_> {
         }
         let numbers = self.written("checkpoint");
         let mut numbers = numbers.iter().map(|checkpoint| checkpoint["number"].as_u64().expect("a number"));
-        assert!(numbers.clone().zip(numbers.by_ref().skip(1)).all(|(a, b)| b == a + 1), "numbers of checkpoints");
+        assert!(
+            numbers.clone().zip(numbers.by_ref().skip(1)).all(|(a, b)| b == a + 1),
+            "numbers of checkpoints"
+        );
         all
     }
 
@@ -124,7 +131,9 @@ impl Topics<'_> {
                 match event.op.as_str() {
                     "t" => newest.clear(),
                     "d" => drop(newest.remove(&row_key(key, &event))),
-                    _ => drop(newest.insert(row_key(key, &event), event.row["n"].as_i64().expect("a number"))),
+                    _ => {
+                        drop(newest.insert(row_key(key, &event), event.row["n"].as_i64().expect("a number")))
+                    }
                 }
             }
             assert_eq!(newest, source(server, table, key), "{table}");

@@ -79,9 +79,10 @@ fn a_paused_capture_wakes_after_another_took_over() {
 /// The brokers give a paused writer's transaction up. Nobody else came: it goes on by itself.
 #[test]
 fn a_capture_that_slept_longer_than_its_transaction_goes_on() {
-    let (server, kafka) = (server_with_tables(), Kafka::with(&[
-        ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500"),
-    ]));
+    let (server, kafka) = (
+        server_with_tables(),
+        Kafka::with(&[("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500")]),
+    );
     let mut pipeline = over(&server, &kafka);
     crate::world::set(&mut pipeline, "transport/kafka/transaction_timeout", "2s");
     let traffic = Traffic::start(&server, seed(), Duration::from_millis(5));

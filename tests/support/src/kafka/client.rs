@@ -206,7 +206,8 @@ impl Kafka {
     /// Changes one setting of a topic.
     pub fn set_topic(&self, topic: &str, setting: &str, value: &str) {
         let setting = format!("{setting}={value}");
-        let arguments = ["--alter", "--entity-type", "topics", "--entity-name", topic, "--add-config", &setting];
+        let arguments =
+            ["--alter", "--entity-type", "topics", "--entity-name", topic, "--add-config", &setting];
         self.tool("kafka.admin.ConfigCommand", &arguments);
     }
 
