@@ -9,8 +9,8 @@ use std::time::Duration;
 use lakeward_core::clock::SystemClock;
 use lakeward_core::stats::LakeStats;
 use lakeward_core::{
-    Answer, ByteSize, Checkpoint, Command, Error, ErrorKind, Finding, Position, Request, Result, Resume, TableFilter,
-    TableId,
+    Answer, ByteSize, Checkpoint, Command, Error, ErrorKind, Finding, Position, Request, Result, Resume,
+    TableFilter, TableId,
 };
 use lakeward_lake::objects::lake_store::{PATIENCE, StoreOptions};
 use lakeward_lake::requests;
@@ -227,7 +227,9 @@ pub async fn ask(pipeline: &Pipeline, command: Command) -> Result<Asked> {
     let id = format!("{:020}-{:08x}", options.clock.unix_micros(), Uuid::new_v4().as_fields().0);
     let request = Request { id, command };
     match &pipeline.kafka {
-        Some(kafka) => capture::ask(pipeline, kafka, request).await.map(|asked| Asked::Kafka(Box::new(asked))),
+        Some(kafka) => {
+            capture::ask(pipeline, kafka, request).await.map(|asked| Asked::Kafka(Box::new(asked)))
+        }
         None => {
             let asked = requests::ask(&pipeline.checked_lake, &pipeline.name, &request, options);
             asked.await.map(|asked| Asked::Lake(Box::new(asked)))

@@ -110,8 +110,13 @@ fn check(written: Written) -> Result<Pipeline> {
         Transport::Kafka(kafka) => Some(kafka.checked(&written.name)?),
     };
     if kafka.is_some() && written.truncate == OnTruncate::Deletes {
-        let message = "`deletes` asks for the keys that live in the lake, and over Kafka nobody can tell them";
-        return Err(wrong("truncate", message, "remove the key: a TRUNCATE is a mark that voids the table then"));
+        let message =
+            "`deletes` asks for the keys that live in the lake, and over Kafka nobody can tell them";
+        return Err(wrong(
+            "truncate",
+            message,
+            "remove the key: a TRUNCATE is a mark that voids the table then",
+        ));
     }
     if written.memory < MEMORY_MIN {
         let message = format!("{} is too little memory", written.memory);

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bounded;
+mod capture;
 mod careless_store;
 mod crash;
 mod ddl_sequences;

@@ -120,14 +120,14 @@ kinds! {
     TopicLost => StopPipeline, 32, "A topic lacks change events that were written to it.";
     /// A record that is not what it should be.
     UnreadableRecord => StopPipeline, 33, "A record in Kafka cannot be read.";
-    /// A source transaction that takes longer than a Kafka transaction may.
-    TransactionTooLarge => StopPipeline, 34, "A transaction of the source takes longer than the Kafka cluster allows.";
-    /// A change event larger than the cluster takes.
-    MessageTooLarge => StopPipeline, 34, "A change event is larger than a record in Kafka may be.";
     /// The schema registry cannot be reached, or answers with a passing error.
-    RegistryUnreachable => Retry, 35, "The schema registry cannot be reached; trying again.";
+    RegistryUnreachable => Retry, 34, "The schema registry cannot be reached; trying again.";
     /// The schema registry refuses access, or a schema.
-    RegistryRefused => StopPipeline, 36, "The schema registry refuses access or a schema.";
+    RegistryRefused => StopPipeline, 35, "The schema registry refuses access or a schema.";
+    /// A source transaction that takes longer than a Kafka transaction may.
+    TransactionTooLarge => StopPipeline, 36, "A transaction of the source takes longer than the Kafka cluster allows.";
+    /// A change event larger than the cluster takes.
+    MessageTooLarge => StopPipeline, 36, "A change event is larger than a record in Kafka may be.";
     /// A failure of the machine itself.
     Io => StopPipeline, 27, "The machine refused an operation.";
 }

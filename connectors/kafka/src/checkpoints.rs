@@ -99,13 +99,16 @@ impl Entry {
             Error::new(ErrorKind::UnreadableRecord, format!("the checkpoint topic holds {what}"))
                 .remedy("let nothing but `lakeward` of this pipeline write to it")
         };
-        let (Some(key), Some(value)) = (key, value) else { return Err(strange("a record without key or value")) };
+        let (Some(key), Some(value)) = (key, value) else {
+            return Err(strange("a record without key or value"));
+        };
         let unread = |error: serde_json::Error| strange("a record that cannot be read").caused_by(error);
         let (entry, owner) = match std::str::from_utf8(key) {
             Ok(CHECKPOINT_KEY) => {
                 let checkpoint: CaptureCheckpoint = serde_json::from_slice(value).map_err(unread)?;
                 if checkpoint.format != FORMAT {
-                    let newer = strange("a checkpoint of another version of lakeward").at("format", checkpoint.format);
+                    let newer = strange("a checkpoint of another version of lakeward")
+                        .at("format", checkpoint.format);
                     return Err(newer.remedy("run the newest of the versions in use"));
                 }
                 let owner = checkpoint.pipeline.clone();
@@ -197,11 +200,19 @@ pub fn read(reader: &Reader, topic: &str, from: i64, pipeline: &str, clock: &dyn
 pub(crate) type Take<'a> = dyn FnMut(i64, Option<&[u8]>, Option<&[u8]>) -> Result<()> + 'a;
 
 /// Reads the committed records of a topic of one topic partition, from `from` to its end.
-pub(crate) fn read_records(reader: &Reader, topic: &str, from: i64, clock: &dyn Clock, take: &mut Take<'_>) -> Result<()> {
+pub(crate) fn read_records(
+    reader: &Reader,
+    topic: &str,
+    from: i64,
+    clock: &dyn Clock,
+    take: &mut Take<'_>,
+) -> Result<()> {
     let mut places = TopicPartitionList::new();
     let place = if from == 0 { Offset::Beginning } else { Offset::Offset(from) };
     let assigned = places.add_partition_offset(topic, 0, place).and_then(|()| reader.assign(&places));
-    assigned.map_err(|error| Error::new(ErrorKind::Bug, "a topic cannot be read").at("topic", topic).caused_by(error))?;
+    assigned.map_err(|error| {
+        Error::new(ErrorKind::Bug, "a topic cannot be read").at("topic", topic).caused_by(error)
+    })?;
     let mut heard = clock.elapsed();
     loop {
         match reader.poll(LOOK) {
@@ -221,7 +232,9 @@ pub(crate) fn read_records(reader: &Reader, topic: &str, from: i64, clock: &dyn 
         }
         if clock.elapsed().saturating_sub(heard) > ANSWER {
             let late = KafkaError::MessageConsumption(rdkafka::error::RDKafkaErrorCode::OperationTimedOut);
-            return Err(explained("the records of a topic", &late, reader.context().trouble()).at("topic", topic));
+            return Err(
+                explained("the records of a topic", &late, reader.context().trouble()).at("topic", topic)
+            );
         }
     }
 }
@@ -236,7 +249,10 @@ mod tests {
         let refused = |key: &[u8], value: &[u8]| Entry::read(Some(key), Some(value), "p").unwrap_err();
         assert_eq!(refused(b"other", b"{}").kind(), ErrorKind::UnreadableRecord);
         assert_eq!(refused(b"checkpoint", b"{}").kind(), ErrorKind::UnreadableRecord);
-        assert_eq!(Entry::read(Some(b"schema/a/b/1"), None, "p").unwrap_err().kind(), ErrorKind::UnreadableRecord);
+        assert_eq!(
+            Entry::read(Some(b"schema/a/b/1"), None, "p").unwrap_err().kind(),
+            ErrorKind::UnreadableRecord
+        );
         let writer = Writer { id: Uuid::nil(), pipeline: "q".into() };
         let foreign = refused(b"writer", &serde_json::to_vec(&writer).unwrap());
         assert_eq!(foreign.kind(), ErrorKind::Config);

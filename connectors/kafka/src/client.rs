@@ -48,9 +48,11 @@ impl Trouble {
     fn explain(&self, error: Error) -> Error {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         match (&told.login, &told.last) {
-            (Some(login), _) => Error::new(ErrorKind::KafkaAuth, "the Kafka cluster does not let this client in")
-                .caused_by(login.as_str())
-                .remedy("correct `transport.kafka.tls` and `sasl`, or the account on the cluster"),
+            (Some(login), _) => {
+                Error::new(ErrorKind::KafkaAuth, "the Kafka cluster does not let this client in")
+                    .caused_by(login.as_str())
+                    .remedy("correct `transport.kafka.tls` and `sasl`, or the account on the cluster")
+            }
             (None, Some(last)) => error.caused_by(last.as_str()),
             (None, None) => error,
         }
@@ -149,11 +151,7 @@ impl Kafka {
     /// What a new client hears.
     pub fn context(&self, clock: &Arc<dyn Clock>) -> Context {
         let command = self.sasl.as_ref().and_then(|sasl| sasl.token_command.clone());
-        Context {
-            trouble: Arc::default(),
-            token: command.map(TokenCommand::new),
-            clock: Arc::clone(clock),
-        }
+        Context { trouble: Arc::default(), token: command.map(TokenCommand::new), clock: Arc::clone(clock) }
     }
 
     /// A client that reads committed records, and tells where they end.
@@ -165,7 +163,8 @@ impl Kafka {
         client.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
         client.set("enable.auto.commit", "false").set("auto.offset.reset", "error");
         client.set("check.crcs", "true").set("fetch.wait.max.ms", "50");
-        let reader: Reader = client.create_with_context(self.context(clock)).map_err(|error| unmade(&error))?;
+        let reader: Reader =
+            client.create_with_context(self.context(clock)).map_err(|error| unmade(&error))?;
         // The first look for events hands over the login's token, where there is one; there are no records yet.
         if self.sasl.is_some() {
             drop(reader.poll(Duration::ZERO));
@@ -211,13 +210,21 @@ pub fn explained(what: &'static str, error: &KafkaError, trouble: &Trouble) -> E
             "the brokers do not allow transactions as long as `transport.kafka.transaction_timeout`",
             Some("lower it, or raise the brokers' transaction.max.timeout.ms"),
         ),
-        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicId) => (
+        Some(
+            Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::UnknownTopicId,
+        ) => (
             ErrorKind::TopicLost,
             "a topic that is in use is gone",
             Some("if it was deleted for good, begin a new pipeline: another `name` and `topic_prefix`"),
         ),
         Some(
-            Code::PolicyViolation | Code::InvalidConfig | Code::InvalidReplicationFactor | Code::InvalidPartitions
+            Code::PolicyViolation
+            | Code::InvalidConfig
+            | Code::InvalidReplicationFactor
+            | Code::InvalidPartitions
             | Code::InvalidTopic,
         ) => (
             ErrorKind::Config,
@@ -225,7 +232,8 @@ pub fn explained(what: &'static str, error: &KafkaError, trouble: &Trouble) -> E
             Some("correct `transport.kafka.topics`, or make the topic by hand"),
         ),
         Some(_) | None => {
-            let unreachable = Error::new(ErrorKind::KafkaUnreachable, "the Kafka cluster did not answer as it should");
+            let unreachable =
+                Error::new(ErrorKind::KafkaUnreachable, "the Kafka cluster did not answer as it should");
             let explained = trouble.explain(unreachable.at("asked for", what));
             // The client's own word, unless what it told before says more.
             let more = explained.causes().next().is_some();

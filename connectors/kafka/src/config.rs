@@ -192,7 +192,12 @@ const OWN: &[(&[&str], &str)] = &[
     ),
     (&["partitioner", "sticky.partitioning.linger.ms"], "remove it: keys are placed as Java's producers do"),
     (
-        &["queue.buffering.max.messages", "queue.buffering.max.kbytes", "queue.buffering.max.ms", "linger.ms"],
+        &[
+            "queue.buffering.max.messages",
+            "queue.buffering.max.kbytes",
+            "queue.buffering.max.ms",
+            "linger.ms",
+        ],
         "remove it: `memory` and `commit_interval` decide it",
     ),
     (
@@ -262,7 +267,8 @@ impl KafkaConfig {
 
 fn check_prefix(prefix: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if prefix.is_empty() || prefix.len() > PREFIX_MAX || prefix.starts_with('.') || !prefix.chars().all(plain) {
+    if prefix.is_empty() || prefix.len() > PREFIX_MAX || prefix.starts_with('.') || !prefix.chars().all(plain)
+    {
         let message = format!("`{prefix}` cannot begin the name of a topic");
         let remedy = format!("use 1 to {PREFIX_MAX} of a-z, A-Z, 0-9, `.`, `_` and `-`");
         return Err(wrong("transport.kafka.topic_prefix", message, remedy));

@@ -95,7 +95,13 @@ pub struct Asked {
 ///
 /// # Errors
 /// The cluster's; `TopicLost` where the pipeline never ran and topics are not to be made.
-pub fn ask(kafka: &Kafka, pipeline: &str, request: &Request, clock: &Arc<dyn Clock>, runtime: Handle) -> Result<Asked> {
+pub fn ask(
+    kafka: &Kafka,
+    pipeline: &str,
+    request: &Request,
+    clock: &Arc<dyn Clock>,
+    runtime: Handle,
+) -> Result<Asked> {
     let reader = kafka.reader(clock)?;
     let (requests, answers) = (request_topic(&kafka.prefix), checkpoint_topic(&kafka.prefix));
     let there = topics::partitions(&reader)?;
@@ -109,7 +115,14 @@ pub fn ask(kafka: &Kafka, pipeline: &str, request: &Request, clock: &Arc<dyn Clo
     // Before the request stands: its answer lies above.
     let next = if there.contains_key(&answers) { topics::bounds(&reader, &answers, 0)?.1 } else { 0 };
     write(kafka, clock, &requests, request)?;
-    Ok(Asked { reader, topic: answers, pipeline: pipeline.to_owned(), clock: Arc::clone(clock), id: request.id.clone(), next })
+    Ok(Asked {
+        reader,
+        topic: answers,
+        pipeline: pipeline.to_owned(),
+        clock: Arc::clone(clock),
+        id: request.id.clone(),
+        next,
+    })
 }
 
 /// Hears whether the one record was written.
@@ -152,7 +165,8 @@ fn write(kafka: &Kafka, clock: &Arc<dyn Clock>, topic: &str, request: &Request) 
     let mut client = kafka.client()?;
     client.set("enable.idempotence", "true").set("message.timeout.ms", ANSWER.as_millis().to_string());
     let hears = Hears { context: kafka.context(clock), outcome: std::sync::Mutex::default() };
-    let producer: ThreadedProducer<Hears> = client.create_with_context(hears).map_err(|error| unmade(&error))?;
+    let producer: ThreadedProducer<Hears> =
+        client.create_with_context(hears).map_err(|error| unmade(&error))?;
     let body = serde_json::to_vec(request)
         .map_err(|error| Error::new(ErrorKind::Bug, "a request cannot be written").caused_by(error))?;
     let record = BaseRecord::to(topic).key(&request.id).payload(&body).partition(0);
@@ -161,7 +175,8 @@ fn write(kafka: &Kafka, clock: &Arc<dyn Clock>, topic: &str, request: &Request) 
     match sent.err().or(outcome) {
         None => Ok(()),
         Some(error) => {
-            Err(explained("the writing of a request", &error, producer.context().context.trouble()).at("topic", topic))
+            Err(explained("the writing of a request", &error, producer.context().context.trouble())
+                .at("topic", topic))
         }
     }
 }

@@ -26,8 +26,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lakeward_core::stats::KafkaStats;
 use lakeward_core::{
-    ByteSize, ChangeBatch, Checkpoint, Clock, Error, ErrorKind, KeysAsked, LivingKeys, LostRange, Opened, Request,
-    Result, Sink, TableMark, TableSchema,
+    ByteSize, ChangeBatch, Checkpoint, Clock, Error, ErrorKind, KeysAsked, LivingKeys, LostRange, Opened,
+    Request, Result, Sink, TableMark, TableSchema,
 };
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -91,9 +91,10 @@ impl KafkaSink {
     fn orders(&mut self) -> Result<&mut Orders> {
         match &mut self.state {
             State::Open(open) => Ok(&mut open.orders),
-            State::New | State::Closed => {
-                Err(Error::new(ErrorKind::Bug, "the topics were used before they were opened, or after an error"))
-            }
+            State::New | State::Closed => Err(Error::new(
+                ErrorKind::Bug,
+                "the topics were used before they were opened, or after an error",
+            )),
         }
     }
 }
@@ -156,9 +157,10 @@ impl Sink for KafkaSink {
     }
 
     fn keys(&self, asked: KeysAsked) -> impl Future<Output = Result<LivingKeys>> + Send + 'static {
-        let unknown = Error::new(ErrorKind::UnreadableValue, "which keys live in the lake cannot be told over Kafka")
-            .of_table(&asked.schema.table)
-            .remedy("read the whole table anew: `lakeward snapshot` without --where");
+        let unknown =
+            Error::new(ErrorKind::UnreadableValue, "which keys live in the lake cannot be told over Kafka")
+                .of_table(&asked.schema.table)
+                .remedy("read the whole table anew: `lakeward snapshot` without --where");
         std::future::ready(Err(unknown))
     }
 

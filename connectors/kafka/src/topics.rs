@@ -49,17 +49,21 @@ impl Names {
     pub fn of(&mut self, prefix: &str, table: &TableId) -> Result<String> {
         let name = data_topic(prefix, table);
         if name.len() > NAME_MAX {
-            let message = format!("the topic's name would have {} characters; Kafka allows {NAME_MAX}", name.len());
+            let message =
+                format!("the topic's name would have {} characters; Kafka allows {NAME_MAX}", name.len());
             return Err(Error::new(ErrorKind::Config, message)
                 .of_table(table)
                 .remedy("exclude the table in `tables.exclude`, or choose a shorter `topic_prefix`"));
         }
         let owner = self.0.entry(name.clone()).or_insert_with(|| table.clone());
         if owner != table {
-            return Err(Error::new(ErrorKind::Config, format!("two tables would share a topic, with {owner}"))
-                .of_table(table)
-                .at("topic", name)
-                .remedy("exclude one of them in `tables.exclude`"));
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("two tables would share a topic, with {owner}"),
+            )
+            .of_table(table)
+            .at("topic", name)
+            .remedy("exclude one of them in `tables.exclude`"));
         }
         Ok(name)
     }
@@ -106,7 +110,8 @@ impl Admin {
     /// # Errors
     /// `Config`.
     pub fn new(kafka: &Kafka, clock: &Arc<dyn Clock>, runtime: Handle) -> Result<Admin> {
-        let client = kafka.client()?.create_with_context(kafka.context(clock)).map_err(|error| unmade(&error))?;
+        let client =
+            kafka.client()?.create_with_context(kafka.context(clock)).map_err(|error| unmade(&error))?;
         Ok(Admin { client, runtime })
     }
 

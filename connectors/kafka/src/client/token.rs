@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn a_command_that_fails_is_named_without_its_output() {
-        for script in ["echo hunter2; exit 3", "echo hunter2", "echo hunter2 1 2", "echo hunter2 1", "nothing-like-it"] {
+        for script in
+            ["echo hunter2; exit 3", "echo hunter2", "echo hunter2 1 2", "echo hunter2 1", "nothing-like-it"]
+        {
             let error = shell(script).run(&SystemClock::start()).map(|_| ()).unwrap_err();
             let text = error.to_string();
             assert_eq!(error.kind(), ErrorKind::KafkaAuth, "{text}");

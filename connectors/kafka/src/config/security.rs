@@ -118,7 +118,8 @@ impl SaslConfig {
     pub(super) fn check(&self) -> Result<()> {
         let complete = match self.mechanism {
             Mechanism::Oauthbearer => {
-                self.token_command.as_ref().is_some_and(|command| !command.is_empty()) && self.password.is_none()
+                self.token_command.as_ref().is_some_and(|command| !command.is_empty())
+                    && self.password.is_none()
             }
             Mechanism::Plain | Mechanism::ScramSha256 | Mechanism::ScramSha512 => {
                 self.username.is_some() && self.password.is_some() && self.token_command.is_none()
@@ -128,7 +129,9 @@ impl SaslConfig {
             return Ok(());
         }
         let (message, remedy) = match self.mechanism {
-            Mechanism::Oauthbearer => ("`oauthbearer` needs `token_command`, and no password", "set `token_command`"),
+            Mechanism::Oauthbearer => {
+                ("`oauthbearer` needs `token_command`, and no password", "set `token_command`")
+            }
             _ => ("this mechanism needs `username` and `password`, and no `token_command`", "set both"),
         };
         Err(wrong("transport.kafka.sasl", message, remedy))

@@ -28,7 +28,9 @@ fn refused(inner: &str, words: &[&str]) {
 
 #[test]
 fn a_property_that_exactly_once_rests_on_is_refused_with_its_remedy() {
-    for name in ["enable.idempotence", "acks", "transactional.id", "isolation.level", "partitioner", "linger.ms"] {
+    for name in
+        ["enable.idempotence", "acks", "transactional.id", "isolation.level", "partitioner", "linger.ms"]
+    {
         refused(&format!(r#""properties": {{ "{name}": "hunter2" }}"#), &[name, "To mend it"]);
     }
     refused(r#""properties": { "compresion.type": "hunter2" }"#, &["compresion.type", "does not know"]);
@@ -42,7 +44,9 @@ fn a_login_is_whole_or_refused() {
     refused(r#""sasl": { "mechanism": "plain", "username": "a" }"#, &["password"]);
     refused(r#""sasl": { "mechanism": "oauthbearer", "password": "hunter2" }"#, &["token_command"]);
     refused(r#""tls": { "cert": "/a" }"#, &["key"]);
-    let kafka = read(r#"{ "brokers": "a", "sasl": { "mechanism": "scram-sha-512", "username": "u", "password": "hunter2" } }"#);
+    let kafka = read(
+        r#"{ "brokers": "a", "sasl": { "mechanism": "scram-sha-512", "username": "u", "password": "hunter2" } }"#,
+    );
     assert!(!format!("{:?}", kafka.unwrap()).contains("hunter2"));
 }
 

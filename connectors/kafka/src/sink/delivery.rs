@@ -126,7 +126,10 @@ impl ProducerContext for Deliveries {
                     }
                 }
             }
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight), _)) => {}
+            Err((
+                KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight),
+                _,
+            )) => {}
             Err((error, record)) => self.fail(Failure::Unwritten {
                 topic: place.topic.to_string(),
                 number: place.number,

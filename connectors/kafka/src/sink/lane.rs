@@ -26,7 +26,13 @@ pub(super) struct Lane {
 
 impl Lane {
     /// `events` may name fewer topic partitions than there are now.
-    pub(super) fn new(table: TableId, topic: &str, count: usize, events: &[u64], max_bytes: Option<u64>) -> Lane {
+    pub(super) fn new(
+        table: TableId,
+        topic: &str,
+        count: usize,
+        events: &[u64],
+        max_bytes: Option<u64>,
+    ) -> Lane {
         let topic: Arc<str> = topic.into();
         let events: Vec<u64> = (0..count).map(|number| events.get(number).copied().unwrap_or(0)).collect();
         let place = |(number, events): (usize, &u64)| {
@@ -54,9 +60,21 @@ impl Lane {
 }
 
 /// The headers of an event.
-pub(super) fn headers(op: &str, seq: &str, version: &str, gtid: Option<&str>, reason: Option<&str>) -> OwnedHeaders {
+pub(super) fn headers(
+    op: &str,
+    seq: &str,
+    version: &str,
+    gtid: Option<&str>,
+    reason: Option<&str>,
+) -> OwnedHeaders {
     let mut headers = OwnedHeaders::new_with_capacity(5);
-    let named = [("op", Some(op)), ("seq", Some(seq)), ("version", Some(version)), ("gtid", gtid), ("reason", reason)];
+    let named = [
+        ("op", Some(op)),
+        ("seq", Some(seq)),
+        ("version", Some(version)),
+        ("gtid", gtid),
+        ("reason", reason),
+    ];
     for (key, value) in named {
         if value.is_some() {
             headers = headers.insert(Header { key, value });

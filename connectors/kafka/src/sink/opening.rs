@@ -85,7 +85,8 @@ fn own_topics(options: &SinkOptions, reader: &Reader, admin: &Admin) -> Result<(
             None => return Err(topics::missing(&topic)),
         };
         if count != 1 {
-            let message = format!("a topic of the pipeline's state has {count} topic partitions; it must have one");
+            let message =
+                format!("a topic of the pipeline's state has {count} topic partitions; it must have one");
             return Err(Error::new(ErrorKind::Config, message)
                 .at("topic", topic)
                 .remedy("delete it and create it with one, before the pipeline's first start"));
@@ -98,9 +99,7 @@ fn own_topics(options: &SinkOptions, reader: &Reader, admin: &Admin) -> Result<(
 fn nothing_lost(reader: &Reader, last: &CaptureCheckpoint) -> Result<()> {
     let there = topics::partitions(reader)?;
     for (topic, events) in &last.events {
-        let lost = |what: &str| {
-            Error::new(ErrorKind::TopicLost, what).at("topic", topic).remedy(LOST_REMEDY)
-        };
+        let lost = |what: &str| Error::new(ErrorKind::TopicLost, what).at("topic", topic).remedy(LOST_REMEDY);
         let written = events.values().any(|count| *count > 0);
         let count = match there.get(topic) {
             Some(count) => i32::try_from(*count).unwrap_or(i32::MAX),
@@ -110,7 +109,9 @@ fn nothing_lost(reader: &Reader, last: &CaptureCheckpoint) -> Result<()> {
         };
         for (number, events) in events.iter().filter(|(_, events)| **events > 0) {
             if *number >= count {
-                return Err(lost("a topic has fewer topic partitions than it had").at("topic partition", number));
+                return Err(
+                    lost("a topic has fewer topic partitions than it had").at("topic partition", number)
+                );
             }
             let end = topics::bounds(reader, topic, *number)?.1;
             if u64::try_from(end).unwrap_or(0) < *events {
@@ -149,7 +150,9 @@ fn producer(options: &SinkOptions) -> Result<ThreadedProducer<Deliveries>> {
     ] {
         client.set(name, value);
     }
-    if !kafka.properties.contains_key("compression.type") && !kafka.properties.contains_key("compression.codec") {
+    if !kafka.properties.contains_key("compression.type")
+        && !kafka.properties.contains_key("compression.codec")
+    {
         client.set("compression.type", "lz4");
     }
     let deliveries = Deliveries::new(kafka.context(&options.clock));

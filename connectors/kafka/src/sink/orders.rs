@@ -73,7 +73,9 @@ impl Orders {
     /// Hands over `order` as soon as there is room.
     pub(super) async fn give(&mut self, order: Order) -> Result<()> {
         let wanted = u32::try_from(order.bytes().div_ceil(GRAIN)).unwrap_or(u32::MAX).min(self.whole);
-        let Ok(permit) = Arc::clone(&self.room).acquire_many_owned(wanted).await else { return Err(self.failure()) };
+        let Ok(permit) = Arc::clone(&self.room).acquire_many_owned(wanted).await else {
+            return Err(self.failure());
+        };
         self.items.send(Item::Order(order, permit)).map_err(|_| self.failure())
     }
 

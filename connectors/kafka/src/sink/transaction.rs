@@ -183,7 +183,8 @@ impl Transactions {
             let message = "a transaction stood still until its time was over; it is read and written again";
             return Error::new(ErrorKind::KafkaUnreachable, message);
         }
-        let message = "a transaction of the source was not written within the time that a Kafka transaction may take";
+        let message =
+            "a transaction of the source was not written within the time that a Kafka transaction may take";
         Error::new(ErrorKind::TransactionTooLarge, message).at("limit", format!("{limit:?}")).remedy(
             "raise `transport.kafka.transaction_timeout`, and the brokers' transaction.max.timeout.ms with it; nothing \
              of it is visible to readers of committed records",
@@ -212,7 +213,8 @@ impl Transactions {
             }
             // The client gives a record up after the time of its transaction.
             Some(Code::MessageTimedOut) => {
-                let late = Error::new(ErrorKind::KafkaUnreachable, "the brokers took no records for too long");
+                let late =
+                    Error::new(ErrorKind::KafkaUnreachable, "the brokers took no records for too long");
                 late.caused_by(error)
             }
             _ => explained("the writing of a record", &error, self.producer.context().context().trouble()),
@@ -222,7 +224,10 @@ impl Transactions {
 }
 
 fn is_fence(code: Code) -> bool {
-    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping)
+    matches!(
+        code,
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping
+    )
 }
 
 fn explained_fence() -> Error {

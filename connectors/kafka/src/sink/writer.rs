@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::{
-    ChangeBatch, Checkpoint, Error, ErrorKind, MarkReason, Op, Result, TableId, TableMark, TableSchema, failpoint,
+    ChangeBatch, Checkpoint, Error, ErrorKind, MarkReason, Op, Result, TableId, TableMark, TableSchema,
+    failpoint,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::OwnedHeaders;
@@ -80,7 +81,8 @@ impl Writer {
     pub(super) fn new(options: SinkOptions, parts: WriterParts) -> Writer {
         let WriterParts { transactions, encoder, reader, admin, last, stored } = parts;
         let prefix = &options.kafka.prefix;
-        let own = [checkpoint_topic(prefix), request_topic(prefix)].map(|topic| Arc::new(Place::new(topic.into(), 0, 0)));
+        let own = [checkpoint_topic(prefix), request_topic(prefix)]
+            .map(|topic| Arc::new(Place::new(topic.into(), 0, 0)));
         let looked = options.clock.elapsed();
         Writer {
             options,
@@ -198,13 +200,20 @@ impl Writer {
     }
 
     fn send_rows_to(&mut self, lane: &mut Lane, piece: &ChangeBatch, encoded: &Encoded) -> Result<()> {
-        let mut gtids = piece.meta.origins.iter().flat_map(|run| std::iter::repeat_n(run.origin.gtid.as_deref(), run.rows));
+        let mut gtids = piece
+            .meta
+            .origins
+            .iter()
+            .flat_map(|run| std::iter::repeat_n(run.origin.gtid.as_deref(), run.rows));
         let (mut gtid, mut at) = (None, None);
         let mut number = String::new();
         let mut events = 0;
         for record in &encoded.records {
-            let (Some(op), Some(seq)) = (piece.meta.op.get(record.row), piece.meta.seq.get(record.row)) else {
-                return Err(Error::new(ErrorKind::Bug, "a record of no row was encoded").of_table(&lane.table));
+            let (Some(op), Some(seq)) = (piece.meta.op.get(record.row), piece.meta.seq.get(record.row))
+            else {
+                return Err(
+                    Error::new(ErrorKind::Bug, "a record of no row was encoded").of_table(&lane.table)
+                );
             };
             while at.is_none_or(|at| at < record.row) {
                 gtid = gtids.next().flatten();
@@ -245,7 +254,9 @@ impl Writer {
             return Err(error.at("limit", lane.max_bytes.unwrap_or_default()));
         }
         let (Some(target), Some(events)) = (lane.places.get(place), lane.events.get_mut(place)) else {
-            return Err(Error::new(ErrorKind::TopicLost, "a topic has no topic partitions").at("topic", &lane.topic));
+            return Err(
+                Error::new(ErrorKind::TopicLost, "a topic has no topic partitions").at("topic", &lane.topic)
+            );
         };
         *events += u64::from(headers.is_some());
         let sent = self.send(target, key, value, headers.unwrap_or_default());
@@ -270,7 +281,9 @@ impl Writer {
 
     fn send_mark(&mut self, lane: &mut Lane, mark: &TableMark, encoded: &Encoded) -> Result<()> {
         let [EncodedRecord { key: None, value: Some(value), .. }] = encoded.records.as_slice() else {
-            return Err(Error::new(ErrorKind::Bug, "a mark is one record without a key").of_table(&lane.table));
+            return Err(
+                Error::new(ErrorKind::Bug, "a mark is one record without a key").of_table(&lane.table)
+            );
         };
         let reason = match mark.reason {
             MarkReason::Truncate => "truncate",
@@ -282,7 +295,13 @@ impl Writer {
     }
 
     /// Hands one record to the client; waits while its queue is full.
-    fn send(&mut self, place: &Arc<Place>, key: Option<&[u8]>, value: Option<&[u8]>, headers: OwnedHeaders) -> Result<()> {
+    fn send(
+        &mut self,
+        place: &Arc<Place>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: OwnedHeaders,
+    ) -> Result<()> {
         let mut record = BaseRecord::with_opaque_to(&place.topic, Arc::clone(place)).partition(place.number);
         record.key = key;
         record.payload = value;
@@ -337,8 +356,17 @@ impl Writer {
                 events.insert(lane.topic.to_string(), counts.collect());
             }
         }
-        let number = self.number.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Bug, "checkpoints are at their end"))?;
-        Ok(CaptureCheckpoint { format: FORMAT, pipeline: self.options.pipeline.clone(), number, checkpoint, events })
+        let number = self
+            .number
+            .checked_add(1)
+            .ok_or_else(|| Error::new(ErrorKind::Bug, "checkpoints are at their end"))?;
+        Ok(CaptureCheckpoint {
+            format: FORMAT,
+            pipeline: self.options.pipeline.clone(),
+            number,
+            checkpoint,
+            events,
+        })
     }
 
     /// Removes the requests that `checkpoint` answers, with it.
@@ -411,6 +439,7 @@ fn slice<'a>(encoded: &'a Encoded, range: Option<&std::ops::Range<usize>>) -> Op
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value)
-        .map_err(|error| Error::new(ErrorKind::Bug, "a record of the pipeline's state cannot be written").caused_by(error))
+    serde_json::to_vec(value).map_err(|error| {
+        Error::new(ErrorKind::Bug, "a record of the pipeline's state cannot be written").caused_by(error)
+    })
 }

@@ -214,12 +214,27 @@ impl Kafka {
         records
     }
 
-    /// Adds an ACL: `kafka-acls.sh` with these arguments.
+    /// Changes one setting of a topic.
+    pub fn set_topic(&self, topic: &str, setting: &str, value: &str) {
+        let setting = format!("{setting}={value}");
+        let arguments =
+            ["--alter", "--entity-type", "topics", "--entity-name", topic, "--add-config", &setting];
+        self.tool("kafka.admin.ConfigCommand", &arguments);
+    }
+
+    /// Changes ACLs: `kafka-acls.sh` with these arguments.
     pub fn acls(&self, arguments: &[&str]) {
-        let mut command = self.java("org.apache.kafka.tools.AclCommand", "128m");
-        command.arg("--bootstrap-server").arg(self.brokers()).args(arguments);
+        self.tool("org.apache.kafka.tools.AclCommand", arguments);
+    }
+
+    /// Runs one of Kafka's own tools to its end; what it printed.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> String {
+        let mut command = self.java(class, "128m");
+        command.args(["--bootstrap-server", &self.brokers()]).args(arguments);
         let output = command.output().expect("java starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{class}: {printed}{}", String::from_utf8_lossy(&output.stderr));
+        printed
     }
 }
 
