@@ -2,7 +2,7 @@
 //!
 //! They know nothing of each other: each goes on from its own sink, so any crash of both is a crash of each. One
 //! signal stops both; if one ends, the other is asked to, and what it has is committed. A bounded run captures to its
-//! end first, and then loads to the checkpoint that capture left.
+//! end first, and then loads to the checkpoint that capture left. Each has half of the memory.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use indicatif::MultiProgress;
 use lakeward_core::clock::SystemClock;
-use lakeward_core::{Clock, Result};
+use lakeward_core::{ByteSize, Clock, Result};
 use lakeward_kafka::config::Kafka;
 use tracing::info;
 
@@ -32,6 +32,7 @@ pub(super) async fn run(
     let (stopper, stop) = stop_signal();
     let listening = tokio::spawn(stop_on_signal(stopper.clone(), signals()?));
     let interval = pipeline.checked_lake.interval;
+    let pipeline = &Arc::new(Pipeline { memory: ByteSize(pipeline.memory.0 / 2), ..Pipeline::clone(pipeline) });
     let captured = Telemetry::new(&pipeline.name, clock.clone(), interval);
     let loaded = Telemetry::new(&pipeline.name, clock.clone(), interval);
     // What is told of the whole: the server's end of the one, the lake's end of the other.

@@ -270,6 +270,10 @@ fn lake_lines(lake: &LakeStatus) -> String {
             for line in position::telling(at) {
                 text.push_str(&format!("          {line}\n"));
             }
+            for (topic, number, place, reason) in at.stopped() {
+                text.push_str(&format!("          {topic}/{number} is stopped at offset {}: {reason}\n", place.offset));
+                text.push_str("            to mend it: remove what wrote it; or set `transport.kafka.load.dead_letter`\n");
+            }
         }
         Some((checkpoint, at)) => text.push_str(&format!(
             "\nposition  {at}\n          {} change events so far\n",

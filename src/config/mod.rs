@@ -27,7 +27,7 @@ pub use written::{LogConfig, LogFormat, LogLevel};
 use written::{Transport, Written};
 
 /// A pipeline whose config was checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pipeline {
     /// Its name, part of every durable key.
     pub name: String,

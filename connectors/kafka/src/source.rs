@@ -36,6 +36,7 @@
 //! gathered in a batch. A lane that is far ahead waits in the broker (`lane`).
 
 mod captured;
+mod dead_letters;
 mod desk;
 mod gathering;
 mod lane;
@@ -63,6 +64,8 @@ use crate::group::Membership;
 
 /// Failpoints of this source: before the places are looked up, before an event is taken, before a boundary is sent.
 pub const FAILPOINTS: &[&str] = &["kafka.load.open", "kafka.load.event", "kafka.load.boundary"];
+/// One more: before dead letters are waited for.
+pub const DEAD_LETTER_FAILPOINTS: &[&str] = &["kafka.load.dead_letter"];
 
 /// Where a run ends.
 #[derive(Clone, Debug, PartialEq, Eq)]

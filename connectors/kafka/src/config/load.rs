@@ -15,11 +15,14 @@ pub struct LoadConfig {
     pub group: Option<String>,
     /// A worker that gives no sign of life for so long is taken for dead; others read on in its place.
     pub session_timeout: Period,
+    /// A topic, which must exist, for records that cannot be read: as they were, with headers `lakeward.…` that say
+    /// why. Default: such a record stops its topic partition.
+    pub dead_letter: Option<String>,
 }
 
 impl Default for LoadConfig {
     fn default() -> Self {
-        LoadConfig { group: None, session_timeout: Period::secs(10) }
+        LoadConfig { group: None, session_timeout: Period::secs(10), dead_letter: None }
     }
 }
 
@@ -30,6 +33,8 @@ pub struct Load {
     pub group: Option<String>,
     /// A worker that gives no sign of life for so long is taken for dead.
     pub session_timeout: Duration,
+    /// The topic for records that cannot be read, where there is one.
+    pub dead_letter: Option<String>,
 }
 
 /// The client's own bounds.
@@ -46,6 +51,7 @@ impl LoadConfig {
                 .at("key", "transport.kafka.load.session_timeout")
                 .remedy("write 1s to 1h; the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms must allow it"));
         }
-        Ok(Load { group: self.group.clone(), session_timeout: self.session_timeout.0 })
+        let (group, dead_letter) = (self.group.clone(), self.dead_letter.clone());
+        Ok(Load { group, session_timeout: self.session_timeout.0, dead_letter })
     }
 }

@@ -6,11 +6,15 @@ use std::time::Duration;
 use lakeward_core::queue::{Closed, Sender};
 use lakeward_core::{Error, ErrorKind, Feed, Op, Result, TableId};
 
+use rdkafka::consumer::Consumer;
+
 use super::captured::Captured;
+use super::dead_letters::DeadLetters;
+use super::lane::Lane;
 use super::link::trouble;
 use super::versions::Versions;
 use super::{KafkaOptions, Until};
-use crate::client::Reader;
+use crate::client::{Reader, explained};
 use crate::format::Decoder;
 
 /// Why the reading ends.
@@ -42,6 +46,8 @@ pub(super) struct Desk {
     pub(super) versions: Versions,
     /// The client of the lanes.
     pub(super) reader: Arc<Reader>,
+    /// Where records go that cannot be read, if not nowhere.
+    pub(super) dead_letters: Option<DeadLetters>,
     /// What is ours is of this generation.
     pub(super) generation: u64,
 }
@@ -75,6 +81,16 @@ impl Desk {
         }
     }
 
+    /// The first offset of a lane's topic partition, and the one after its last visible record. Whoever stops the
+    /// source waits for the answer, so it has seconds.
+    pub(super) fn bounds(&self, lane: &Lane) -> Result<(i64, i64)> {
+        let asked = self.reader.fetch_watermarks(&lane.topic, lane.number, ANSWER);
+        asked.map_err(|error| {
+            explained("a topic partition's offsets", &error, self.reader.context().trouble())
+                .at("topic partition", lane.name())
+        })
+    }
+
     /// Whether to go on: somebody listens, the topic partitions are still ours, no error stands.
     pub(super) fn look(&self) -> Result<(), End> {
         self.sender.check()?;
@@ -99,6 +115,9 @@ impl Desk {
         Ok(())
     }
 }
+
+/// How long a question between two events may take.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What an item that holds no rows counts in the queue.
 const SMALL: usize = 1024;

@@ -36,6 +36,8 @@ pub(super) struct Lane {
     floor: i64,
     records: u64,
     bytes: u64,
+    /// Whether events keep all their headers.
+    whole: bool,
 }
 
 /// What was found at the head of a lane.
@@ -55,9 +57,10 @@ impl Lane {
         number: i32,
         queue: PartitionQueue<Context>,
         place: TopicPartitionPosition,
+        whole: bool,
     ) -> Lane {
         let goal = place.events;
-        Lane { topic, number, queue, place, goal, head: None, floor: i64::MIN, records: 0, bytes: 0 }
+        Lane { topic, number, queue, place, goal, head: None, floor: i64::MIN, records: 0, bytes: 0, whole }
     }
 
     /// Sets how many events there are at the checkpoint that is gone to.
@@ -88,7 +91,7 @@ impl Lane {
                 None => return Ok(Head::NotYet),
                 Some(Ok(message)) => {
                     self.records += 1;
-                    match Event::of(&message) {
+                    match Event::of(&message, self.whole) {
                         Some(event) => {
                             self.bytes += event.bytes() as u64;
                             self.head = Some(event);
@@ -139,6 +142,12 @@ impl Lane {
     pub(super) fn pass(&mut self, offset: i64) {
         self.place.offset = offset.saturating_add(1);
         self.place.events = self.place.events.saturating_add(1);
+    }
+
+    /// An event that was taken is passed, but not for the sink.
+    pub(super) fn put_aside(&mut self, offset: i64) {
+        self.pass(offset);
+        self.place.dead_letters = self.place.dead_letters.saturating_add(1);
     }
 
     /// An event that was taken stays where it is, and so does the lane.

@@ -10,6 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::info;
 
 use super::captured::Captured;
+use super::dead_letters::DeadLetters;
 use super::desk::Desk;
 use super::lane::Lane;
 use super::link;
@@ -78,7 +79,8 @@ pub(super) fn open(options: KafkaOptions, sender: Sender<Result<Feed>>) -> Resul
     let Assignment { generation, ours } = ours(&options, &known, existing)?;
     let ahead = options.memory.0 / 8 / (ours.len().max(1) as u64);
     let reader = Arc::new(link::reader(&options.kafka, &options.clock, &group(&options), ahead)?);
-    let topics = lanes(&reader, &ours, &known, &counts)?;
+    let dead_letters = DeadLetters::open(&options.kafka, &options.clock)?;
+    let topics = lanes(&reader, &ours, &known, &counts, dead_letters.is_some())?;
     info!(topic_partitions = ours.len(), captured_checkpoint = targets.newest_number(), "reading from Kafka");
     let desk = Desk {
         sender,
@@ -87,6 +89,7 @@ pub(super) fn open(options: KafkaOptions, sender: Sender<Result<Feed>>) -> Resul
         versions: Versions::after(from.as_ref()),
         reader,
         generation,
+        dead_letters,
         options,
     };
     let said = desk.options.clock.elapsed();
@@ -111,7 +114,13 @@ fn ours(options: &KafkaOptions, known: &KafkaPosition, existing: BTreeSet<String
 }
 
 /// Finds the place of each topic partition, and begins to fetch.
-fn lanes(reader: &Arc<Reader>, ours: &TopicPartitions, known: &KafkaPosition, counts: &Counts) -> Result<Vec<Topic>> {
+fn lanes(
+    reader: &Arc<Reader>,
+    ours: &TopicPartitions,
+    known: &KafkaPosition,
+    counts: &Counts,
+    whole: bool,
+) -> Result<Vec<Topic>> {
     let mut topics: BTreeMap<Arc<str>, Vec<Lane>> = BTreeMap::new();
     let mut list = TopicPartitionList::new();
     let refused = |error| Error::new(ErrorKind::Bug, "topic partitions cannot be read").caused_by(error);
@@ -123,7 +132,7 @@ fn lanes(reader: &Arc<Reader>, ours: &TopicPartitions, known: &KafkaPosition, co
         let queue = reader.split_partition_queue(name, *number).ok_or_else(|| {
             Error::new(ErrorKind::Bug, "a topic partition has no queue").at("topic", name)
         })?;
-        topics.entry(Arc::clone(&topic)).or_default().push(Lane::new(topic, *number, queue, place));
+        topics.entry(Arc::clone(&topic)).or_default().push(Lane::new(topic, *number, queue, place, whole));
     }
     if !ours.is_empty() {
         reader.assign(&list).map_err(refused)?;

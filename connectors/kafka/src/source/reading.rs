@@ -108,6 +108,9 @@ impl Reading {
             }
         }
         self.bring(i64::MAX)?;
+        if let Some(dead_letters) = &mut self.desk.dead_letters {
+            dead_letters.settle()?;
+        }
         let end = Checkpoint { position: Position::Kafka(to.clone()), ..beginning() };
         for lane in self.lanes() {
             let place = to.get(&lane.topic, lane.number);
@@ -119,6 +122,9 @@ impl Reading {
     }
 
     fn boundary(&mut self, captured: &Checkpoint) -> Result<(), End> {
+        if let Some(dead_letters) = &mut self.desk.dead_letters {
+            dead_letters.settle()?;
+        }
         failpoint::hit("kafka.load.boundary")?;
         let checkpoint = Checkpoint { position: Position::Kafka(self.here()), ..captured.clone() };
         self.last = Some(checkpoint.clone());

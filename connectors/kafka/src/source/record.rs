@@ -5,7 +5,7 @@
 
 use lakeward_core::{MarkReason, Op};
 use rdkafka::Message;
-use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::message::{BorrowedMessage, Headers, OwnedHeaders};
 
 /// What the headers of a change event say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +40,13 @@ pub(super) struct Event {
     pub(super) told: Result<Told, String>,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Vec<u8>,
+    /// All its headers, where they may be needed as they were.
+    pub(super) headers: Option<OwnedHeaders>,
 }
 
 impl Event {
-    /// `None` for a tombstone.
-    pub(super) fn of(message: &BorrowedMessage<'_>) -> Option<Event> {
+    /// `None` for a tombstone. `whole`: with all its headers.
+    pub(super) fn of(message: &BorrowedMessage<'_>, whole: bool) -> Option<Event> {
         let told = told(&|name| header(message, name), message.payload().is_some());
         let told = match told {
             Ok(None) => return None,
@@ -52,7 +54,8 @@ impl Event {
             Err(wrong) => Err(wrong),
         };
         let value = message.payload().unwrap_or_default().to_vec();
-        Some(Event { offset: message.offset(), told, key: message.key().map(<[u8]>::to_vec), value })
+        let headers = message.headers().filter(|_| whole).map(|headers| headers.detach());
+        Some(Event { offset: message.offset(), told, key: message.key().map(<[u8]>::to_vec), value, headers })
     }
 
     /// Memory that it holds.

@@ -17,7 +17,6 @@ use super::desk::{Desk, End};
 use super::gathering::Gathering;
 use super::lane::{Head, Lane};
 use super::record::{Event, What};
-use crate::topics::bounds;
 
 /// Our lanes of one topic.
 pub(super) struct Topic {
@@ -157,15 +156,23 @@ impl Topic {
     }
 
     /// A record that cannot be decoded, whatever is tried: its lane stops there. What only fails now ends the source.
-    fn reject(&mut self, index: usize, event: &Event, error: &Error, desk: &Desk) -> Result<(), End> {
+    fn reject(&mut self, index: usize, event: &Event, error: &Error, desk: &mut Desk) -> Result<(), End> {
         let name = self.lane(index)?.name();
         let told = Error::new(error.kind(), error.message().to_owned())
             .at("topic partition", name)
             .at("offset", event.offset);
-        if error.policy() == Policy::Retry || desk.options.stop_all {
+        if error.policy() == Policy::Retry {
             return Err(told.into());
         }
         let lane = self.lane(index)?;
+        if let Some(dead_letters) = &mut desk.dead_letters {
+            dead_letters.write(lane, event, &told)?;
+            lane.put_aside(event.offset);
+            return Ok(());
+        }
+        if desk.options.stop_all {
+            return Err(told.into());
+        }
         error!(kind = told.kind().name(), "a topic partition is stopped; the others go on: {told}");
         lane.stop(error.message());
         Ok(())
@@ -198,7 +205,7 @@ impl Still {
             return Ok(());
         }
         self.asked = now;
-        match bounds(&desk.reader, &lane.topic, lane.number) {
+        match desk.bounds(lane) {
             Err(error) if error.policy() == Policy::Retry => {
                 desk.options.stats.connected.set(0);
                 self.at_end = 0;

@@ -98,3 +98,34 @@ async fn a_record_that_cannot_be_read_stops_its_topic_partition_alone() {
     assert_eq!(seqs(&more), [9]);
     assert_eq!(position(&boundaries(&more).pop().unwrap()).stopped().count(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_goes_to_the_dead_letter_topic_where_there_is_one() {
+    let broker = broker();
+    broker.create_topic(&topic("orders"), 2, &[]);
+    broker.create_topic("dead", 1, &[]);
+    let mut writer = Writer::start(&broker);
+    writer.version(&table("orders"));
+    writer.events("orders", 2, &[(Op::Create, 0), (Op::Create, 1)]);
+    let headers = [("op", "c".to_owned()), ("seq", writer.next_seq().to_string()), ("version", "1".to_owned())];
+    writer.send(&topic("orders"), 1, Some(b"k"), Some(b"no envelope"), &headers);
+    writer.skip_number();
+    writer.count(&topic("orders"), 1, 1);
+    writer.events("orders", 2, &[(Op::Create, 2), (Op::Create, 3)]);
+    writer.commit();
+    let membership = membership(&broker, "one");
+    let mut options = options(&broker, &membership, None, Until::CaughtUp);
+    options.kafka.load.dead_letter = Some("dead".to_owned());
+    let mut source = open(options).await.unwrap();
+    let items = read_until(&mut source, |_| false).await.unwrap();
+    assert_eq!(seqs(&items), [1, 2, 4, 5]);
+    let at = boundaries(&items).pop().unwrap();
+    let place = position(&at).get(&topic("orders"), 1).unwrap();
+    assert_eq!((place.events, place.dead_letters, place.checkpoint, &place.stopped), (3, 1, 1, &None));
+    let begun = boundaries(&items).remove(0);
+    assert_eq!(at.events_since(&begun), Some(4), "the sink gets four");
+    let dead = broker.read("dead");
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].value.as_deref(), dead[0].header("seq")), (Some(&b"no envelope"[..]), Some("3")));
+    assert_eq!((dead[0].header("lakeward.offset"), dead[0].header("lakeward.partition")), (Some("1"), Some("1")));
+}
