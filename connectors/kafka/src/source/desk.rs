@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use lakeward_core::queue::{Closed, Sender};
 use lakeward_core::{Error, ErrorKind, Feed, Op, Result, TableId};
-
 use rdkafka::consumer::Consumer;
 
 use super::captured::Captured;
