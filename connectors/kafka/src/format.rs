@@ -2,7 +2,7 @@
 //!
 //! Guarantee: what [`Encoder`] writes, [`TableDecoder`] reads back as the same change batch (values, previous
 //! images, op, sequence, origins), for every MySQL type and every mode that [`FormatOptions::exact`] allows.
-//! The property test of `format/tests.rs` shows it.
+//! The property test of `tests/formats` shows it.
 //!
 //! Both formats are Debezium's envelope: `debezium-json` as JSON, `avro` in the Confluent wire format. Rows go
 //! straight from Arrow arrays into the bytes of records and back, by a codec per column that is chosen once
@@ -23,8 +23,6 @@ mod json;
 mod layout;
 mod options;
 mod spatial;
-#[cfg(test)]
-mod tests;
 mod time;
 
 use std::ops::Range;

@@ -49,6 +49,10 @@ impl JsonReader {
             .and_then(|()| into.must_be_whole())
             .and_then(|()| seen.note(record.op, into));
         self.scratch = cursor.into_scratch();
+        if read.is_err() {
+            // What was remembered may be of this record, whose origin is not noted.
+            self.source = LastSource::default();
+        }
         into.end(record.op, record.seq, read)
     }
 

@@ -13,7 +13,7 @@ use lakeward_core::{
     ChangeBatch, ChangeMeta, Column, ColumnType, Op, Origin, OriginRun, TableId, TableSchema, TypeOptions,
 };
 
-use crate::format::FormatOptions;
+use lakeward_kafka::format::FormatOptions;
 
 /// A generator of numbers (xorshift).
 pub(crate) struct Random(pub(crate) u64);

@@ -8,15 +8,17 @@ use lakeward_core::clock::ManualClock;
 use lakeward_core::{
     ChangeBatch, ErrorKind, MarkReason, Op, Origin, TableId, TableMark, TypeOptions, ZeroDates,
 };
+use lakeward_kafka::format::{
+    BinaryMode, DecimalMode, Decoder, Encoded, EncodedRecord, Encoder, FormatOptions, Received, TimeMode,
+    UnsignedMode,
+};
 use proptest::prelude::*;
 use sample::{Random, batch, schema};
 
-use super::*;
-
 /// Microseconds, 2026-11-21.
-pub(crate) const NOW: i64 = 1_795_219_200_123_456;
+const NOW: i64 = 1_795_219_200_123_456;
 
-pub(crate) fn encoder(options: &FormatOptions) -> Encoder {
+fn encoder(options: &FormatOptions) -> Encoder {
     Encoder::new(options, "shop", Arc::new(ManualClock::at(NOW))).unwrap()
 }
 
@@ -41,7 +43,7 @@ fn exact_options() -> Vec<FormatOptions> {
 }
 
 /// Reads back what was written.
-pub(crate) fn read_back(options: &FormatOptions, batch: &ChangeBatch, encoded: &Encoded) -> ChangeBatch {
+fn read_back(options: &FormatOptions, batch: &ChangeBatch, encoded: &Encoded) -> ChangeBatch {
     let decoder = Decoder::new(options).unwrap().with_before(batch.before.is_some());
     let mut table = decoder.table(Arc::clone(&batch.schema)).unwrap();
     for record in &encoded.records {
@@ -58,7 +60,7 @@ pub(crate) fn read_back(options: &FormatOptions, batch: &ChangeBatch, encoded: &
     table.finish().unwrap().unwrap()
 }
 
-pub(crate) fn assert_same(left: &ChangeBatch, right: &ChangeBatch) {
+fn assert_same(left: &ChangeBatch, right: &ChangeBatch) {
     for (index, column) in left.schema.columns.iter().enumerate() {
         assert_eq!(left.rows.column(index), right.rows.column(index), "{}", column.name);
         let before =
