@@ -162,6 +162,8 @@ impl Kafka {
         let mut client = self.client()?;
         client.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
         client.set("enable.auto.commit", "false").set("auto.offset.reset", "error");
+        // Named, and never joined: without a name the client hands out no records.
+        client.set("group.id", format!("lakeward-{}", self.prefix));
         client.set("check.crcs", "true").set("fetch.wait.max.ms", "50");
         let reader: Reader =
             client.create_with_context(self.context(clock)).map_err(|error| unmade(&error))?;

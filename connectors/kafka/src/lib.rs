@@ -4,6 +4,7 @@ pub mod checkpoints;
 pub mod client;
 pub mod config;
 pub mod format;
+pub mod preflight;
 pub mod registry;
 pub mod requests;
 pub mod sink;
