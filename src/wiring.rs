@@ -158,6 +158,9 @@ pub async fn check(pipeline: &Pipeline) -> Result<Vec<Finding>> {
         findings.extend(needs.findings);
         findings.extend(needs.bytes.and_then(|bytes| lakeward_lake::preflight::room(lake, bytes)));
     }
+    if let Some(kafka) = &pipeline.kafka {
+        findings.extend(capture::check(pipeline, kafka, captured.clone()).await?);
+    }
     findings.extend(lakeward_lake::preflight::check(lake, &pipeline.name, &captured, store_options()).await);
     Ok(findings)
 }

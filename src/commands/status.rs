@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::position;
 use crate::cli::{Outcome, Report, answer, runtime};
+use crate::config::Pipeline;
 use crate::telemetry::Pace;
 use crate::wiring::{LakeStatus, ServerFacts};
 use crate::{config, wiring};
@@ -18,11 +19,25 @@ use crate::{config, wiring};
 struct Status {
     pipeline: String,
     lake: Option<LakeStatus>,
+    /// The topics, where the pipeline goes over Kafka: tables, snapshots and the server's lag are by them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kafka: Option<Topics>,
     server: Server,
     tables: Tables,
     snapshots: Snapshots,
     /// Requests that stand in the lake.
     requests: Vec<Request>,
+}
+
+/// How far the topics are.
+#[derive(Serialize)]
+struct Topics {
+    /// Number of the last checkpoint; 0 before the first.
+    number: u64,
+    /// The last checkpoint.
+    checkpoint: Option<Checkpoint>,
+    /// Change events written.
+    events: u64,
 }
 
 /// The server beside the checkpoint.
@@ -99,18 +114,23 @@ impl OpenState {
 
 pub(crate) fn status(report: &Report) -> Result<Outcome> {
     let pipeline = config::load(&report.which.config)?;
-    let (lake, requests, server) = runtime()?.block_on(async {
+    let (lake, kafka, requests, server) = runtime()?.block_on(async {
         let lake = wiring::status(&pipeline).await?;
+        let kafka = topics(&pipeline).await?;
         let requests = wiring::standing(&pipeline).await?;
-        Ok((lake, requests, wiring::server(&pipeline).await))
+        Ok((lake, kafka, requests, wiring::server(&pipeline).await))
     })?;
-    let checkpoint = lake.as_ref().and_then(|lake| lake.checkpoint.as_ref());
+    let checkpoint = match &kafka {
+        Some(topics) => topics.checkpoint.as_ref(),
+        None => lake.as_ref().and_then(|lake| lake.checkpoint.as_ref()),
+    };
     let status = Status {
         pipeline: pipeline.name.clone(),
         server: beside(checkpoint, server, SystemClock::start().unix_micros()),
         tables: checkpoint.map(tables).unwrap_or_default(),
         snapshots: checkpoint.map(snapshots).unwrap_or_default(),
         requests,
+        kafka,
         lake,
     };
     match report.json {
@@ -118,6 +138,17 @@ pub(crate) fn status(report: &Report) -> Result<Outcome> {
         false => answer(&text(&status))?,
     }
     Ok(Outcome::Done)
+}
+
+async fn topics(pipeline: &Pipeline) -> Result<Option<Topics>> {
+    let Some(kafka) = &pipeline.kafka else { return Ok(None) };
+    let captured = wiring::capture::captured(pipeline, kafka).await?;
+    Ok(Some(match captured {
+        Some(captured) => {
+            Topics { number: captured.number, checkpoint: Some(captured.checkpoint), events: captured.events }
+        }
+        None => Topics { number: 0, checkpoint: None, events: 0 },
+    }))
 }
 
 fn beside(checkpoint: Option<&Checkpoint>, server: Result<ServerFacts>, now_us: i64) -> Server {
@@ -192,6 +223,9 @@ fn text(status: &Status) -> String {
     match &status.lake {
         None => text.push_str("lake      it never ran: there is no commit log\n"),
         Some(lake) => text.push_str(&lake_lines(lake)),
+    }
+    if let Some(topics) = &status.kafka {
+        text.push_str(&topic_lines(topics));
     }
     match &status.server {
         Server::Unreachable { error } => text.push_str(&format!("server    not reached: {error}\n")),
@@ -281,6 +315,16 @@ fn lake_lines(lake: &LakeStatus) -> String {
         )),
     }
     text
+}
+
+fn topic_lines(topics: &Topics) -> String {
+    match &topics.checkpoint {
+        None => "kafka     nothing was captured yet\n".to_owned(),
+        Some(checkpoint) => format!(
+            "kafka     checkpoint {}, {} change events so far\ncaptured  {}\n",
+            topics.number, topics.events, checkpoint.position
+        ),
+    }
 }
 
 /// The number of a pipeline's first change event.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lakeward_core::clock::SystemClock;
-use lakeward_core::{Checkpoint, Clock, Request, Result, Resume};
+use lakeward_core::{Checkpoint, Clock, Finding, Request, Result, Resume, TableId};
 use lakeward_kafka::config::Kafka;
 use lakeward_kafka::sink::{KafkaSink, SinkOptions};
 use lakeward_kafka::{checkpoints, requests, topics};
@@ -48,6 +48,16 @@ impl Route for Capture {
     async fn source(&mut self, resume: Resume, until: Until) -> Result<MysqlSource> {
         self.source.source(resume, until).await
     }
+}
+
+/// Looks at the cluster. Nothing is written.
+pub(super) async fn check(pipeline: &Pipeline, kafka: &Kafka, tables: Vec<TableId>) -> Result<Vec<Finding>> {
+    let (kafka, name, runtime) = (kafka.clone(), pipeline.name.clone(), Handle::current());
+    off_thread(move || {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        Ok(lakeward_kafka::preflight::check(&kafka, &name, &tables, &clock, runtime))
+    })
+    .await
 }
 
 /// What the topics know of the pipeline.

@@ -162,6 +162,8 @@ impl Kafka {
         let mut client = self.client()?;
         client.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
         client.set("enable.auto.commit", "false").set("auto.offset.reset", "error");
+        // Named, and never joined: without a name the client hands out no records.
+        client.set("group.id", format!("lakeward-{}", self.prefix));
         client.set("check.crcs", "true").set("fetch.wait.max.ms", "50");
         let reader: Reader =
             client.create_with_context(self.context(clock)).map_err(|error| unmade(&error))?;
@@ -184,9 +186,17 @@ pub fn unmade(error: &KafkaError) -> Error {
     refused.remedy("correct `transport.kafka`")
 }
 
+/// The cluster's code: those of the admin client are not among what the library calls one.
+fn code(error: &KafkaError) -> Option<Code> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    }
+}
+
 /// What an error of the cluster means. `what` was asked for or done.
 pub fn explained(what: &'static str, error: &KafkaError, trouble: &Trouble) -> Error {
-    let (kind, message, remedy) = match error.rdkafka_error_code() {
+    let (kind, message, remedy) = match code(error) {
         Some(Code::TopicAuthorizationFailed) => (
             ErrorKind::KafkaDenied,
             "the Kafka cluster denies a right on a topic",

@@ -245,6 +245,12 @@ impl KafkaConfig {
         }
         if let Some(sasl) = &self.sasl {
             sasl.check()?;
+            if sasl.mechanism == Mechanism::Oauthbearer && self.topics.create {
+                let message = "the client library cannot make topics with a login by token";
+                let remedy =
+                    "write `topics: { create: false }`, and make them by hand: `lakeward check` names them";
+                return Err(wrong("transport.kafka.topics.create", message, remedy));
+            }
         }
         if let Some(tls) = &self.tls {
             tls.check()?;

@@ -5,6 +5,7 @@ pub mod client;
 pub mod config;
 pub mod format;
 pub mod group;
+pub mod preflight;
 pub mod registry;
 pub mod requests;
 pub mod sink;

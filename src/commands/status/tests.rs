@@ -69,6 +69,7 @@ fn a_status_tells_position_stopped_tables_and_a_server_that_is_away() {
         snapshots: snapshots(&checkpoint()),
         requests: Vec::new(),
         lake: Some(lake),
+        kafka: None,
     };
     let told = text(&status);
     for words in ["binlog.000002:4711", "10 change events", "no answer", "1 captured, 1 stopped", "do this"] {
@@ -98,6 +99,7 @@ fn with_snapshots(states: Vec<(&str, SnapshotState)>) -> Status {
         snapshots: snapshots(&shown),
         requests: vec![request],
         lake: None,
+        kafka: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! From MySQL to Kafka: every event once, whatever is killed.
 
 mod bounded;
+mod check;
 mod crash;
 mod faults;
 mod interop;

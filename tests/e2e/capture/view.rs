@@ -22,7 +22,6 @@ pub(super) struct Event {
     pub(super) op: String,
     /// The image that stands after it, or the last one of a `d`; null for a mark.
     pub(super) row: Value,
-    pub(super) record: Record,
 }
 
 /// Tables of the traffic with their keys.
@@ -179,7 +178,7 @@ fn event(record: Record) -> Option<Event> {
     let json = record.json();
     let row = if op == "d" { &json["before"] } else { &json["after"] }.clone();
     assert_eq!(json["op"], op.as_str());
-    Some(Event { partition: record.partition, seq, op, row, record })
+    Some(Event { partition: record.partition, seq, op, row })
 }
 
 fn text(value: &Value) -> String {
