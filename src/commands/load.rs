@@ -19,8 +19,10 @@ use crate::wiring::LoadRoute;
 /// SIGINT commits what was read and ends within seconds; a second one ends at once. Neither loses or doubles
 /// anything, and nor does SIGKILL.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  lakeward load --config shop.yaml\n  lakeward load --until-caught-up   # \
-                        what is captured by now; ends with 6 when something is stopped")]
+#[command(
+    after_help = "Examples:\n  lakeward load --config shop.yaml\n  lakeward load --until-caught-up   # \
+                        what is captured by now; ends with 6 when something is stopped"
+)]
 pub(crate) struct LoadArgs {
     #[command(flatten)]
     which: Which,

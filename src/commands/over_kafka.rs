@@ -32,11 +32,13 @@ pub(super) async fn run(
     let (stopper, stop) = stop_signal();
     let listening = tokio::spawn(stop_on_signal(stopper.clone(), signals()?));
     let interval = pipeline.checked_lake.interval;
-    let pipeline = &Arc::new(Pipeline { memory: ByteSize(pipeline.memory.0 / 2), ..Pipeline::clone(pipeline) });
+    let pipeline =
+        &Arc::new(Pipeline { memory: ByteSize(pipeline.memory.0 / 2), ..Pipeline::clone(pipeline) });
     let captured = Telemetry::new(&pipeline.name, clock.clone(), interval);
     let loaded = Telemetry::new(&pipeline.name, clock.clone(), interval);
     // What is told of the whole: the server's end of the one, the lake's end of the other.
-    let whole = Telemetry { source: captured.source.clone(), kafka: captured.kafka.clone(), ..loaded.clone() };
+    let whole =
+        Telemetry { source: captured.source.clone(), kafka: captured.kafka.clone(), ..loaded.clone() };
     let serving = match pipeline.metrics {
         Some(listen) => Some(telemetry::serve(whole.clone(), listen).await?.1),
         None => None,

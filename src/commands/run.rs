@@ -127,10 +127,16 @@ pub(super) fn told(ended: &Ended) -> Outcome {
     }
     if !standing.is_empty() {
         let names = standing.join(", ");
-        warn!(topic_partitions = names, "topic partitions are stopped; `lakeward status` says why, and how to mend it");
+        warn!(
+            topic_partitions = names,
+            "topic partitions are stopped; `lakeward status` says why, and how to mend it"
+        );
     }
     if !stopped.is_empty() {
-        warn!(tables = stopped.join(", "), "tables are stopped; `lakeward status` says why, and how to mend it");
+        warn!(
+            tables = stopped.join(", "),
+            "tables are stopped; `lakeward status` says why, and how to mend it"
+        );
     }
     match ended.reason {
         Reason::CaughtUp => Outcome::TablesStopped,

@@ -305,7 +305,10 @@ fn lake_lines(lake: &LakeStatus) -> String {
                 text.push_str(&format!("          {line}\n"));
             }
             for (topic, number, place, reason) in at.stopped() {
-                text.push_str(&format!("          {topic}/{number} is stopped at offset {}: {reason}\n", place.offset));
+                text.push_str(&format!(
+                    "          {topic}/{number} is stopped at offset {}: {reason}\n",
+                    place.offset
+                ));
                 text.push_str("            to mend it: remove what wrote it; or set `transport.kafka.load.dead_letter`\n");
             }
         }

@@ -47,7 +47,12 @@ impl LoadRoute {
             return Ok(Arc::clone(membership));
         }
         let member = Member {
-            group: self.kafka.load.group.clone().unwrap_or_else(|| format!("lakeward-{}", self.pipeline.name)),
+            group: self
+                .kafka
+                .load
+                .group
+                .clone()
+                .unwrap_or_else(|| format!("lakeward-{}", self.pipeline.name)),
             client_id: self.name(self.worker),
             session_timeout: self.kafka.load.session_timeout,
         };
@@ -87,7 +92,11 @@ impl LoadRoute {
                 match off_thread(move || membership.members()).await {
                     Ok(members) => {
                         let here = |worker: &Worker| members.contains(&format!("{prefix}{}", worker.writer));
-                        workers.into_iter().filter(|worker| !here(worker)).map(|worker| worker.epoch).collect()
+                        workers
+                            .into_iter()
+                            .filter(|worker| !here(worker))
+                            .map(|worker| worker.epoch)
+                            .collect()
                     }
                     Err(error) => {
                         warn!("it is not known which workers are gone; none is taken for it: {error}");

@@ -293,7 +293,9 @@ fn every_value_is_what_select_says_over_kafka_as_strings_and_booleans() {
     check(Variant {
         mapping: Mapping { dates_as_string: true, time_as_string: true, tinyint1_as_boolean: true },
         config: json!({ "zero_dates": "string", "time_as_string": true, "tinyint1_as_boolean": true }),
-        kafka: Some(json!({ "decimal_handling_mode": "string", "binary_handling_mode": "hex", "schemas": true })),
+        kafka: Some(
+            json!({ "decimal_handling_mode": "string", "binary_handling_mode": "hex", "schemas": true }),
+        ),
         ..Variant::default()
     });
 }

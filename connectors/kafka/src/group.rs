@@ -98,7 +98,9 @@ impl ConsumerContext for Callbacks {
                 });
             }
             Rebalance::Assign(_) => {}
-            Rebalance::Error(error) => warn!(%error, "the group of workers could not be rearranged; trying again"),
+            Rebalance::Error(error) => {
+                warn!(%error, "the group of workers could not be rearranged; trying again")
+            }
         }
     }
 
@@ -225,8 +227,10 @@ impl Membership {
         }
         match state.joined {
             true => Ok(state.assignment.clone()),
-            false => Err(Error::new(ErrorKind::KafkaUnreachable, "the group of workers gave out nothing in time")
-                .at("group", &self.group)),
+            false => {
+                Err(Error::new(ErrorKind::KafkaUnreachable, "the group of workers gave out nothing in time")
+                    .at("group", &self.group))
+            }
         }
     }
 
@@ -235,13 +239,10 @@ impl Membership {
     /// # Errors
     /// `KafkaUnreachable`.
     pub fn members(&self) -> Result<BTreeSet<String>> {
-        let groups = self
-            .consumer
-            .fetch_group_list(Some(&self.group), ANSWER)
-            .map_err(|error| {
-                let trouble = self.consumer.context().client.trouble();
-                explained("the group's members", &error, trouble).at("group", &self.group)
-            })?;
+        let groups = self.consumer.fetch_group_list(Some(&self.group), ANSWER).map_err(|error| {
+            let trouble = self.consumer.context().client.trouble();
+            explained("the group's members", &error, trouble).at("group", &self.group)
+        })?;
         let members = groups.groups().iter().flat_map(|group| group.members());
         Ok(members.map(|member| member.client_id().to_owned()).collect())
     }

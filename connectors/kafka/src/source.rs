@@ -132,10 +132,10 @@ impl KafkaSource {
         let limit = usize::try_from(options.memory.0 / 8).unwrap_or(usize::MAX);
         let (sender, feed) = queue::queue(limit);
         let reading = opening::open(options, sender)?;
-        let thread = std::thread::Builder::new()
-            .name("kafka-load".to_owned())
-            .spawn(move || reading.run())
-            .map_err(|error| Error::new(ErrorKind::Io, "cannot start thread kafka-load").caused_by(error))?;
+        let thread =
+            std::thread::Builder::new().name("kafka-load".to_owned()).spawn(move || reading.run()).map_err(
+                |error| Error::new(ErrorKind::Io, "cannot start thread kafka-load").caused_by(error),
+            )?;
         Ok(KafkaSource { feed, thread: Some(thread) })
     }
 }

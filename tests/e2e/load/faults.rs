@@ -40,12 +40,17 @@ fn files_that_vanished_before_they_were_visible_are_read_again_from_kafka() {
     catch_up(&pipeline);
     burst(&server, &mut random, 40);
     capture(&pipeline);
-    let mut killed = pipeline.start_with_failpoints(&["load", "--until-caught-up"], "lake.show.before=kill@1");
+    let mut killed =
+        pipeline.start_with_failpoints(&["load", "--until-caught-up"], "lake.show.before=kill@1");
     assert_eq!(ended(&mut killed, LIMIT).signal, Some(9));
     let staged = pipeline.lake().join("_lakeward/shop/staged");
     std::fs::remove_dir_all(&staged).unwrap_or_else(|error| panic!("{}: {error}", staged.display()));
     let repaired = loads_with(&pipeline, 0, &["reading it again"]);
-    assert!(view(&pipeline).records().iter().any(|record| record["repairs"].is_object()), "{}", repaired.printed());
+    assert!(
+        view(&pipeline).records().iter().any(|record| record["repairs"].is_object()),
+        "{}",
+        repaired.printed()
+    );
     assert_lake_is_source(&server, &view(&pipeline));
 }
 

@@ -25,11 +25,15 @@ pub(crate) fn broker() -> Kafka {
 
 /// Makes a pipeline go over `kafka`, in three topic partitions for each table.
 pub(crate) fn over_kafka(pipeline: &mut Pipeline, kafka: &Kafka) {
-    set(pipeline, "transport", json!({ "kafka": {
+    set(
+        pipeline,
+        "transport",
+        json!({ "kafka": {
         "brokers": kafka.brokers(),
         "topics": { "partitions": 3 },
         "load": { "session_timeout": "2s" },
-    } }));
+    } }),
+    );
     restless(pipeline);
 }
 

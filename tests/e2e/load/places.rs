@@ -12,9 +12,23 @@ use crate::world::{ended, finish, stop, view};
 fn alter_offsets(kafka: &Kafka, to: &str) {
     let mut command = kafka.java("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "128m");
     let brokers = kafka.brokers();
-    command.args(["--bootstrap-server", &brokers, "--group", "lakeward-shop", "--all-topics", "--reset-offsets", to, "--execute"]);
+    command.args([
+        "--bootstrap-server",
+        &brokers,
+        "--group",
+        "lakeward-shop",
+        "--all-topics",
+        "--reset-offsets",
+        to,
+        "--execute",
+    ]);
     let output = command.output().expect("java starts");
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]

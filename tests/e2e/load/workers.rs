@@ -59,6 +59,10 @@ fn three_workers_come_and_go_and_one_of_them_is_paused() {
     catch_up(&pipeline);
     lister.finish();
     assert_lake_is_source(&server, &view(&pipeline));
-    let shares = view(&pipeline).records().iter().filter(|record| record["workers"].as_array().is_some_and(|w| w.len() > 1)).count();
+    let shares = view(&pipeline)
+        .records()
+        .iter()
+        .filter(|record| record["workers"].as_array().is_some_and(|w| w.len() > 1))
+        .count();
     assert!(shares > 0, "no two workers ever shared the log");
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::{Clock, Error, ErrorKind, Result, TableId, TableSchema};
-use rdkafka::error::KafkaError;
 use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::link::{self, trouble};
@@ -41,7 +41,12 @@ pub(super) struct Captured {
 
 impl Captured {
     /// Begins to follow it. It may not exist yet.
-    pub(super) fn open(kafka: &Kafka, clock: &Arc<dyn Clock>, group: &str, pipeline: &str) -> Result<Captured> {
+    pub(super) fn open(
+        kafka: &Kafka,
+        clock: &Arc<dyn Clock>,
+        group: &str,
+        pipeline: &str,
+    ) -> Result<Captured> {
         let reader = link::reader(kafka, clock, group, AHEAD)?;
         let mut captured = Captured {
             reader,
@@ -61,10 +66,9 @@ impl Captured {
         let mut places = TopicPartitionList::new();
         let from = if self.next == 0 { Offset::Beginning } else { Offset::Offset(self.next) };
         self.at_end = false;
-        places
-            .add_partition_offset(&self.topic, 0, from)
-            .and_then(|()| self.reader.assign(&places))
-            .map_err(|error| Error::new(ErrorKind::Bug, "the checkpoint topic cannot be read").caused_by(error))
+        places.add_partition_offset(&self.topic, 0, from).and_then(|()| self.reader.assign(&places)).map_err(
+            |error| Error::new(ErrorKind::Bug, "the checkpoint topic cannot be read").caused_by(error),
+        )
     }
 
     /// Its name.
@@ -106,7 +110,11 @@ impl Captured {
         }
     }
 
-    fn read_until_end(&mut self, clock: &Arc<dyn Clock>, take: &mut dyn FnMut(CaptureCheckpoint)) -> Result<()> {
+    fn read_until_end(
+        &mut self,
+        clock: &Arc<dyn Clock>,
+        take: &mut dyn FnMut(CaptureCheckpoint),
+    ) -> Result<()> {
         let mut heard = clock.elapsed();
         while !self.at_end {
             match self.poll(POLL)? {
@@ -115,8 +123,11 @@ impl Captured {
                     heard = clock.elapsed();
                 }
                 None if clock.elapsed().saturating_sub(heard) > ANSWER => {
-                    return Err(Error::new(ErrorKind::KafkaUnreachable, "the checkpoint topic cannot be read to its end")
-                        .at("topic", &self.topic));
+                    return Err(Error::new(
+                        ErrorKind::KafkaUnreachable,
+                        "the checkpoint topic cannot be read to its end",
+                    )
+                    .at("topic", &self.topic));
                 }
                 None => {}
             }
@@ -148,7 +159,9 @@ impl Captured {
             wait = Duration::ZERO;
             self.next = offset.saturating_add(1);
             let taken = self.take(key.as_deref(), value.as_deref());
-            if let Some(checkpoint) = taken.map_err(|error| error.at("topic", &self.topic).at("offset", offset))? {
+            if let Some(checkpoint) =
+                taken.map_err(|error| error.at("topic", &self.topic).at("offset", offset))?
+            {
                 return Ok(Some(checkpoint));
             }
         }
@@ -175,7 +188,12 @@ impl Captured {
     pub(super) fn versions_of(&self, table: &TableId, above: u32, to: u32) -> Vec<Arc<TableSchema>> {
         let versions = self.versions.get(&data_topic(&self.prefix, table));
         let range = above.saturating_add(1)..=to;
-        versions.into_iter().flat_map(|versions| versions.iter()).filter(|(n, _)| range.contains(n)).map(|(_, v)| Arc::clone(v)).collect()
+        versions
+            .into_iter()
+            .flat_map(|versions| versions.iter())
+            .filter(|(n, _)| range.contains(n))
+            .map(|(_, v)| Arc::clone(v))
+            .collect()
     }
 
     /// Whether the cluster answers.

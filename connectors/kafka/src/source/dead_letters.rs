@@ -76,16 +76,22 @@ impl DeadLetters {
 
     /// Writes a record as it was, with headers that say where it comes from and what is wrong with it.
     pub(super) fn write(&mut self, lane: &Lane, event: &Event, why: &Error) -> Result<()> {
-        warn!(kind = why.kind().name(), dead_letter = self.topic, "a record cannot be read and is put aside: {why}");
+        warn!(
+            kind = why.kind().name(),
+            dead_letter = self.topic,
+            "a record cannot be read and is put aside: {why}"
+        );
         let added = [
             ("lakeward.error", why.message().to_owned()),
             ("lakeward.topic", lane.topic.to_string()),
             ("lakeward.partition", lane.number.to_string()),
             ("lakeward.offset", event.offset.to_string()),
         ];
-        let headers = added.iter().fold(event.headers.clone().unwrap_or_else(OwnedHeaders::new), |all, (key, value)| {
-            all.insert(Header { key, value: Some(value) })
-        });
+        let headers = added
+            .iter()
+            .fold(event.headers.clone().unwrap_or_else(OwnedHeaders::new), |all, (key, value)| {
+                all.insert(Header { key, value: Some(value) })
+            });
         let mut record = BaseRecord::<[u8], [u8], ()>::to(&self.topic).headers(headers);
         record.key = event.key.as_deref();
         record.payload = Some(&event.value);

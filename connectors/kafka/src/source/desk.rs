@@ -101,7 +101,13 @@ impl Desk {
         // Everything of the lanes comes through their own queues; here is what the client says beside.
         while let Some(said) = self.reader.poll(Duration::ZERO) {
             match said {
-                Ok(_) => return Err(Error::new(ErrorKind::Bug, "a record came beside its topic partition's queue").into()),
+                Ok(_) => {
+                    return Err(Error::new(
+                        ErrorKind::Bug,
+                        "a record came beside its topic partition's queue",
+                    )
+                    .into());
+                }
                 Err(error) => {
                     if let Some(stops) = trouble(&self.reader, &error) {
                         return Err(stops.into());

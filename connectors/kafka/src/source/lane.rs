@@ -18,8 +18,8 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
 
 use super::link::trouble;
-use crate::client::{Context, Reader};
 use super::record::{Event, Told};
+use crate::client::{Context, Reader};
 
 /// A topic partition that is read.
 pub(super) struct Lane {
@@ -103,7 +103,9 @@ impl Lane {
                 // More may come at once.
                 Some(Err(KafkaError::PartitionEOF(_))) => wait = wait.min(LOOK),
                 Some(Err(error)) => match trouble(reader, &error) {
-                    Some(stops) => return Err(stops.at("topic partition", self.name()).at("offset", self.place.offset)),
+                    Some(stops) => {
+                        return Err(stops.at("topic partition", self.name()).at("offset", self.place.offset));
+                    }
                     None => return Ok(Head::NotYet),
                 },
             }
@@ -117,7 +119,10 @@ impl Lane {
 
     /// Takes the event at the head for the checkpoint whose next number is `next_seq`.
     pub(super) fn take(&mut self, next_seq: i64) -> Result<Event> {
-        let event = self.head.take().ok_or_else(|| Error::new(ErrorKind::Bug, "an event was taken that is not there"))?;
+        let event = self
+            .head
+            .take()
+            .ok_or_else(|| Error::new(ErrorKind::Bug, "an event was taken that is not there"))?;
         if let Ok(told) = &event.told {
             if told.seq >= next_seq {
                 let message = format!(

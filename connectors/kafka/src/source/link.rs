@@ -53,7 +53,9 @@ pub(super) fn trouble(reader: &Reader, error: &KafkaError) -> Option<Error> {
             of(ErrorKind::UnreadableRecord, "records in Kafka are damaged")
         }
         Some(_) | None => match error {
-            KafkaError::MessageConsumptionFatal(_) => of(ErrorKind::KafkaUnreachable, "the Kafka client has given up"),
+            KafkaError::MessageConsumptionFatal(_) => {
+                of(ErrorKind::KafkaUnreachable, "the Kafka client has given up")
+            }
             _ => {
                 let explained = explained("records", error, reader.context().trouble());
                 (explained.policy() != Policy::Retry).then_some(explained)

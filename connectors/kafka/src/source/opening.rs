@@ -93,7 +93,15 @@ pub(super) fn open(options: KafkaOptions, sender: Sender<Result<Feed>>) -> Resul
         options,
     };
     let said = desk.options.clock.elapsed();
-    Ok(Reading { first: from.is_none() && !topics.is_empty(), desk, topics, targets, counts, last: None, said })
+    Ok(Reading {
+        first: from.is_none() && !topics.is_empty(),
+        desk,
+        topics,
+        targets,
+        counts,
+        last: None,
+        said,
+    })
 }
 
 /// The topic partitions to read.
@@ -129,9 +137,9 @@ fn lanes(
         list.add_partition_offset(name, *number, Offset::Offset(place.offset)).map_err(refused)?;
         let topic: Arc<str> = name.as_str().into();
         // Before it is assigned: no record then ever comes by another way.
-        let queue = reader.split_partition_queue(name, *number).ok_or_else(|| {
-            Error::new(ErrorKind::Bug, "a topic partition has no queue").at("topic", name)
-        })?;
+        let queue = reader
+            .split_partition_queue(name, *number)
+            .ok_or_else(|| Error::new(ErrorKind::Bug, "a topic partition has no queue").at("topic", name))?;
         topics.entry(Arc::clone(&topic)).or_default().push(Lane::new(topic, *number, queue, place, whole));
     }
     if !ours.is_empty() {

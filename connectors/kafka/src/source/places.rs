@@ -73,13 +73,16 @@ pub(super) fn existing(reader: &Reader, here: &KafkaPosition, counts: &Counts) -
         let missing = |topic: &&String| -> u64 {
             let numbers = counts.get(*topic).into_iter().flatten();
             numbers
-                .map(|(number, count)| count.saturating_sub(here.get(topic, *number).map_or(0, |place| place.events)))
+                .map(|(number, count)| {
+                    count.saturating_sub(here.get(topic, *number).map_or(0, |place| place.events))
+                })
                 .sum()
         };
         let Some(topic) = gone.iter().find(|topic| missing(topic) > 0) else { return Ok(there) };
         looks += 1;
         if looks == LOOKS {
-            let message = format!("a topic is gone, and {} events of it are not in the lake", missing(&topic));
+            let message =
+                format!("a topic is gone, and {} events of it are not in the lake", missing(&topic));
             return Err(Error::new(ErrorKind::TopicLost, message)
                 .at("topic", topic)
                 .remedy("give the pipeline a new name and topic prefix, which takes a new snapshot"));

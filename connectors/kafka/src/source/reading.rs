@@ -114,8 +114,12 @@ impl Reading {
         let end = Checkpoint { position: Position::Kafka(to.clone()), ..beginning() };
         for lane in self.lanes() {
             let place = to.get(&lane.topic, lane.number);
-            if place.is_some_and(|place| (place.events, place.dead_letters) != (lane.place.events, lane.place.dead_letters)) {
-                return Err(lane.lost("a range that is read again has other records than before".to_owned()).into());
+            if place.is_some_and(|place| {
+                (place.events, place.dead_letters) != (lane.place.events, lane.place.dead_letters)
+            }) {
+                return Err(lane
+                    .lost("a range that is read again has other records than before".to_owned())
+                    .into());
             }
         }
         self.desk.send(Feed::Boundary(end))
@@ -155,7 +159,11 @@ impl Reading {
 
     fn take_up(&mut self, checkpoint: CaptureCheckpoint) -> Result<(), End> {
         let is_new = checkpoint.events.keys().any(|topic| !self.counts.contains_key(topic));
-        self.desk.options.kafka_stats.captured_checkpoint.set(i64::try_from(checkpoint.number).unwrap_or(i64::MAX));
+        self.desk
+            .options
+            .kafka_stats
+            .captured_checkpoint
+            .set(i64::try_from(checkpoint.number).unwrap_or(i64::MAX));
         self.counts.clone_from(&checkpoint.events);
         self.targets.push(checkpoint);
         // The group must give out the new topic: that is asked for where the source is opened.

@@ -47,7 +47,9 @@ pub(super) struct Event {
 impl Event {
     /// `None` for a tombstone. `whole`: with all its headers.
     pub(super) fn of(message: &BorrowedMessage<'_>, whole: bool) -> Option<Event> {
-        let told = told(&|name| header(message, name), message.payload().is_some());
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        let said = Said::of(headers.map(|header| (header.key, header.value)));
+        let told = told(said, message.payload().is_some());
         let told = match told {
             Ok(None) => return None,
             Ok(Some(told)) => Ok(told),
@@ -64,28 +66,52 @@ impl Event {
     }
 }
 
-fn header<'m>(message: &'m BorrowedMessage<'_>, name: &str) -> Option<&'m [u8]> {
-    message.headers()?.iter().find(|header| header.key == name)?.value
+/// The headers that capture writes.
+#[derive(Clone, Copy, Default)]
+struct Said<'m> {
+    op: Option<&'m [u8]>,
+    seq: Option<&'m [u8]>,
+    version: Option<&'m [u8]>,
+    reason: Option<&'m [u8]>,
 }
 
-fn told<'m>(header: &dyn Fn(&str) -> Option<&'m [u8]>, has_value: bool) -> Result<Option<Told>, String> {
-    let text = |name: &str| header(name).map(String::from_utf8_lossy);
-    if text("seq").is_none() && !has_value {
+impl<'m> Said<'m> {
+    /// In one pass: this is done for every record.
+    fn of(headers: impl Iterator<Item = (&'m str, Option<&'m [u8]>)>) -> Said<'m> {
+        let mut said = Said::default();
+        for (name, value) in headers {
+            match name {
+                "op" => said.op = value,
+                "seq" => said.seq = value,
+                "version" => said.version = value,
+                "reason" => said.reason = value,
+                _ => {}
+            }
+        }
+        said
+    }
+}
+
+fn told(said: Said<'_>, has_value: bool) -> Result<Option<Told>, String> {
+    if said.seq.is_none() && !has_value {
         return Ok(None);
     }
-    let required = |name: &str| text(name).ok_or(format!("the record has no header `{name}`: capture did not write it"));
+    let required = |name: &str, value: Option<&[u8]>| {
+        let text = value.map(|value| String::from_utf8_lossy(value).into_owned());
+        text.ok_or_else(|| format!("the record has no header `{name}`: capture did not write it"))
+    };
     let wrong = |name: &str, value: &str| format!("the record's header `{name}` holds `{value}`");
-    let seq = required("seq")?;
+    let seq = required("seq", said.seq)?;
     let seq = seq.parse().map_err(|_| wrong("seq", &seq))?;
-    let version = required("version")?;
+    let version = required("version", said.version)?;
     let version = version.parse().map_err(|_| wrong("version", &version))?;
-    let op = required("op")?;
+    let op = required("op", said.op)?;
     let what = match &*op {
         "c" => What::Row(Op::Create),
         "u" => What::Row(Op::Update),
         "d" => What::Row(Op::Delete),
         "r" => What::Row(Op::Read),
-        "t" => match &*required("reason")? {
+        "t" => match &*required("reason", said.reason)? {
             "truncate" => What::Mark(MarkReason::Truncate),
             "reread" => What::Mark(MarkReason::Reread),
             other => return Err(wrong("reason", other)),
@@ -102,9 +128,9 @@ fn told<'m>(header: &dyn Fn(&str) -> Option<&'m [u8]>, has_value: bool) -> Resul
 mod tests {
     use super::*;
 
-    fn of(headers: &[(&str, &'static str)], has_value: bool) -> Result<Option<Told>, String> {
-        let headers: Vec<(String, &'static str)> = headers.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect();
-        told(&|name| headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_bytes()), has_value)
+    fn of(headers: &[(&str, &str)], has_value: bool) -> Result<Option<Told>, String> {
+        let said = Said::of(headers.iter().map(|(name, value)| (*name, Some(value.as_bytes()))));
+        told(said, has_value)
     }
 
     #[test]

@@ -84,9 +84,12 @@ impl Topic {
         }
         let lane = self.lane(index)?;
         let event = lane.take(next_seq)?;
-        let Ok(told) = event.told else { return Err(bug("an event without headers came to its turn").into()) };
+        let Ok(told) = event.told else {
+            return Err(bug("an event without headers came to its turn").into());
+        };
         let Some(schema) = desk.captured.version(&self.name, told.version).cloned() else {
-            let message = format!("the record names version {} of its table, which capture never wrote", told.version);
+            let message =
+                format!("the record names version {} of its table, which capture never wrote", told.version);
             return self.reject(index, &event, &Error::new(ErrorKind::UnreadableRecord, message), desk);
         };
         match told.what {
@@ -212,12 +215,13 @@ impl Still {
                 Ok(())
             }
             Err(error) => Err(error),
-            Ok((first, _)) if first > lane.place.offset => {
-                Err(Error::new(ErrorKind::PositionLost, "retention has removed records that are not in the lake")
-                    .at("topic partition", lane.name())
-                    .at("offset", lane.place.offset)
-                    .remedy("raise the topic's retention above the lake's longest lag"))
-            }
+            Ok((first, _)) if first > lane.place.offset => Err(Error::new(
+                ErrorKind::PositionLost,
+                "retention has removed records that are not in the lake",
+            )
+            .at("topic partition", lane.name())
+            .at("offset", lane.place.offset)
+            .remedy("raise the topic's retention above the lake's longest lag")),
             Ok(_) => {
                 desk.options.stats.connected.set(1);
                 self.at_end += 1;

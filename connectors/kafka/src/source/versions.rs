@@ -26,7 +26,12 @@ impl Versions {
     }
 
     /// Those that must be given before version `number` of `table` is used, itself the last.
-    pub(super) fn due(&mut self, captured: &Captured, table: &TableId, number: u32) -> Result<Vec<Arc<TableSchema>>> {
+    pub(super) fn due(
+        &mut self,
+        captured: &Captured,
+        table: &TableId,
+        number: u32,
+    ) -> Result<Vec<Arc<TableSchema>>> {
         if number == 0 || self.given.contains(&(table.clone(), number)) {
             return Ok(Vec::new());
         }

@@ -3,7 +3,9 @@
 use lakeward_core::{ErrorKind, Op};
 use lakeward_kafka::source::Until;
 
-use crate::world::{boundaries, broker, caught_up, failed, membership, open, options, position, read_until, seqs};
+use crate::world::{
+    boundaries, broker, caught_up, failed, membership, open, options, position, read_until, seqs,
+};
 use crate::writer::{Writer, table, topic};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +78,8 @@ async fn a_record_that_cannot_be_read_stops_its_topic_partition_alone() {
     let mut writer = Writer::start(&broker);
     writer.version(&table("orders"));
     writer.events("orders", 3, &[(Op::Create, 0), (Op::Create, 1), (Op::Create, 2)]);
-    let headers = [("op", "c".to_owned()), ("seq", writer.next_seq().to_string()), ("version", "1".to_owned())];
+    let headers =
+        [("op", "c".to_owned()), ("seq", writer.next_seq().to_string()), ("version", "1".to_owned())];
     writer.send(&topic("orders"), 1, Some(b"k"), Some(b"no envelope"), &headers);
     writer.skip_number();
     writer.count(&topic("orders"), 1, 1);
@@ -85,7 +88,8 @@ async fn a_record_that_cannot_be_read_stops_its_topic_partition_alone() {
     let items = caught_up(&broker, None).await.unwrap();
     assert_eq!(seqs(&items), [1, 2, 3, 5, 7]);
     let at = boundaries(&items).pop().unwrap();
-    let stopped: Vec<_> = position(&at).stopped().map(|(topic, number, place, _)| (topic, number, place.offset)).collect();
+    let stopped: Vec<_> =
+        position(&at).stopped().map(|(topic, number, place, _)| (topic, number, place.offset)).collect();
     assert_eq!(stopped, [(topic("orders").as_str(), 1, 1)]);
     // It is tried again, and nothing is doubled.
     let again = caught_up(&broker, Some(&at)).await.unwrap();
@@ -107,7 +111,8 @@ async fn a_record_that_cannot_be_read_goes_to_the_dead_letter_topic_where_there_
     let mut writer = Writer::start(&broker);
     writer.version(&table("orders"));
     writer.events("orders", 2, &[(Op::Create, 0), (Op::Create, 1)]);
-    let headers = [("op", "c".to_owned()), ("seq", writer.next_seq().to_string()), ("version", "1".to_owned())];
+    let headers =
+        [("op", "c".to_owned()), ("seq", writer.next_seq().to_string()), ("version", "1".to_owned())];
     writer.send(&topic("orders"), 1, Some(b"k"), Some(b"no envelope"), &headers);
     writer.skip_number();
     writer.count(&topic("orders"), 1, 1);
@@ -127,5 +132,8 @@ async fn a_record_that_cannot_be_read_goes_to_the_dead_letter_topic_where_there_
     let dead = broker.read("dead");
     assert_eq!(dead.len(), 1);
     assert_eq!((dead[0].value.as_deref(), dead[0].header("seq")), (Some(&b"no envelope"[..]), Some("3")));
-    assert_eq!((dead[0].header("lakeward.offset"), dead[0].header("lakeward.partition")), (Some("1"), Some("1")));
+    assert_eq!(
+        (dead[0].header("lakeward.offset"), dead[0].header("lakeward.partition")),
+        (Some("1"), Some("1"))
+    );
 }

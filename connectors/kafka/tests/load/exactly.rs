@@ -31,7 +31,8 @@ fn traffic(writer: &mut Writer, random: &mut Random, transactions: u32) -> i64 {
             let (name, partitions) = if random.below(2) == 0 { ("orders", 3) } else { ("carts", 2) };
             let events: Vec<(Op, i64)> = (0..=random.below(40))
                 .map(|_| {
-                    let op = [Op::Create, Op::Update, Op::Delete, Op::Read][usize::try_from(random.below(4)).unwrap()];
+                    let op = [Op::Create, Op::Update, Op::Delete, Op::Read]
+                        [usize::try_from(random.below(4)).unwrap()];
                     (op, i64::try_from(random.below(50)).unwrap())
                 })
                 .collect();
@@ -62,7 +63,9 @@ fn assert_versions_first(items: &[Item]) {
     for item in items {
         match item {
             Item::Version(table, version) => known.push((table, *version)),
-            Item::Event(table, ..) => assert!(known.iter().any(|(name, _)| name == table), "{table} has no version"),
+            Item::Event(table, ..) => {
+                assert!(known.iter().any(|(name, _)| name == table), "{table} has no version")
+            }
             Item::Boundary(_) => {}
         }
     }
@@ -87,7 +90,8 @@ async fn every_committed_event_comes_once_and_in_order_from_every_boundary() {
         assert_ascending_by_table(&rest);
         let mut rest = seqs(&rest);
         rest.sort_unstable();
-        let first = if position(&from).iter().all(|(_, _, place)| place.events == 0) { 1 } else { from.next_seq };
+        let first =
+            if position(&from).iter().all(|(_, _, place)| place.events == 0) { 1 } else { from.next_seq };
         assert_eq!(rest, (first..=more).collect::<Vec<_>>(), "from {}", from.position);
     }
 }
@@ -100,7 +104,10 @@ async fn boundaries_count_what_came_before_them_and_new_events_follow() {
     writer.commit();
     let membership = membership(&broker, "one");
     let mut source = open(options(&broker, &membership, None, Until::Forever)).await.unwrap();
-    let items = read_until(&mut source, |all| seqs(all).len() == 4 && matches!(all.last(), Some(Item::Boundary(_)))).await.unwrap();
+    let items =
+        read_until(&mut source, |all| seqs(all).len() == 4 && matches!(all.last(), Some(Item::Boundary(_))))
+            .await
+            .unwrap();
     let at = boundaries(&items).pop().unwrap();
     let counts: Vec<u64> = position(&at).iter().map(|(_, _, place)| place.events).collect();
     assert_eq!(counts, [1, 1, 2], "{at:?}: tombstones are no events");

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::clock::SystemClock;
-use lakeward_core::{ByteSize, Checkpoint, Clock, Error, Feed, KafkaPosition, Op, Position, Result, Resume, Source};
+use lakeward_core::{
+    ByteSize, Checkpoint, Clock, Error, Feed, KafkaPosition, Op, Position, Result, Resume, Source,
+};
 use lakeward_kafka::config::KafkaConfig;
 use lakeward_kafka::group::{Member, Membership};
 use lakeward_kafka::source::{KafkaOptions, KafkaSource, Until};
@@ -22,11 +24,8 @@ pub(crate) fn broker() -> Kafka {
 /// A member of the group of workers.
 pub(crate) fn membership(broker: &Kafka, name: &str) -> Arc<Membership> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let member = Member {
-        group: "workers".into(),
-        client_id: name.into(),
-        session_timeout: Duration::from_secs(5),
-    };
+    let member =
+        Member { group: "workers".into(), client_id: name.into(), session_timeout: Duration::from_secs(5) };
     Arc::new(Membership::new(&config(broker), &clock, &member).unwrap())
 }
 
@@ -76,17 +75,23 @@ pub(crate) fn items(feed: Feed) -> Vec<Item> {
             let rows = batch.meta.op.iter().zip(&batch.meta.seq);
             rows.map(|(op, seq)| Item::Event(name.clone(), op.letter(), *seq)).collect()
         }
-        Feed::Mark(mark) => vec![Item::Event(mark.table().table.to_string(), Op::Truncate.letter(), mark.seq)],
+        Feed::Mark(mark) => {
+            vec![Item::Event(mark.table().table.to_string(), Op::Truncate.letter(), mark.seq)]
+        }
         Feed::Boundary(checkpoint) => vec![Item::Boundary(Box::new(checkpoint))],
         Feed::Keys(_) => panic!("keys are never asked for over Kafka"),
     }
 }
 
 /// Reads until `done` of all that came, or the end.
-pub(crate) async fn read_until(source: &mut KafkaSource, mut done: impl FnMut(&[Item]) -> bool) -> Result<Vec<Item>> {
+pub(crate) async fn read_until(
+    source: &mut KafkaSource,
+    mut done: impl FnMut(&[Item]) -> bool,
+) -> Result<Vec<Item>> {
     let mut all = Vec::new();
     while !done(&all) {
-        let next = tokio::time::timeout(LIMIT, source.next()).await.expect("the source yields within the time");
+        let next =
+            tokio::time::timeout(LIMIT, source.next()).await.expect("the source yields within the time");
         match next? {
             Some(feed) => all.extend(items(feed)),
             None => break,
@@ -109,12 +114,18 @@ pub(crate) async fn caught_up(broker: &Kafka, from: Option<&Checkpoint>) -> Resu
 
 /// Numbers of the events, in order.
 pub(crate) fn seqs(items: &[Item]) -> Vec<i64> {
-    items.iter().filter_map(|item| if let Item::Event(_, _, seq) = item { Some(*seq) } else { None }).collect()
+    items
+        .iter()
+        .filter_map(|item| if let Item::Event(_, _, seq) = item { Some(*seq) } else { None })
+        .collect()
 }
 
 /// Boundaries, in order.
 pub(crate) fn boundaries(items: &[Item]) -> Vec<Checkpoint> {
-    items.iter().filter_map(|item| if let Item::Boundary(at) = item { Some((**at).clone()) } else { None }).collect()
+    items
+        .iter()
+        .filter_map(|item| if let Item::Boundary(at) = item { Some((**at).clone()) } else { None })
+        .collect()
 }
 
 /// Its position.

@@ -84,7 +84,13 @@ impl Writer {
         let topic = data_topic(PIPELINE, &schema.table);
         self.encoder.schema(schema, &topic).unwrap();
         let key = schema_key(&schema.table, schema.version);
-        self.send(&checkpoint_topic(PIPELINE), 0, Some(key.as_bytes()), Some(&serde_json::to_vec(&**schema).unwrap()), &[]);
+        self.send(
+            &checkpoint_topic(PIPELINE),
+            0,
+            Some(key.as_bytes()),
+            Some(&serde_json::to_vec(&**schema).unwrap()),
+            &[],
+        );
         self.versions.insert(schema.table.clone(), Arc::clone(schema));
     }
 
@@ -100,7 +106,12 @@ impl Writer {
             Arc::clone(&schema.arrow),
             vec![Arc::new(Int64Array::from(ids.clone())), Arc::new(StringArray::from(notes))],
         );
-        let origin = Origin { commit_us: 1_795_269_600_000_000 + first, file: "binlog.000001".into(), offset: 4, ..Origin::default() };
+        let origin = Origin {
+            commit_us: 1_795_269_600_000_000 + first,
+            file: "binlog.000001".into(),
+            offset: 4,
+            ..Origin::default()
+        };
         let meta = ChangeMeta {
             op: events.iter().map(|(op, _)| *op).collect(),
             seq: seq.clone(),
@@ -112,7 +123,9 @@ impl Writer {
         let topic = topic(name);
         for record in &encoded.records {
             let partition = i32::try_from(ids[record.row] % partitions).unwrap();
-            let part = |range: &Option<std::ops::Range<usize>>| range.clone().map(|range| encoded.bytes[range].to_vec());
+            let part = |range: &Option<std::ops::Range<usize>>| {
+                range.clone().map(|range| encoded.bytes[range].to_vec())
+            };
             let (key, value) = (part(&record.key), part(&record.value));
             let headers = [
                 ("op", events[record.row].0.letter().to_owned()),
@@ -120,7 +133,13 @@ impl Writer {
                 ("version", schema.version.to_string()),
             ];
             let is_event = value.is_some();
-            self.send(&topic, partition, key.as_deref(), value.as_deref(), if is_event { &headers } else { &[] });
+            self.send(
+                &topic,
+                partition,
+                key.as_deref(),
+                value.as_deref(),
+                if is_event { &headers } else { &[] },
+            );
             if is_event {
                 self.count(&topic, partition, 1);
             }
@@ -134,10 +153,17 @@ impl Writer {
     }
 
     /// A record as it is, not counted.
-    pub(crate) fn send(&self, topic: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, String)]) {
-        let added = headers
-            .iter()
-            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value.as_bytes()) }));
+    pub(crate) fn send(
+        &self,
+        topic: &str,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, String)],
+    ) {
+        let added = headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+            all.insert(Header { key, value: Some(value.as_bytes()) })
+        });
         let mut record = BaseRecord::<[u8], [u8], ()>::to(topic).partition(partition).headers(added);
         (record.key, record.payload) = (key, value);
         self.producer.send(record).map_err(|(error, _)| error).unwrap();
@@ -187,7 +213,13 @@ impl Writer {
         };
         let (pipeline, events) = (PIPELINE.to_owned(), self.counts.clone());
         let written = CaptureCheckpoint { format: 1, pipeline, number: self.number, checkpoint, events };
-        self.send(&checkpoint_topic(PIPELINE), 0, Some(b"checkpoint"), Some(&serde_json::to_vec(&written).unwrap()), &[]);
+        self.send(
+            &checkpoint_topic(PIPELINE),
+            0,
+            Some(b"checkpoint"),
+            Some(&serde_json::to_vec(&written).unwrap()),
+            &[],
+        );
         self.producer.commit_transaction(LIMIT).unwrap();
         self.begin();
     }
