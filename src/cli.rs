@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use lakeward_core::{Error, ErrorKind, Result, Scope};
 use serde_json::{Value, json};
 
-use crate::commands::{check, config, init, position, request, run, status};
+use crate::commands::{capture, check, config, init, load, position, request, run, status};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,6 +44,10 @@ enum Command {
     Check(Report),
     /// Follow the server's binlog and keep the lake complete.
     Run(run::RunArgs),
+    /// Load what was captured to Kafka into the lake.
+    Load(load::LoadArgs),
+    /// Follow the server's binlog and write every change to Kafka.
+    Capture(capture::CaptureArgs),
     /// Show how far the lake is, and which tables are stopped. Reads only.
     #[command(after_help = "Examples:\n  lakeward status\n  lakeward status --json | jq '.tables.stopped'")]
     Status(Report),
@@ -153,6 +157,8 @@ pub fn main() -> ExitCode {
     let json = match &command {
         Command::Init(_) | Command::Config(_) => false,
         Command::Run(run) => run.json,
+        Command::Load(load) => load.json,
+        Command::Capture(capture) => capture.json,
         Command::Snapshot(snapshot) => snapshot.json(),
         Command::Resume(resume) => resume.json(),
         Command::Check(report) | Command::Status(report) => report.json,
@@ -177,6 +183,8 @@ fn dispatch(command: Command) -> Result<Outcome> {
         Command::Init(args) => init::init(&args),
         Command::Check(report) => check::check(&report),
         Command::Run(args) => run::run(&args),
+        Command::Load(args) => load::load(&args),
+        Command::Capture(args) => capture::capture(&args),
         Command::Status(report) => status::status(&report),
         Command::Snapshot(args) => request::snapshot(&args),
         Command::Resume(args) => request::resume(&args),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use jsonschema::Validator;
 use lakeward_core::{
-    Answer, BinlogPosition, Checkpoint, Column, ColumnType, Command, Position, Request, Snapshot,
-    SnapshotPlan, SnapshotState, TableId, TableSchema, TableState, TableStatus, TypeOptions,
+    Answer, BinlogPosition, Checkpoint, Column, ColumnType, Command, KafkaPosition, Position, Request,
+    Snapshot, SnapshotPlan, SnapshotState, TableId, TableSchema, TableState, TableStatus,
+    TopicPartitionPosition, TypeOptions,
 };
 use lakeward_lake::columns::{IncompatibleChange, LakeVersion};
-use lakeward_lake::commit::record::{ColumnStats, Entry, FileEntry, Record, Repairs};
+use lakeward_lake::commit::record::{ColumnStats, Entry, FileEntry, Record, Repairs, Worker};
 use lakeward_lake::objects::{Part, Upload};
 use serde_json::Value;
 
@@ -31,6 +32,22 @@ fn position(offset: u64, gtids: &str) -> Position {
         offset,
         gtid_set: Some(format!("{UUID}:{gtids}").parse().unwrap()),
     })
+}
+
+/// Two topic partitions, one of them stopped.
+fn kafka(checkpoint: u64) -> Position {
+    let place = TopicPartitionPosition {
+        offset: checkpoint.cast_signed() * 12,
+        events: checkpoint * 5,
+        checkpoint,
+        commit_us: Some(1_795_269_600_000_000),
+        dead_letters: 0,
+        stopped: None,
+    };
+    let stopped =
+        TopicPartitionPosition { dead_letters: 2, stopped: Some("no such schema".into()), ..place.clone() };
+    let topics = [("shop.shop.orders".to_owned(), [(0, place), (1, stopped)].into())];
+    Position::Kafka(KafkaPosition { topics: topics.into() })
 }
 
 fn checkpoint(offset: u64, gtids: &str, next_seq: i64) -> Checkpoint {
@@ -129,13 +146,30 @@ fn records() -> Vec<(&'static str, Record, Vec<u8>)> {
         files: vec![file()],
         repairs: Some(Repairs { record: 8, lost: vec!["shop/orders/lost.parquet".into()] }),
     };
-    [("claim", 7, claim), ("commit", 8, commit), ("repair", 9, repair)]
-        .into_iter()
-        .map(|(name, number, entry)| {
-            let (record, bytes) = Record::new("shop", number, 7, 6, entry).unwrap();
-            (name, record, bytes.to_vec())
-        })
-        .collect()
+    let over_kafka = |at, next_seq| Checkpoint { position: kafka(at), ..checkpoint(4, "1-4", next_seq) };
+    let shared_claim = Entry::Claim { checkpoint: Some(over_kafka(3, 30)), writer: UUID.parse().unwrap() };
+    let shared_commit = Entry::Commit {
+        from: Some(over_kafka(3, 30)),
+        to: over_kafka(4, 40),
+        schemas: Vec::new(),
+        files: vec![file()],
+        repairs: None,
+    };
+    let other = Worker { epoch: 4, writer: "7d3c1f0a-71ca-11e1-9e33-c80aa9429562".parse().unwrap() };
+    let workers = vec![other, Worker { epoch: 7, writer: UUID.parse().unwrap() }];
+    [
+        ("claim", 7, Vec::new(), claim),
+        ("commit", 8, Vec::new(), commit),
+        ("repair", 9, Vec::new(), repair),
+        ("shared-claim", 7, workers.clone(), shared_claim),
+        ("shared-commit", 8, workers, shared_commit),
+    ]
+    .into_iter()
+    .map(|(name, number, workers, entry)| {
+        let (record, bytes) = Record::new("shop", number, 7, 6, workers, entry).unwrap();
+        (name, record, bytes.to_vec())
+    })
+    .collect()
 }
 
 #[test]
@@ -160,8 +194,11 @@ fn the_schema_of_commit_records_refuses_others() {
     let validator = validator("commit-record.schema.json");
     for (_, _, bytes) in records() {
         let json: Value = serde_json::from_slice(&bytes).unwrap();
-        for key in
-            json.as_object().unwrap().keys().filter(|key| !["schemas", "repairs"].contains(&key.as_str()))
+        for key in json
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|key| !["schemas", "repairs", "workers"].contains(&key.as_str()))
         {
             let mut without = json.clone();
             without.as_object_mut().unwrap().remove(key);

@@ -70,6 +70,9 @@ pub enum Until {
     Again(Position),
 }
 
+/// Between an attempt that was overtaken by other workers and the next one.
+const BREATH: Duration = Duration::from_millis(100);
+
 /// When to commit, and how long to wait for what.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -138,6 +141,16 @@ impl Ended {
             .map(|(table, _)| table)
             .collect()
     }
+
+    /// Topic partitions that stand still at a record which cannot be read.
+    pub fn stopped_topic_partitions(&self) -> Vec<String> {
+        match self.committed.as_ref().map(|committed| &committed.position) {
+            Some(Position::Kafka(at)) => {
+                at.stopped().map(|(topic, number, _, _)| format!("{topic}/{number}")).collect()
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
 }
 
 /// Runs one pipeline.
@@ -186,6 +199,12 @@ impl<R: Route> Engine<R> {
             if self.progress.commits.get() > commits {
                 self.progress.mended();
             }
+            if error.kind() == ErrorKind::Rebalanced && !self.stop.requested() {
+                // No failure: others came or went. What is ours now is told by opening anew, and at once.
+                info!("{error}");
+                tokio::time::sleep(BREATH).await;
+                continue;
+            }
             self.progress.failed(self.clock.unix_micros());
             match error.policy() {
                 Policy::Retry => {}
@@ -195,7 +214,11 @@ impl<R: Route> Engine<R> {
                 return Err(error);
             };
             if self.stop.requested() {
-                return Err(error);
+                return match error.kind() {
+                    // What was taken is read again by whoever has the topic partitions now.
+                    ErrorKind::Rebalanced => Ok(self.ended(Reason::Abandoned)),
+                    _ => Err(error),
+                };
             }
             warn!(kind = error.kind().name(), wait_ms = wait.as_millis(), "{error}; trying again");
             let mut stop = self.stop.clone();

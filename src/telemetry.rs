@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::Clock;
-use lakeward_core::stats::{LakeStats, SourceStats};
+use lakeward_core::stats::{KafkaSourceStats, KafkaStats, LakeStats, SourceStats};
 
 use crate::engine::Progress;
 
@@ -30,8 +30,12 @@ pub struct Telemetry {
     pub pipeline: String,
     /// The source's counters.
     pub source: Arc<SourceStats>,
+    /// The counters of a source that is Kafka.
+    pub kafka_source: Arc<KafkaSourceStats>,
     /// The lake's counters.
     pub lake: Arc<LakeStats>,
+    /// The counters of what is written to Kafka.
+    pub kafka: Arc<KafkaStats>,
     /// The loop's signs of life.
     pub progress: Arc<Progress>,
     /// Time.
@@ -46,7 +50,9 @@ impl Telemetry {
         Telemetry {
             pipeline: pipeline.to_owned(),
             source: Arc::default(),
+            kafka_source: Arc::default(),
             lake: Arc::default(),
+            kafka: Arc::default(),
             progress: Arc::default(),
             clock,
             interval,

@@ -1,4 +1,7 @@
-//! The only file that names concrete connectors.
+//! The only place that names concrete connectors.
+
+pub mod capture;
+mod load;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,12 +9,12 @@ use std::time::Duration;
 use lakeward_core::clock::SystemClock;
 use lakeward_core::stats::LakeStats;
 use lakeward_core::{
-    ByteSize, Checkpoint, Command, Error, ErrorKind, Finding, Position, Request, Result, Resume, TableFilter,
-    TableId,
+    Answer, ByteSize, Checkpoint, Command, Error, ErrorKind, Finding, Position, Request, Result, Resume,
+    TableFilter, TableId,
 };
 use lakeward_lake::objects::lake_store::{PATIENCE, StoreOptions};
-pub use lakeward_lake::requests::Asked;
-use lakeward_lake::sink::{LakeSink, SinkOptions};
+use lakeward_lake::requests;
+use lakeward_lake::sink::{LakeSink, Sharing, SinkOptions};
 pub use lakeward_lake::status::LakeStatus;
 pub use lakeward_mysql::ServerFacts;
 use lakeward_mysql::preflight::snapshots::SnapshotNeeds;
@@ -23,6 +26,8 @@ use uuid::Uuid;
 use crate::config::{Pipeline, StartAt};
 use crate::engine::{Route, Until};
 use crate::telemetry::Telemetry;
+
+pub use load::LoadRoute;
 
 /// From a MySQL binlog straight to the lake.
 pub struct Connectors {
@@ -59,10 +64,11 @@ impl Route for Connectors {
         LakeSink::new(SinkOptions {
             lake: self.pipeline.checked_lake.clone(),
             pipeline: self.pipeline.name.clone(),
-            memory: lake_share(self.pipeline.memory),
+            memory: sink_share(self.pipeline.memory),
             clock: self.telemetry.clock.clone(),
             stats: self.telemetry.lake.clone(),
             writer: Uuid::new_v4(),
+            sharing: Sharing::Exclusive,
         })
         .await
     }
@@ -114,7 +120,7 @@ fn start(at: &StartAt) -> Start {
 }
 
 /// What the source leaves of the memory: it holds three eighths of it, in its queue and builders.
-fn lake_share(memory: ByteSize) -> ByteSize {
+fn sink_share(memory: ByteSize) -> ByteSize {
     ByteSize(memory.0 / 8 * 5)
 }
 
@@ -152,6 +158,9 @@ pub async fn check(pipeline: &Pipeline) -> Result<Vec<Finding>> {
         findings.extend(needs.findings);
         findings.extend(needs.bytes.and_then(|bytes| lakeward_lake::preflight::room(lake, bytes)));
     }
+    if let Some(kafka) = &pipeline.kafka {
+        findings.extend(capture::check(pipeline, kafka, captured.clone()).await?);
+    }
     findings.extend(lakeward_lake::preflight::check(lake, &pipeline.name, &captured, store_options()).await);
     Ok(findings)
 }
@@ -188,18 +197,55 @@ pub async fn status(pipeline: &Pipeline) -> Result<Option<LakeStatus>> {
     lakeward_lake::status::read(&pipeline.checked_lake, &pipeline.name, store_options()).await
 }
 
+/// The last checkpoint of what `source` feeds: the topics, where the pipeline goes over Kafka, else the lake.
+pub async fn committed(pipeline: &Pipeline) -> Result<Option<Checkpoint>> {
+    match &pipeline.kafka {
+        Some(kafka) => Ok(capture::captured(pipeline, kafka).await?.map(|captured| captured.checkpoint)),
+        None => Ok(status(pipeline).await?.and_then(|status| status.checkpoint)),
+    }
+}
+
+/// A request that was put, and where its answer will stand.
+pub enum Asked {
+    /// In the lake.
+    Lake(Box<requests::Asked>),
+    /// In Kafka.
+    Kafka(Box<capture::Asked>),
+}
+
+impl Asked {
+    /// The answer, and the checkpoint that holds it; `None` while there is none.
+    pub async fn answer(&mut self) -> Result<Option<(Answer, Checkpoint)>> {
+        match self {
+            Asked::Lake(asked) => asked.answer().await,
+            Asked::Kafka(asked) => asked.answer().await,
+        }
+    }
+}
+
 /// Puts a request to the pipeline.
 pub async fn ask(pipeline: &Pipeline, command: Command) -> Result<Asked> {
     let options = store_options();
     // Names sort by time; what follows keeps two of one moment apart.
     let id = format!("{:020}-{:08x}", options.clock.unix_micros(), Uuid::new_v4().as_fields().0);
     let request = Request { id, command };
-    lakeward_lake::requests::ask(&pipeline.checked_lake, &pipeline.name, &request, options).await
+    match &pipeline.kafka {
+        Some(kafka) => {
+            capture::ask(pipeline, kafka, request).await.map(|asked| Asked::Kafka(Box::new(asked)))
+        }
+        None => {
+            let asked = requests::ask(&pipeline.checked_lake, &pipeline.name, &request, options);
+            asked.await.map(|asked| Asked::Lake(Box::new(asked)))
+        }
+    }
 }
 
-/// Requests that stand in the lake.
+/// Requests that stand.
 pub async fn standing(pipeline: &Pipeline) -> Result<Vec<Request>> {
-    lakeward_lake::requests::read(&pipeline.checked_lake, &pipeline.name, store_options()).await
+    match &pipeline.kafka {
+        Some(kafka) => capture::standing(kafka).await,
+        None => requests::read(&pipeline.checked_lake, &pipeline.name, store_options()).await,
+    }
 }
 
 /// The server as it stands now.

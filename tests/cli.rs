@@ -13,7 +13,7 @@ use lakeward_core::{
     TableId, TableState, TableStatus,
 };
 use lakeward_lake::config::LakeConfig;
-use lakeward_lake::sink::{LakeSink, SinkOptions};
+use lakeward_lake::sink::{LakeSink, Sharing, SinkOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -228,6 +228,7 @@ impl Running {
             clock: Arc::new(SystemClock::start()),
             stats: Arc::default(),
             writer: uuid::Uuid::new_v4(),
+            sharing: Sharing::Exclusive,
         };
         let sink = runtime.block_on(async {
             let mut sink = LakeSink::new(options).await.unwrap();

@@ -148,8 +148,7 @@ fn captured(name: &str, pipeline: &Pipeline) -> Result<TableId> {
 }
 
 async fn asked(pipeline: &Pipeline, command: &Command, wait: bool) -> Result<Became> {
-    let status = wiring::status(pipeline).await?;
-    let Some(before) = status.and_then(|status| status.checkpoint) else {
+    let Some(before) = wiring::committed(pipeline).await? else {
         return Err(Error::new(ErrorKind::Config, "the pipeline has not committed anything yet")
             .at("pipeline", &pipeline.name)
             .remedy("start it: lakeward run. It reads the rows that are there by itself (snapshot.mode)"));

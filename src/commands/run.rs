@@ -1,6 +1,7 @@
 //! `lakeward run`: the engine over the configured connectors, until it ends or is told to stop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::MultiProgress;
@@ -9,15 +10,16 @@ use lakeward_core::{Clock, Error, ErrorKind, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
+use super::over_kafka;
 use crate::cli::{Outcome, Which, runtime};
 use crate::config::{self, Pipeline};
-use crate::engine::{Ended, Engine, Plan, Reason, Stopper, Until, stop_signal};
+use crate::engine::{Ended, Engine, Plan, Reason, Route, Stopper, Until, stop_signal};
 use crate::telemetry::{self, Telemetry, Teller};
 use crate::wiring::Connectors;
 
 /// Follow the server's binlog and keep the lake complete.
 ///
-/// Goes on from the last commit in the lake. A new pipeline reads the rows that are there while it
+/// Over Kafka, where `transport` says so: this is `capture` and `load` in one process. Goes on from the last commit in the lake. A new pipeline reads the rows that are there while it
 /// follows their changes (`snapshot.mode`), or begins at `start`. SIGTERM or SIGINT commits what was
 /// read and ends within seconds; a second one ends at once. Neither loses or doubles anything, and nor
 /// does SIGKILL.
@@ -40,18 +42,31 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome> {
     let terminal = telemetry::log::begin(pipeline.log);
     let until = if args.until_caught_up { Until::CaughtUp } else { Until::Forever };
     let runtime = runtime()?;
-    let ended = runtime.block_on(follow(&pipeline, until, terminal));
+    let interval = pipeline.checked_lake.interval;
+    let ended = match &pipeline.kafka {
+        Some(kafka) => runtime.block_on(over_kafka::run(&pipeline, kafka, until, terminal)),
+        None => {
+            let route = |telemetry, seed| Connectors::new(pipeline.clone(), telemetry, seed);
+            runtime.block_on(follow(&pipeline, until, (interval, interval), terminal, route))
+        }
+    };
     // A read that hangs in a library must not hold the process: what counts is committed.
     runtime.shutdown_background();
     ended.map(|ended| told(&ended))
 }
 
-async fn follow(pipeline: &Arc<Pipeline>, until: Until, terminal: Option<MultiProgress>) -> Result<Ended> {
+/// Runs the engine over `route`; of the intervals one is between commits, the other one is the measure of health.
+pub(super) async fn follow<R: Route>(
+    pipeline: &Pipeline,
+    until: Until,
+    (interval, health): (Duration, Duration),
+    terminal: Option<MultiProgress>,
+    route: impl FnOnce(Telemetry, u64) -> R,
+) -> Result<Ended> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let (stopper, stop) = stop_signal();
     let listening = tokio::spawn(stop_on_signal(stopper, signals()?));
-    let interval = pipeline.checked_lake.interval;
-    let telemetry = Telemetry::new(&pipeline.name, clock.clone(), interval);
+    let telemetry = Telemetry::new(&pipeline.name, clock.clone(), health);
     let serving = match pipeline.metrics {
         Some(listen) => Some(telemetry::serve(telemetry.clone(), listen).await?.1),
         None => None,
@@ -59,7 +74,7 @@ async fn follow(pipeline: &Arc<Pipeline>, until: Until, terminal: Option<MultiPr
     // Ids and jitter only have to differ between processes.
     let seed = clock.unix_micros().cast_unsigned() ^ u64::from(std::process::id()).rotate_left(40);
     info!(pipeline = pipeline.name, version = env!("CARGO_PKG_VERSION"), "lakeward begins");
-    let route = Connectors::new(pipeline.clone(), telemetry.clone(), seed);
+    let route = route(telemetry.clone(), seed);
     let plan = Plan::new(until, interval, seed);
     let engine = Engine::new(route, plan, clock, telemetry.progress.clone(), stop);
     let mut teller = Teller::new(telemetry, terminal);
@@ -74,7 +89,7 @@ async fn follow(pipeline: &Arc<Pipeline>, until: Until, terminal: Option<MultiPr
     ended
 }
 
-fn signals() -> Result<[Signal; 2]> {
+pub(super) fn signals() -> Result<[Signal; 2]> {
     let listen = |kind| {
         signal(kind).map_err(|error| Error::new(ErrorKind::Io, "signals cannot be heard").caused_by(error))
     };
@@ -82,7 +97,7 @@ fn signals() -> Result<[Signal; 2]> {
 }
 
 /// The first signal asks the run to stop, the second one ends the process: as safe as SIGKILL.
-async fn stop_on_signal(stopper: Stopper, [mut terminate, mut interrupt]: [Signal; 2]) {
+pub(super) async fn stop_on_signal(stopper: Stopper, [mut terminate, mut interrupt]: [Signal; 2]) {
     let mut heard = async || {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -97,7 +112,7 @@ async fn stop_on_signal(stopper: Stopper, [mut terminate, mut interrupt]: [Signa
     std::process::exit(130);
 }
 
-fn told(ended: &Ended) -> Outcome {
+pub(super) fn told(ended: &Ended) -> Outcome {
     let position = ended.committed.as_ref().map(|committed| committed.position.to_string());
     let position = position.as_deref().unwrap_or("none");
     match ended.reason {
@@ -106,10 +121,23 @@ fn told(ended: &Ended) -> Outcome {
         Reason::CaughtUp => info!(position, "at the end that was asked for; everything is committed"),
     }
     let stopped: Vec<String> = ended.stopped_tables().iter().map(ToString::to_string).collect();
-    if stopped.is_empty() {
+    let standing = ended.stopped_topic_partitions();
+    if stopped.is_empty() && standing.is_empty() {
         return Outcome::Done;
     }
-    warn!(tables = stopped.join(", "), "tables are stopped; `lakeward status` says why, and how to mend it");
+    if !standing.is_empty() {
+        let names = standing.join(", ");
+        warn!(
+            topic_partitions = names,
+            "topic partitions are stopped; `lakeward status` says why, and how to mend it"
+        );
+    }
+    if !stopped.is_empty() {
+        warn!(
+            tables = stopped.join(", "),
+            "tables are stopped; `lakeward status` says why, and how to mend it"
+        );
+    }
     match ended.reason {
         Reason::CaughtUp => Outcome::TablesStopped,
         Reason::Stopped | Reason::Abandoned => Outcome::Done,

@@ -7,7 +7,9 @@ use lakeward_core::{
 };
 use serde::Serialize;
 
+use super::position;
 use crate::cli::{Outcome, Report, answer, runtime};
+use crate::config::Pipeline;
 use crate::telemetry::Pace;
 use crate::wiring::{LakeStatus, ServerFacts};
 use crate::{config, wiring};
@@ -17,11 +19,25 @@ use crate::{config, wiring};
 struct Status {
     pipeline: String,
     lake: Option<LakeStatus>,
+    /// The topics, where the pipeline goes over Kafka: tables, snapshots and the server's lag are by them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kafka: Option<Topics>,
     server: Server,
     tables: Tables,
     snapshots: Snapshots,
     /// Requests that stand in the lake.
     requests: Vec<Request>,
+}
+
+/// How far the topics are.
+#[derive(Serialize)]
+struct Topics {
+    /// Number of the last checkpoint; 0 before the first.
+    number: u64,
+    /// The last checkpoint.
+    checkpoint: Option<Checkpoint>,
+    /// Change events written.
+    events: u64,
 }
 
 /// The server beside the checkpoint.
@@ -98,18 +114,23 @@ impl OpenState {
 
 pub(crate) fn status(report: &Report) -> Result<Outcome> {
     let pipeline = config::load(&report.which.config)?;
-    let (lake, requests, server) = runtime()?.block_on(async {
+    let (lake, kafka, requests, server) = runtime()?.block_on(async {
         let lake = wiring::status(&pipeline).await?;
+        let kafka = topics(&pipeline).await?;
         let requests = wiring::standing(&pipeline).await?;
-        Ok((lake, requests, wiring::server(&pipeline).await))
+        Ok((lake, kafka, requests, wiring::server(&pipeline).await))
     })?;
-    let checkpoint = lake.as_ref().and_then(|lake| lake.checkpoint.as_ref());
+    let checkpoint = match &kafka {
+        Some(topics) => topics.checkpoint.as_ref(),
+        None => lake.as_ref().and_then(|lake| lake.checkpoint.as_ref()),
+    };
     let status = Status {
         pipeline: pipeline.name.clone(),
         server: beside(checkpoint, server, SystemClock::start().unix_micros()),
         tables: checkpoint.map(tables).unwrap_or_default(),
         snapshots: checkpoint.map(snapshots).unwrap_or_default(),
         requests,
+        kafka,
         lake,
     };
     match report.json {
@@ -117,6 +138,17 @@ pub(crate) fn status(report: &Report) -> Result<Outcome> {
         false => answer(&text(&status))?,
     }
     Ok(Outcome::Done)
+}
+
+async fn topics(pipeline: &Pipeline) -> Result<Option<Topics>> {
+    let Some(kafka) = &pipeline.kafka else { return Ok(None) };
+    let captured = wiring::capture::captured(pipeline, kafka).await?;
+    Ok(Some(match captured {
+        Some(captured) => {
+            Topics { number: captured.number, checkpoint: Some(captured.checkpoint), events: captured.events }
+        }
+        None => Topics { number: 0, checkpoint: None, events: 0 },
+    }))
 }
 
 fn beside(checkpoint: Option<&Checkpoint>, server: Result<ServerFacts>, now_us: i64) -> Server {
@@ -135,7 +167,8 @@ fn beside(checkpoint: Option<&Checkpoint>, server: Result<ServerFacts>, now_us: 
         (Some(Position::Binlog(at)), Some(end)) => at.file == end.file && at.offset >= end.offset,
         (_, _) => false,
     };
-    let age_us = checkpoint.and_then(|checkpoint| checkpoint.commit_us).map(|us| now_us.saturating_sub(us));
+    let complete_to_us = checkpoint.and_then(Checkpoint::complete_to_us);
+    let age_us = complete_to_us.map(|us| now_us.saturating_sub(us));
     let lag_seconds = match at_end {
         true => Some(0),
         false => age_us.and_then(|us| u64::try_from(us / 1_000_000).ok()),
@@ -190,6 +223,9 @@ fn text(status: &Status) -> String {
     match &status.lake {
         None => text.push_str("lake      it never ran: there is no commit log\n"),
         Some(lake) => text.push_str(&lake_lines(lake)),
+    }
+    if let Some(topics) = &status.kafka {
+        text.push_str(&topic_lines(topics));
     }
     match &status.server {
         Server::Unreachable { error } => text.push_str(&format!("server    not reached: {error}\n")),
@@ -255,162 +291,47 @@ fn snapshot_lines(snapshots: &Snapshots) -> String {
 }
 
 fn lake_lines(lake: &LakeStatus) -> String {
-    let LakeStatus { record, epoch, checkpoint, .. } = lake;
-    let mut text = format!("lake      record {record}, epoch {epoch}\n");
-    match checkpoint {
-        None => text.push_str("position  none: nothing is committed yet\n"),
-        Some(checkpoint) => text.push_str(&format!(
-            "position  {}\n          {} change events so far\n",
-            checkpoint.position,
+    let LakeStatus { record, epoch, workers, checkpoint, .. } = lake;
+    let mut text = format!("lake      record {record}, epoch {epoch}");
+    if !workers.is_empty() {
+        text.push_str(&format!(", shared by {} workers", workers.len()));
+    }
+    match checkpoint.as_ref().map(|checkpoint| (checkpoint, &checkpoint.position)) {
+        None => text.push_str("\nposition  none: nothing is committed yet\n"),
+        // It counts the events itself.
+        Some((_, Position::Kafka(at))) => {
+            text.push_str(&format!("\nposition  {at}\n"));
+            for line in position::telling(at) {
+                text.push_str(&format!("          {line}\n"));
+            }
+            for (topic, number, place, reason) in at.stopped() {
+                text.push_str(&format!(
+                    "          {topic}/{number} is stopped at offset {}: {reason}\n",
+                    place.offset
+                ));
+                text.push_str("            to mend it: remove what wrote it; or set `transport.kafka.load.dead_letter`\n");
+            }
+        }
+        Some((checkpoint, at)) => text.push_str(&format!(
+            "\nposition  {at}\n          {} change events so far\n",
             checkpoint.next_seq.saturating_sub(FIRST_SEQ)
         )),
     }
     text
 }
 
+fn topic_lines(topics: &Topics) -> String {
+    match &topics.checkpoint {
+        None => "kafka     nothing was captured yet\n".to_owned(),
+        Some(checkpoint) => format!(
+            "kafka     checkpoint {}, {} change events so far\ncaptured  {}\n",
+            topics.number, topics.events, checkpoint.position
+        ),
+    }
+}
+
 /// The number of a pipeline's first change event.
 const FIRST_SEQ: i64 = 1;
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::sync::Arc;
-
-    use lakeward_core::{BinlogPosition, Command, Error, ErrorKind, SnapshotPlan, TableState};
-
-    use super::*;
-
-    pub(crate) fn checkpoint() -> Checkpoint {
-        let position = Position::Binlog(BinlogPosition {
-            server_uuid: "3e11fa47-71ca-11e1-9e33-c80aa9429562".parse().unwrap(),
-            file: "binlog.000002".into(),
-            offset: 4_711,
-            gtid_set: None,
-        });
-        let stopped = TableStatus::Stopped {
-            kind: "TableChanged".into(),
-            message: "a column was added".into(),
-            remedy: Some("do this".into()),
-            at: position.clone(),
-        };
-        let states = [
-            (
-                TableId::new("shop", "a"),
-                TableState {
-                    schema_version: 1,
-                    status: TableStatus::Active,
-                    snapshot: SnapshotState::NotAsked,
-                    deleted_by_key: false,
-                },
-            ),
-            (
-                TableId::new("shop", "b"),
-                TableState {
-                    schema_version: 1,
-                    status: stopped,
-                    snapshot: SnapshotState::NotAsked,
-                    deleted_by_key: false,
-                },
-            ),
-        ];
-        Checkpoint {
-            position,
-            next_seq: 11,
-            commit_us: Some(0),
-            retired: 0,
-            requests: Vec::new(),
-            tables: Arc::new(states.into()),
-        }
-    }
-
-    #[test]
-    fn a_status_tells_position_stopped_tables_and_a_server_that_is_away() {
-        let away = Err(Error::new(ErrorKind::SourceUnreachable, "no answer"));
-        let lake = LakeStatus {
-            record: 9,
-            epoch: 7,
-            records_since_claim: 2,
-            shown_through: 8,
-            files_not_known_visible: 0,
-            checkpoint: Some(checkpoint()),
-        };
-        let status = Status {
-            pipeline: "shop".into(),
-            server: beside(Some(&checkpoint()), away, 0),
-            tables: tables(&checkpoint()),
-            snapshots: snapshots(&checkpoint()),
-            requests: Vec::new(),
-            lake: Some(lake),
-        };
-        let told = text(&status);
-        for words in
-            ["binlog.000002:4711", "10 change events", "no answer", "1 captured, 1 stopped", "do this"]
-        {
-            assert!(told.contains(words), "{words} is not in:\n{told}");
-        }
-        let json = serde_json::json!(status);
-        assert_eq!(json["tables"]["stopped"][0]["table"], "shop.b");
-        assert_eq!(json["server"]["state"], "unreachable");
-    }
-
-    fn with_snapshots(states: Vec<(&str, SnapshotState)>) -> Status {
-        let mut shown = checkpoint();
-        let state = |snapshot| TableState {
-            schema_version: 1,
-            status: TableStatus::Active,
-            snapshot,
-            deleted_by_key: false,
-        };
-        let states = states.into_iter().map(|(table, it)| (TableId::new("shop", table), state(it)));
-        shown.tables = Arc::new(states.collect());
-        let request =
-            Request { id: "1".into(), command: Command::Pause { table: TableId::new("shop", "orders") } };
-        Status {
-            pipeline: "shop".into(),
-            server: Server::Unreachable { error: "away".into() },
-            tables: tables(&shown),
-            snapshots: snapshots(&shown),
-            requests: vec![request],
-            lake: None,
-        }
-    }
-
-    #[test]
-    fn snapshots_are_told_by_table_with_rows_percent_rate_and_time_left() {
-        let plan = SnapshotPlan {
-            rows: 400,
-            estimated_rows: Some(1_000),
-            reading_ms: 4_000,
-            ..SnapshotPlan::default()
-        };
-        let reading = Snapshot { plan: Some(plan), condition: Some("id > 5".into()), ..Snapshot::default() };
-        let paused = Snapshot { paused: true, ..reading.clone() };
-        let status = with_snapshots(vec![
-            ("a", SnapshotState::Open(reading)),
-            ("b", SnapshotState::Open(paused)),
-            ("c", SnapshotState::Open(Snapshot::default())),
-            ("d", SnapshotState::Done),
-            ("e", SnapshotState::NotAsked),
-        ]);
-        let told = text(&status);
-        for line in [
-            "snapshots 1 done, 1 being read, 1 paused, 1 to come, 1 not asked for",
-            "  shop.a being read, where id > 5: 400 of about 1,000 rows (40 %), 100 rows/s, 6 s left",
-            "  shop.b paused, where id > 5: 400 of about 1,000 rows (40 %), 100 rows/s",
-            "  shop.c to come",
-            "  pause shop.orders",
-        ] {
-            assert!(told.lines().any(|told| told == line), "{line} is not in:\n{told}");
-        }
-        let json = serde_json::json!(status);
-        let first = &json["snapshots"]["open"][0];
-        assert_eq!((&first["state"], &first["percent"]), (&"reading".into(), &40.into()));
-        assert_eq!((&first["rows_per_second"], &first["seconds_left"]), (&100.into(), &6.into()));
-        assert_eq!(json["requests"][0]["command"]["pause"]["table"][1], "orders");
-    }
-
-    #[test]
-    fn nothing_is_said_of_snapshots_where_none_was_asked_for() {
-        let told = text(&with_snapshots(vec![("e", SnapshotState::NotAsked)]));
-        assert!(!told.contains("snapshots"), "{told}");
-    }
-}
+pub(crate) mod tests;

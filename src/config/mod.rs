@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use lakeward_core::{ByteSize, Error, ErrorKind, Result, TableFilter, TypeOptions};
+use lakeward_kafka::config::Kafka;
 use lakeward_lake::config::{Lake, LakeConfig};
 use lakeward_mysql::snapshot::{SnapshotMode, SnapshotOptions};
 use lakeward_mysql::{MysqlConfig, OnError, OnTruncate};
@@ -23,10 +24,10 @@ pub use reference::{Outside, process};
 pub use start::StartAt;
 use trouble::Trouble;
 pub use written::{LogConfig, LogFormat, LogLevel};
-use written::{Plain, Transport, Written};
+use written::{Transport, Written};
 
 /// A pipeline whose config was checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pipeline {
     /// Its name, part of every durable key.
     pub name: String,
@@ -36,6 +37,8 @@ pub struct Pipeline {
     pub tables: TableFilter,
     /// Where a new pipeline begins.
     pub start: StartAt,
+    /// The Kafka cluster between source and lake, if there is one.
+    pub kafka: Option<Kafka>,
     /// The lake, as written.
     pub lake: LakeConfig,
     /// The lake, checked.
@@ -102,12 +105,18 @@ fn check(written: Written) -> Result<Pipeline> {
     check_name(&written.name)?;
     check_tables(&written.tables)?;
     check_snapshot(&written.snapshot)?;
-    match written.transport {
-        Transport::Plain(Plain::Direct) => {}
-        Transport::Kafka { kafka: serde::de::IgnoredAny } => {
-            let message = "transport `kafka` is not yet available in this version";
-            return Err(wrong("transport", message, "write `transport: direct`, or remove the key"));
-        }
+    let kafka = match &written.transport {
+        Transport::Direct => None,
+        Transport::Kafka(kafka) => Some(kafka.checked(&written.name)?),
+    };
+    if kafka.is_some() && written.truncate == OnTruncate::Deletes {
+        let message =
+            "`deletes` asks for the keys that live in the lake, and over Kafka nobody can tell them";
+        return Err(wrong(
+            "truncate",
+            message,
+            "remove the key: a TRUNCATE is a mark that voids the table then",
+        ));
     }
     if written.memory < MEMORY_MIN {
         let message = format!("{} is too little memory", written.memory);
@@ -121,6 +130,7 @@ fn check(written: Written) -> Result<Pipeline> {
         mysql: written.source.mysql,
         tables: written.tables,
         start,
+        kafka,
         lake: written.lake,
         checked_lake,
         memory: written.memory,

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use lakeward_core::{ByteSize, TableFilter, TypeOptions};
+use lakeward_kafka::config::KafkaConfig;
 use lakeward_lake::config::LakeConfig;
 use lakeward_mysql::snapshot::SnapshotOptions;
 use lakeward_mysql::{MysqlConfig, OnError, OnTruncate};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 /// One pipeline: one source server, its tables, one lake. Any string may hold `${env:NAME}` and
 /// `${file:PATH}`; `$${` stands for `${` itself.
@@ -69,26 +69,50 @@ pub(super) struct SourceConfig {
 }
 
 /// What lies between source and lake.
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(super) enum Transport {
-    /// A transport without settings.
-    Plain(Plain),
-    #[schemars(skip)]
-    Kafka { kafka: IgnoredAny },
-}
-
-/// A transport without settings.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Plain {
+pub(super) enum Transport {
     /// Nothing: one process from the binlog to the files.
+    #[default]
     Direct,
+    /// Topics of a Kafka cluster: `lakeward capture` writes them, `lakeward load` reads them.
+    Kafka(Box<KafkaConfig>),
 }
 
-impl Default for Transport {
-    fn default() -> Self {
-        Transport::Plain(Plain::Direct)
+/// By hand: an error inside `kafka` must keep its place and its message.
+impl<'de> Deserialize<'de> for Transport {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TransportVisitor)
+    }
+}
+
+struct TransportVisitor;
+
+impl<'de> serde::de::Visitor<'de> for TransportVisitor {
+    type Value = Transport;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("`direct` or `kafka: { … }`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Transport, E> {
+        match text {
+            "direct" => Ok(Transport::Direct),
+            _ => Err(E::unknown_variant(text, &["direct", "kafka"])),
+        }
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Transport, A::Error> {
+        use serde::de::Error;
+        let Some(key) = map.next_key::<String>()? else { return Err(A::Error::missing_field("kafka")) };
+        if key != "kafka" {
+            return Err(A::Error::unknown_field(&key, &["kafka"]));
+        }
+        let kafka = map.next_value()?;
+        match map.next_key::<String>()? {
+            None => Ok(Transport::Kafka(kafka)),
+            Some(more) => Err(A::Error::unknown_field(&more, &["kafka"])),
+        }
     }
 }
 

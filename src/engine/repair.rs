@@ -9,7 +9,7 @@
 //! that lived then, one by one: those are not told any more.
 
 use lakeward_core::{
-    Checkpoint, Error, ErrorKind, Feed, LostRange, Result, Resume, Sink, SnapshotState, Source,
+    Checkpoint, Error, ErrorKind, Feed, LostRange, Position, Result, Resume, Sink, SnapshotState, Source,
 };
 use tracing::warn;
 
@@ -29,7 +29,7 @@ impl<R: Route> Engine<R> {
                 )
         };
         let gone = |error: Error| match error.kind() {
-            ErrorKind::PositionLost | ErrorKind::SourceLineage => {
+            ErrorKind::PositionLost | ErrorKind::SourceLineage | ErrorKind::TopicLost => {
                 vanished("the source no longer has their changes").caused_by(error)
             }
             _ => error,
@@ -43,7 +43,7 @@ impl<R: Route> Engine<R> {
         while let Some(feed) = source.next().await.map_err(gone)? {
             match feed {
                 Feed::Boundary(checkpoint) => {
-                    end = Some(checkpoint.next_seq);
+                    end = Some(checkpoint.clone());
                     span.boundary(checkpoint)?;
                 }
                 Feed::Keys(_) => {
@@ -57,7 +57,11 @@ impl<R: Route> Engine<R> {
                 }
             }
         }
-        if end != Some(to.next_seq) {
+        let reached = end.is_some_and(|end| match &to.position {
+            Position::Kafka(_) => end.position == to.position,
+            _ => end.next_seq == to.next_seq,
+        });
+        if !reached {
             return Err(vanished(
                 "a snapshot or a request gave numbers in their range: the log alone does not give it again",
             ));

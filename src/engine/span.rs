@@ -65,7 +65,7 @@ impl Span {
             // Who asked waits for the answer.
             Some(done) if answers(at, done) => Duration::ZERO,
             Some(done) if self.rows > 0 || at.tables != done.tables => plan.interval,
-            Some(done) if at != done => plan.idle_interval,
+            Some(done) if says_more(at, done) => plan.idle_interval,
             Some(_) => return None,
         };
         Some(interval.saturating_sub(now.saturating_sub(self.begun)))
@@ -74,8 +74,14 @@ impl Span {
     /// The boundary to commit, if it says more than the last commit: rows, a state, or a position.
     pub(super) fn unsaved(&self) -> Option<Checkpoint> {
         let at = self.at.as_ref()?;
-        (self.rows > 0 || self.committed.as_ref() != Some(at)).then(|| at.clone())
+        let more = self.committed.as_ref().is_none_or(|done| says_more(at, done));
+        (self.rows > 0 || more).then(|| at.clone())
     }
+}
+
+/// Whether `at`, which may be of some topic partitions only, is another place than `done`.
+fn says_more(at: &Checkpoint, done: &Checkpoint) -> bool {
+    done.with(at) != *done
 }
 
 /// Whether requests were answered since `done`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Asks a run to stop.
+#[derive(Clone)]
 pub struct Stopper(watch::Sender<bool>);
 
 /// Sees the request.

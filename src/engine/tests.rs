@@ -130,10 +130,10 @@ fn batch(seqs: std::ops::Range<i64>) -> ChangeBatch {
     let seq: Vec<i64> = seqs.collect();
     let rows =
         RecordBatch::try_new(schema.arrow.clone(), vec![Arc::new(Int64Array::from(seq.clone()))]).unwrap();
-    let origin = Origin { commit_us: 0, gtid: None, file: "binlog.000001".into(), offset: 0 };
+    let origin = Origin { commit_us: 0, file: "binlog.000001".into(), offset: 0, ..Origin::default() };
     let meta = ChangeMeta {
         op: vec![Op::Create; seq.len()],
-        origins: vec![OriginRun { rows: seq.len(), origin }],
+        origins: vec![OriginRun { rows: seq.len(), first_row: 0, origin }],
         seq,
     };
     ChangeBatch { schema, rows, before: None, meta }
@@ -257,7 +257,7 @@ impl Sink for MemorySink {
         let world = self.world.lock().unwrap();
         let resume =
             Resume { checkpoint: world.checkpoint.clone(), schemas: vec![schema()], requests: Vec::new() };
-        Ok(Opened { resume, lost: world.lost.clone() })
+        Ok(Opened { resume, lost: world.lost.clone(), epoch: 0 })
     }
 
     async fn schema(&mut self, _: Arc<TableSchema>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Every metric and label name, and how each is read from the counters at a scrape.
 
 use lakeward_core::TableId;
-use lakeward_core::stats::{SnapshotCount, SnapshotPhase};
+use lakeward_core::stats::{KafkaSourceStats, Lag, SnapshotCount, SnapshotPhase};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, Registry, TextEncoder};
@@ -52,6 +52,8 @@ lines! {
         "lakeward_lake_files_total" lake.files "Files made visible"
         "lakeward_lake_bytes_total" lake.file_bytes "Bytes of files made visible"
         "lakeward_lake_retries_total" lake.retries "Requests to the store that were repeated"
+        "lakeward_kafka_commits_total" kafka.commits "Kafka transactions committed"
+        "lakeward_kafka_bytes_total" kafka.bytes "Bytes of change events written to Kafka"
         "lakeward_run_boundaries_total" progress.boundaries "Boundaries reached"
         "lakeward_run_failures_total" progress.failures "Attempts that ended in an error"
     }
@@ -59,6 +61,7 @@ lines! {
         "lakeward_source_connected" source.connected "1 while the stream is connected"
         "lakeward_tables_stopped" source.tables_stopped "Tables whose changes are not captured any more"
         "lakeward_lake_record" lake.record "Number of the last record in the commit log"
+        "lakeward_kafka_checkpoint" kafka.checkpoint "Number of the last checkpoint in the topics"
         "lakeward_lake_foreign_requests" lake.foreign_requests "Objects among the requests that are none, and are not carried out"
         "lakeward_lake_open_files" lake.open_files "Files open at the moment"
         "lakeward_lake_memory_bytes" lake.memory_bytes "Memory held for open files and parts under way"
@@ -93,6 +96,24 @@ lines! {
             |t| snapshots(t, |pace| pace.rows_per_second);
         "lakeward_snapshot_left_seconds" GAUGE "Time left to the table's snapshot at this rate"
             |t| snapshots(t, |pace| pace.seconds_left);
+        "lakeward_load_records_total" COUNTER "Kafka records received, tombstones among them"
+            |t| of_load(t, |load| load.records.get() as f64);
+        "lakeward_load_bytes_total" COUNTER "Bytes of keys and values of Kafka records received"
+            |t| of_load(t, |load| load.bytes.get() as f64);
+        "lakeward_load_rebalances_total" COUNTER "Times that the topic partitions of this worker have changed"
+            |t| of_load(t, |load| load.rebalances.get() as f64);
+        "lakeward_load_captured_checkpoint" GAUGE "Number of the newest checkpoint of capture that was seen"
+            |t| of_load(t, |load| load.captured_checkpoint.get() as f64);
+        "lakeward_load_lag_events" GAUGE "Change events captured and not read yet, by topic partition"
+            |t| by_topic_partition(t, |lag| lag.events as f64);
+        "lakeward_load_offset" GAUGE "The offset to go on from, by topic partition"
+            |t| by_topic_partition(t, |lag| lag.offset as f64);
+        "lakeward_load_dead_letters" GAUGE "Events that could not be read and went to the dead-letter topic, by topic partition"
+            |t| by_topic_partition(t, |lag| lag.dead_letters as f64);
+        "lakeward_load_stopped" GAUGE "1 for a topic partition that stands still at a record which cannot be read; the label says why"
+            stopped_topic_partitions;
+        "lakeward_kafka_rows_total" COUNTER "Change events committed to Kafka, by table"
+            |t| by(t.kafka.rows.get(), |table| vec![("table", table.to_string())]);
         "lakeward_lake_freshness_seconds" GAUGE "Age of the moment up to which the lake is complete"
             |t| known(t.freshness_us().map(seconds));
         "lakeward_lake_commit_seconds_total" COUNTER "Time spent in commits"
@@ -100,6 +121,32 @@ lines! {
         "lakeward_lake_rows_total" COUNTER "Rows made visible, by table"
             |t| by(t.lake.rows.get(), |table| vec![("table", table.to_string())]);
     }
+}
+
+/// A figure of a source that is Kafka; nothing where it is not.
+fn of_load(telemetry: &Telemetry, figure: fn(&KafkaSourceStats) -> f64) -> Vec<Sample> {
+    let load = &telemetry.kafka_source;
+    let is_load = load.captured_checkpoint.get() > 0 || !load.lags.get().is_empty();
+    known(is_load.then(|| figure(load)))
+}
+
+fn labels((topic, number): (String, i32)) -> Vec<(&'static str, String)> {
+    vec![("topic", topic), ("topic_partition", number.to_string())]
+}
+
+fn by_topic_partition(telemetry: &Telemetry, figure: fn(&Lag) -> f64) -> Vec<Sample> {
+    let lags = telemetry.kafka_source.lags.get();
+    lags.into_iter().map(|(name, lag)| (labels(name), figure(&lag))).collect()
+}
+
+fn stopped_topic_partitions(telemetry: &Telemetry) -> Vec<Sample> {
+    let stopped = |(name, lag): ((String, i32), Lag)| {
+        let reason = lag.stopped?;
+        let mut labels = labels(name);
+        labels.extend([("offset", lag.offset.to_string()), ("reason", reason)]);
+        Some((labels, 1.0))
+    };
+    telemetry.kafka_source.lags.get().into_iter().filter_map(stopped).collect()
 }
 
 /// How many tables are in each phase; each is there, so that a table that leaves one is seen.

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::expected::{self, Cell, Mapping};
 use crate::lake::{Events, Name, Reader};
+use crate::load::{broker, over_kafka};
 use crate::snapshot::pipeline::{allow_locks, read_existing_rows};
 use crate::types::{TypeCase, cases};
 use crate::world::{folder, server_with, set, utc, view};
@@ -136,6 +137,8 @@ struct Variant {
     config: serde_json::Value,
     before_images: bool,
     way: Way,
+    /// The settings of Kafka, where it lies between.
+    kafka: Option<serde_json::Value>,
 }
 
 impl Default for Variant {
@@ -146,6 +149,7 @@ impl Default for Variant {
             config: json!({}),
             before_images: false,
             way: Way::Binlog,
+            kafka: None,
         }
     }
 }
@@ -168,7 +172,16 @@ fn check(variant: Variant) {
         read_existing_rows(&mut pipeline);
         allow_locks(&server, &mut pipeline);
     }
+    let kafka = variant.kafka.map(|settings| {
+        let kafka = broker();
+        over_kafka(&mut pipeline, &kafka);
+        for (key, value) in settings.as_object().expect("settings are an object") {
+            set(&mut pipeline, &format!("transport/kafka/{key}"), value.clone());
+        }
+        kafka
+    });
     pipeline.catch_up();
+    drop(kafka);
     let view = view(&pipeline);
     view.assert_all_named();
     let mut wrong = Vec::new();
@@ -268,4 +281,26 @@ fn every_row_of_a_snapshot_is_what_the_binlog_would_have_given_as_strings_and_bo
         config: json!({ "zero_dates": "string", "time_as_string": true, "tinyint1_as_boolean": true }),
         ..snapshot()
     });
+}
+
+#[test]
+fn every_value_is_what_select_says_over_kafka_as_json() {
+    check(Variant { kafka: Some(json!({})), before_images: true, ..Variant::default() });
+}
+
+#[test]
+fn every_value_is_what_select_says_over_kafka_as_strings_and_booleans() {
+    check(Variant {
+        mapping: Mapping { dates_as_string: true, time_as_string: true, tinyint1_as_boolean: true },
+        config: json!({ "zero_dates": "string", "time_as_string": true, "tinyint1_as_boolean": true }),
+        kafka: Some(
+            json!({ "decimal_handling_mode": "string", "binary_handling_mode": "hex", "schemas": true }),
+        ),
+        ..Variant::default()
+    });
+}
+
+#[test]
+fn every_row_of_a_snapshot_over_kafka_is_what_the_binlog_would_have_given() {
+    check(Variant { kafka: Some(json!({})), ..snapshot() });
 }

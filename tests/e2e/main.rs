@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bounded;
+mod capture;
 mod careless_store;
 mod crash;
 mod ddl_sequences;
@@ -11,6 +12,7 @@ mod equality;
 mod expected;
 mod faults;
 mod lake;
+mod load;
 mod metrics;
 mod online_schema_change;
 mod position;

@@ -3,6 +3,6 @@
 here=$(dirname "${BASH_SOURCE[0]}")
 . "$here/servers/home.sh"
 tools cc=build-essential setpriv=util-linux flock=util-linux pt-online-schema-change=percona-toolkit
-for server in mysql versitygw python; do
+for server in mysql versitygw python kafka; do
     bash "$here/servers/$server.sh" install
 done

@@ -37,7 +37,7 @@ impl Op {
 }
 
 /// Where on the source a run of consecutive rows comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// Commit time on the server we read, microseconds since 1970-01-01 UTC. It places the row in
     /// its partition; order is `seq` alone.
@@ -48,15 +48,31 @@ pub struct Origin {
     pub file: Arc<str>,
     /// Offset of the event in `file` (inside a compressed transaction: of the whole payload's end).
     pub offset: u64,
+    /// `server_id` of the server where the transaction began; 0 for what comes from no transaction.
+    pub server_id: u32,
+    /// The server's thread that made the change; `None` where the log does not tell it.
+    pub thread: Option<u32>,
 }
 
-/// `rows` consecutive rows of a batch that share an origin.
+/// `rows` consecutive rows of a batch that share an origin and whose numbers within their event ascend by one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginRun {
     /// How many rows; never 0.
     pub rows: usize,
+    /// The number of the first one within its event, from 0. Both halves of an update that changes the key
+    /// have the number of the update. Rows of a snapshot come from no event: 0.
+    pub first_row: u32,
     /// Where they come from.
     pub origin: Origin,
+}
+
+impl OriginRun {
+    /// The part of it that begins `skip` rows later and has `rows` rows.
+    #[must_use]
+    pub fn part(&self, skip: usize, rows: usize) -> OriginRun {
+        let skipped = u32::try_from(skip).unwrap_or(u32::MAX);
+        OriginRun { rows, first_row: self.first_row.saturating_add(skipped), origin: self.origin.clone() }
+    }
 }
 
 /// What is known of each row beside its columns.
@@ -85,6 +101,32 @@ pub struct ChangeBatch {
 }
 
 impl ChangeBatch {
+    /// The rows from `start` on, `rows` of them: shares the arrays. Both lie within it.
+    #[must_use]
+    pub fn slice(&self, start: usize, rows: usize) -> ChangeBatch {
+        let end = start + rows;
+        let mut at = 0;
+        let mut origins = Vec::new();
+        for run in &self.meta.origins {
+            let (from, to) = (at.max(start), (at + run.rows).min(end));
+            if from < to {
+                origins.push(run.part(from - at, to - from));
+            }
+            at += run.rows;
+        }
+        let part = |of: &RecordBatch| of.slice(start, rows);
+        ChangeBatch {
+            schema: Arc::clone(&self.schema),
+            rows: part(&self.rows),
+            before: self.before.as_ref().map(part),
+            meta: ChangeMeta {
+                op: self.meta.op.iter().skip(start).take(rows).copied().collect(),
+                seq: self.meta.seq.iter().skip(start).take(rows).copied().collect(),
+                origins,
+            },
+        }
+    }
+
     /// Memory held by its arrays, in bytes.
     pub fn bytes(&self) -> usize {
         let arrays = |batch: &RecordBatch| batch.get_array_memory_size();

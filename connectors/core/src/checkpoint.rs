@@ -60,6 +60,15 @@ impl Checkpoint {
         }
     }
 
+    /// The time up to which all that the server committed is covered, microseconds UTC; `None` where that
+    /// cannot be told. Over topic partitions it is that of the one which is furthest behind.
+    pub fn complete_to_us(&self) -> Option<i64> {
+        match &self.position {
+            Position::Binlog(_) => self.commit_us,
+            Position::Kafka(at) => at.iter().map(|(_, _, place)| place.commit_us).min().flatten(),
+        }
+    }
+
     /// This checkpoint brought forward by `part`, which covers some topic partitions only: their places are
     /// those of `part`; all else is of whichever of the two the source made later. A part of another kind
     /// covers everything, and takes its place.
@@ -274,6 +283,25 @@ mod tests {
         assert_eq!(part.with(&from).events_since(&from), Some(2));
         let text = serde_json::to_string(&from).unwrap();
         assert_eq!(serde_json::from_str::<Checkpoint>(&text).unwrap(), from);
+        // Also where it is held back, as in a table's state or a record of the lake.
+        let at = from.position;
+        let stopped = TableStatus::Stopped { kind: "k".into(), message: "m".into(), remedy: None, at };
+        let text = serde_json::to_string(&stopped).unwrap();
+        assert_eq!(serde_json::from_str::<TableStatus>(&text).unwrap(), stopped);
+    }
+
+    #[test]
+    fn the_lake_is_complete_as_far_as_the_topic_partition_that_is_furthest_behind() {
+        let mut at = of_kafka(10, &[(0, 5, 4), (1, 9, 7)]);
+        let commit_us = |at: &mut Checkpoint, number, us| {
+            let Position::Kafka(position) = &mut at.position else { return };
+            position.topics.get_mut("t").unwrap().get_mut(&number).unwrap().commit_us = us;
+        };
+        at.commit_us = Some(9);
+        commit_us(&mut at, 0, Some(7));
+        assert_eq!(at.complete_to_us(), None);
+        commit_us(&mut at, 1, Some(8));
+        assert_eq!(at.complete_to_us(), Some(7));
     }
 
     #[test]

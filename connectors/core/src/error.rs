@@ -108,6 +108,26 @@ kinds! {
     Fenced => StopPipeline, 25, "A newer process of this pipeline has taken over; this one is fenced.";
     /// An upload that was decided has vanished from the store and could not be repaired.
     LostUpload => StopPipeline, 26, "Data that was committed has vanished from the store.";
+    /// Topic partitions of this worker are another's now, or another was faster: it begins anew.
+    Rebalanced => Retry, 28, "The topic partitions of this worker were given to another; beginning anew.";
+    /// The Kafka cluster cannot be reached, or answers with a passing error.
+    KafkaUnreachable => Retry, 30, "The Kafka cluster cannot be reached; trying again.";
+    /// The Kafka cluster refused the login, or its certificate is not trusted.
+    KafkaAuth => StopPipeline, 31, "The Kafka cluster refused the login, or its TLS certificate is not trusted.";
+    /// A right is missing on the Kafka cluster.
+    KafkaDenied => StopPipeline, 31, "The Kafka cluster denies a right.";
+    /// A topic is gone, was made anew, or lacks events that were counted.
+    TopicLost => StopPipeline, 32, "A topic lacks change events that were written to it.";
+    /// A record that is not what it should be.
+    UnreadableRecord => StopPipeline, 33, "A record in Kafka cannot be read.";
+    /// The schema registry cannot be reached, or answers with a passing error.
+    RegistryUnreachable => Retry, 34, "The schema registry cannot be reached; trying again.";
+    /// The schema registry refuses access, or a schema.
+    RegistryRefused => StopPipeline, 35, "The schema registry refuses access or a schema.";
+    /// A source transaction that takes longer than a Kafka transaction may.
+    TransactionTooLarge => StopPipeline, 36, "A transaction of the source takes longer than the Kafka cluster allows.";
+    /// A change event larger than the cluster takes.
+    MessageTooLarge => StopPipeline, 36, "A change event is larger than a record in Kafka may be.";
     /// A failure of the machine itself.
     Io => StopPipeline, 27, "The machine refused an operation.";
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::GtidSet;
@@ -24,11 +25,24 @@ pub enum Position {
 #[serde(transparent)]
 pub struct KafkaPosition {
     /// The places; a topic partition that is not here was not read yet.
+    #[serde(deserialize_with = "by_number")]
     pub topics: BTreeMap<String, BTreeMap<i32, TopicPartitionPosition>>,
 }
 
+/// Keys of JSON are text, and stay so where a value is held back until its kind is known (a tagged enum).
+fn by_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, BTreeMap<i32, TopicPartitionPosition>>, D::Error> {
+    let topics = BTreeMap::<String, BTreeMap<String, TopicPartitionPosition>>::deserialize(deserializer)?;
+    let numbered = |places: BTreeMap<String, TopicPartitionPosition>| {
+        let number = |text: String| text.parse::<i32>().map_err(D::Error::custom);
+        places.into_iter().map(|(text, place)| Ok((number(text)?, place))).collect::<Result<_, D::Error>>()
+    };
+    topics.into_iter().map(|(topic, places)| Ok((topic, numbered(places)?))).collect()
+}
+
 /// How far one topic partition was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicPartitionPosition {
     /// The offset to go on from.
     pub offset: i64,
@@ -41,6 +55,24 @@ pub struct TopicPartitionPosition {
     /// The commit time of that checkpoint's last transaction, microseconds UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_us: Option<i64>,
+    /// Of `events`, those whose records could not be decoded: they are in the dead-letter topic, and not in
+    /// the lake.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dead_letters: u64,
+    /// Why the record at `offset` is not passed: nothing of this topic partition is read until that is mended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl TopicPartitionPosition {
+    /// How many events before this place are in the sink.
+    fn delivered(&self) -> u64 {
+        self.events.saturating_sub(self.dead_letters)
+    }
 }
 
 impl KafkaPosition {
@@ -57,12 +89,19 @@ impl KafkaPosition {
         self.topics.get(topic)?.get(&number)
     }
 
-    /// Change events in the topic partitions of `self` since `from`, which may name others, too; `None` if
-    /// one of them went back.
+    /// Change events for the sink in the topic partitions of `self` since `from`, which may name others, too;
+    /// `None` if one of them went back.
     pub fn events_since(&self, from: &KafkaPosition) -> Option<u64> {
         self.iter().try_fold(0_u64, |sum, (topic, number, place)| {
-            let before = from.get(topic, number).map_or(0, |place| place.events);
-            sum.checked_add(place.events.checked_sub(before)?)
+            let before = from.get(topic, number).map_or(0, TopicPartitionPosition::delivered);
+            sum.checked_add(place.delivered().checked_sub(before)?)
+        })
+    }
+
+    /// Topic partitions that are stopped, and why.
+    pub fn stopped(&self) -> impl Iterator<Item = (&str, i32, &TopicPartitionPosition, &str)> {
+        self.iter().filter_map(|(topic, number, place)| {
+            place.stopped.as_deref().map(|reason| (topic, number, place, reason))
         })
     }
 
@@ -70,7 +109,7 @@ impl KafkaPosition {
     #[must_use]
     pub fn with(mut self, part: &KafkaPosition) -> KafkaPosition {
         for (topic, number, place) in part.iter() {
-            self.topics.entry(topic.to_owned()).or_default().insert(number, *place);
+            self.topics.entry(topic.to_owned()).or_default().insert(number, place.clone());
         }
         self
     }

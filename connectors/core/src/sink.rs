@@ -52,6 +52,8 @@ pub struct Opened {
     pub resume: Resume,
     /// What must be read again first, oldest first. Empty almost always.
     pub lost: Vec<LostRange>,
+    /// The number under which the sink knows this run; 0 where it numbers none.
+    pub epoch: u64,
 }
 
 /// Takes change events and makes them durable together with a checkpoint, exactly once.

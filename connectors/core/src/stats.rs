@@ -155,6 +155,50 @@ pub struct SourceStats {
     pub snapshots: Snapshots,
 }
 
+/// How far one topic partition is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Change events that were captured and not taken yet.
+    pub events: u64,
+    /// The offset to go on from.
+    pub offset: i64,
+    /// Events whose records could not be decoded and went to the dead-letter topic.
+    pub dead_letters: u64,
+    /// Why it is stopped, if it is.
+    pub stopped: Option<String>,
+}
+
+/// The topic partitions that a Kafka source reads.
+#[derive(Debug, Default)]
+pub struct Lags(Mutex<BTreeMap<(String, i32), Lag>>);
+
+impl Lags {
+    /// Tells all of them anew.
+    pub fn set(&self, lags: BTreeMap<(String, i32), Lag>) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = lags;
+    }
+
+    /// All of them, by topic and number.
+    pub fn get(&self) -> BTreeMap<(String, i32), Lag> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+/// What a Kafka source counts beside [`SourceStats`].
+#[derive(Debug, Default)]
+pub struct KafkaSourceStats {
+    /// Records received, tombstones among them.
+    pub records: Counter,
+    /// Bytes of their keys and values.
+    pub bytes: Counter,
+    /// Times that topic partitions were given to this worker or taken from it.
+    pub rebalances: Counter,
+    /// The newest checkpoint of the capturing side that was seen.
+    pub captured_checkpoint: Gauge,
+    /// The topic partitions of this worker.
+    pub lags: Lags,
+}
+
 /// What a lake sink counts.
 #[derive(Debug, Default)]
 pub struct LakeStats {
@@ -184,4 +228,23 @@ pub struct LakeStats {
     pub record: Gauge,
     /// Objects among the requests that are none.
     pub foreign_requests: Gauge,
+}
+
+/// What a Kafka sink counts.
+#[derive(Debug, Default)]
+pub struct KafkaStats {
+    /// Transactions committed.
+    pub commits: Counter,
+    /// Microseconds spent in commits.
+    pub commit_us: Counter,
+    /// Bytes of encoded records.
+    pub bytes: Counter,
+    /// Change events committed, by table.
+    pub rows: CounterBy<TableId>,
+    /// When the last commit was decided, µs UTC; 0 before the first.
+    pub last_commit_us: Gauge,
+    /// Source commit time that the topics are complete up to, µs UTC; 0 where unknown.
+    pub complete_to_us: Gauge,
+    /// The last checkpoint's number.
+    pub checkpoint: Gauge,
 }

@@ -198,8 +198,9 @@ fn meta(first_seq: i64, offset: &mut u64, random: &mut Random) -> ChangeMeta {
             gtid: Some(gtid.into()),
             file: "binlog.000002".into(),
             offset: *offset,
+            ..Origin::default()
         };
-        meta.origins.push(OriginRun { rows, origin });
+        meta.origins.push(OriginRun { rows, first_row: 0, origin });
     }
     meta.seq = (first_seq..).take(BATCH).collect();
     meta

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::commit::log::Log;
 use crate::commit::record::FileEntry;
+pub use crate::commit::shared::{Gone, Sharing, Worker};
 use crate::commit::writer::{Writer, WriterOptions};
 use crate::config::Lake;
 use crate::files::{Files, FilesOptions};
@@ -39,13 +40,16 @@ pub struct SinkOptions {
     /// Unique to this process: two processes with one identity could take each other's claim for
     /// their own. Draw it at random; it is no seed to be repeated.
     pub writer: Uuid,
+    /// Whether other processes write into the pipeline beside this one.
+    pub sharing: Sharing,
 }
 
 /// A lake that takes change events.
 pub struct LakeSink<S: Store = LakeStore> {
     store: Arc<S>,
     options: SinkOptions,
-    requests: Arc<Standing<S>>,
+    /// `None` where the log is shared: what is asked of such a pipeline stands in Kafka.
+    requests: Option<Arc<Standing<S>>>,
     state: State<S>,
 }
 
@@ -90,8 +94,10 @@ impl LakeSink<LakeStore> {
 impl<S: Store> LakeSink<S> {
     /// The sink over a store that is there already.
     pub fn over(store: Arc<S>, options: SinkOptions) -> Self {
-        let requests = Standing::new(Arc::clone(&store), &options.pipeline, Arc::clone(&options.stats));
-        LakeSink { store, options, requests: Arc::new(requests), state: State::New }
+        let requests = (!options.sharing.is_shared()).then(|| {
+            Arc::new(Standing::new(Arc::clone(&store), &options.pipeline, Arc::clone(&options.stats)))
+        });
+        LakeSink { store, options, requests, state: State::New }
     }
 
     /// Takes the run out, so that an operation that fails or is cancelled leaves a broken sink.
@@ -120,13 +126,13 @@ impl<S: Store> LakeSink<S> {
         }
     }
 
-    fn told(&self, checkpoint: &Checkpoint, begun: std::time::Duration) {
+    fn told(&self, complete_to_us: Option<i64>, begun: std::time::Duration) {
         let stats = &self.options.stats;
         let took = self.options.clock.elapsed().saturating_sub(begun);
         stats.commit_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         stats.last_commit_us.set(self.options.clock.unix_micros());
-        if let Some(commit_us) = checkpoint.commit_us {
-            stats.complete_to_us.set(commit_us);
+        if let Some(complete_to_us) = complete_to_us {
+            stats.complete_to_us.set(complete_to_us);
         }
     }
 }
@@ -195,16 +201,19 @@ impl<S: Store> Sink for LakeSink<S> {
         let options = WriterOptions {
             pipeline: self.options.pipeline.clone(),
             writer: self.options.writer,
+            sharing: self.options.sharing.clone(),
             shared_tables: self.options.lake.shared_tables,
             incompatible_change: self.options.lake.incompatible_change,
             taken_names: self.options.lake.taken_names(),
             stats: Arc::clone(&self.options.stats),
         };
         let (writer, mut opened) = Box::pin(Writer::open(Arc::clone(&self.store), options)).await?;
-        if let Some(checkpoint) = writer.checkpoint() {
-            self.requests.remove(&checkpoint.requests).await;
+        if let Some(requests) = &self.requests {
+            if let Some(checkpoint) = writer.checkpoint() {
+                requests.remove(&checkpoint.requests).await;
+            }
+            opened.resume.requests = requests.read().await?;
         }
-        opened.resume.requests = self.requests.read().await?;
         let files = FilesOptions {
             layout: self.options.lake.layout,
             files: self.options.lake.files.clone(),
@@ -245,10 +254,14 @@ impl<S: Store> Sink for LakeSink<S> {
     async fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {
         let begun = self.options.clock.elapsed();
         let mut run = self.take()?;
-        let outcome = Box::pin(run.commit(checkpoint.clone())).await;
+        let answers = checkpoint.requests.clone();
+        let outcome = Box::pin(run.commit(checkpoint)).await;
+        let complete_to_us = run.writer.checkpoint().and_then(Checkpoint::complete_to_us);
         self.put_back(run, outcome).await?;
-        self.requests.remove(&checkpoint.requests).await;
-        self.told(&checkpoint, begun);
+        if let Some(requests) = &self.requests {
+            requests.remove(&answers).await;
+        }
+        self.told(complete_to_us, begun);
         Ok(())
     }
 
@@ -259,13 +272,22 @@ impl<S: Store> Sink for LakeSink<S> {
     }
 
     fn requests(&self) -> impl Future<Output = Result<Vec<Request>>> + Send + 'static {
-        let requests = Arc::clone(&self.requests);
-        async move { requests.read().await }
+        let requests = self.requests.clone();
+        async move {
+            match requests {
+                Some(requests) => requests.read().await,
+                None => Ok(Vec::new()),
+            }
+        }
     }
 
     fn keys(&self, asked: KeysAsked) -> impl Future<Output = Result<LivingKeys>> + Send + 'static {
         let columns = &self.options.lake.files.columns;
         let reading = match &self.state {
+            State::Open(_) if self.options.sharing.is_shared() => {
+                let message = "keys were asked for of a log that is shared: each worker has some of the rows";
+                Err(Error::new(ErrorKind::Bug, message))
+            }
             State::Open(run) => {
                 let reading = keys::Reading {
                     store: Arc::clone(&self.store),

@@ -6,7 +6,7 @@ use lakeward_core::{Checkpoint, Result};
 use serde::Serialize;
 
 use crate::commit::log::Log;
-use crate::commit::record::{Entry, Record};
+use crate::commit::record::{Entry, Record, Worker};
 use crate::config::Lake;
 use crate::objects::Store;
 use crate::objects::lake_store::{LakeStore, StoreOptions};
@@ -16,15 +16,20 @@ use crate::objects::lake_store::{LakeStore, StoreOptions};
 pub struct LakeStatus {
     /// Number of the last record.
     pub record: u64,
-    /// Epoch of the last writer: the number of its claim.
+    /// Epoch of the writer of the last record: the number of its claim.
     pub epoch: u64,
-    /// Records that this writer has put since its claim.
+    /// Records since that claim.
     pub records_since_claim: u64,
+    /// The workers that share the log, also those whose end nobody has noticed; empty where one writer has it.
+    pub workers: Vec<Worker>,
     /// Every record up to this one is known to be visible. A running writer tells it with its next
     /// record, so the last one is usually visible already.
     pub shown_through: u64,
     /// Files named by records above `shown_through`.
     pub files_not_known_visible: u64,
+    /// The time up to which the lake has all that the server committed, microseconds UTC; `None` where that
+    /// cannot be told.
+    pub complete_to_us: Option<i64>,
     /// The checkpoint, with the state of every table; `None` before the first commit.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -55,6 +60,8 @@ pub async fn read_from<S: Store>(store: Arc<S>, pipeline: &str) -> Result<Option
         records_since_claim: last.number.saturating_sub(last.epoch),
         shown_through: last.shown_through,
         files_not_known_visible: unknown.map(files).sum(),
+        workers: last.workers.clone(),
+        complete_to_us: last.checkpoint().and_then(Checkpoint::complete_to_us),
         checkpoint: last.checkpoint().cloned(),
     }))
 }

@@ -46,7 +46,7 @@ fn main() {
     let rounds = arguments.next().map_or(5, |rounds| rounds.parse().expect("a number"));
     let events = binlog_file::rows_events(file.as_ref());
     let layout = Arc::new(RowLayout::new(&events[0].wire, Arc::new(orders())).expect("the orders table"));
-    let origin = Origin { commit_us: 0, gtid: None, file: "binlog.000001".into(), offset: 4 };
+    let origin = Origin { commit_us: 0, file: "binlog.000001".into(), offset: 4, ..Origin::default() };
     for round in 0..rounds {
         let start = cpu_seconds();
         let (mut rows, mut bytes) = (0, 0);

@@ -13,6 +13,7 @@
 mod child;
 pub mod http_faults;
 mod install;
+pub mod kafka;
 mod lakeward;
 mod lister;
 mod measure;

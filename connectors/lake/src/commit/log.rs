@@ -7,6 +7,7 @@
 //! a gap. Every record carries the whole checkpoint, so each one is a consolidated one, and opening
 //! reads only the records above the last `shown_through`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -140,11 +141,7 @@ impl<S: Store> Log<S> {
         }
         let last = self.required(end).await?;
         let first = last.shown_through.saturating_add(1).min(end);
-        let mut tail: Vec<Record> = stream::iter(first..end)
-            .map(|number| self.required(number))
-            .buffered(CONCURRENCY)
-            .try_collect()
-            .await?;
+        let mut tail = self.records(first..end).await?;
         tail.push(last);
         for pair in tail.windows(2) {
             if let [before, record] = pair {
@@ -152,6 +149,11 @@ impl<S: Store> Log<S> {
             }
         }
         Ok(tail)
+    }
+
+    /// The records of these numbers, in order; each must be there.
+    pub(super) async fn records(&self, numbers: Range<u64>) -> Result<Vec<Record>> {
+        stream::iter(numbers).map(|number| self.required(number)).buffered(CONCURRENCY).try_collect().await
     }
 
     async fn required(&self, number: u64) -> Result<Record> {

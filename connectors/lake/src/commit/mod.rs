@@ -1,11 +1,17 @@
 //! The commit log: numbered records, the only decision there is.
 
+mod decide;
 pub mod log;
+mod lost;
 #[cfg(test)]
 mod model;
+mod places;
 pub mod record;
+pub mod shared;
 mod show;
+mod shown;
 pub(crate) mod tables;
+mod versions;
 pub mod writer;
 
 /// Failpoints of the commit protocol, in the order in which a run reaches them. `lake.show.each` is

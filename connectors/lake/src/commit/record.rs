@@ -6,7 +6,7 @@
 //! two processes racing for one number never put equal records.
 
 use bytes::Bytes;
-use lakeward_core::{Checkpoint, Error, ErrorKind, Result, TableId};
+use lakeward_core::{Checkpoint, Error, ErrorKind, Position, Result, TableId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -14,13 +14,15 @@ use uuid::Uuid;
 use crate::columns::LakeVersion;
 use crate::objects::{Part, Upload};
 
-/// Version of the stored form. A reader refuses a greater one.
-pub const FORMAT: u32 = 1;
+/// Version of the stored form. A reader refuses a greater one. A record bears the least version that has
+/// all it says: 1 knows one writer at a time and positions in a binlog, 2 also [`Record::workers`] and
+/// positions in topic partitions.
+pub const FORMAT: u32 = 2;
 
 /// One record: `log/<number>.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// [`FORMAT`].
+    /// At most [`FORMAT`].
     pub format: u32,
     /// The pipeline it belongs to.
     pub pipeline: String,
@@ -30,6 +32,10 @@ pub struct Record {
     pub epoch: u64,
     /// Every record up to this number has all its files visible.
     pub shown_through: u64,
+    /// Who may put the record after this one without a claim: the workers that share the log, by epoch.
+    /// Empty where it is not shared; then that is the writer of this record alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<Worker>,
     /// What it says.
     #[serde(flatten)]
     pub entry: Entry,
@@ -38,12 +44,21 @@ pub struct Record {
     pub hash: String,
 }
 
+/// A writer that shares the log with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its epoch.
+    pub epoch: u64,
+    /// The process that claimed it.
+    pub writer: Uuid,
+}
+
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[expect(clippy::large_enum_variant, reason = "few are held at a time")]
 pub enum Entry {
-    /// A writer takes the epoch `number` and revokes lower ones.
+    /// A writer takes the epoch `number`. It revokes all lower ones but those of [`Record::workers`].
     Claim {
         /// The pipeline's checkpoint, unchanged; `None` before the first commit.
         checkpoint: Option<Checkpoint>,
@@ -143,12 +158,14 @@ impl Record {
         number: u64,
         epoch: u64,
         shown_through: u64,
+        workers: Vec<Worker>,
         entry: Entry,
     ) -> Result<(Record, Bytes)> {
         let bug = |message: &str| Error::new(ErrorKind::Bug, message).at("record", number);
         let pipeline = pipeline.to_owned();
         let hash = String::new();
-        let mut record = Record { format: FORMAT, pipeline, number, epoch, shown_through, entry, hash };
+        let format = if workers.is_empty() && !is_of_kafka(&entry) { 1 } else { FORMAT };
+        let mut record = Record { format, pipeline, number, epoch, shown_through, workers, entry, hash };
         let mut body = serde_json::to_vec(&record)
             .map_err(|error| bug("the record cannot be written as JSON").caused_by(error))?;
         let tail = HASH_FIELD.len() + HASH_END.len();
@@ -211,6 +228,32 @@ impl Record {
         }
     }
 
+    /// Whether the writer of `epoch`, which claimed at or below this record, is not revoked by then.
+    pub fn admits(&self, epoch: u64) -> bool {
+        match self.workers.as_slice() {
+            [] => self.epoch == epoch,
+            workers => workers.iter().any(|worker| worker.epoch == epoch),
+        }
+    }
+
+    /// Whether it makes nothing visible.
+    pub fn shows_nothing(&self) -> bool {
+        match &self.entry {
+            Entry::Claim { .. } => true,
+            Entry::Commit { files, schemas, .. } => files.is_empty() && schemas.is_empty(),
+        }
+    }
+
+    /// It without its files and schemas: all that the record after it is checked against.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        if let Entry::Commit { files, schemas, .. } = &mut self.entry {
+            files.clear();
+            schemas.clear();
+        }
+        self
+    }
+
     /// Checks that it may stand right after `before`: the chain of checkpoints goes on unbroken,
     /// and no writer puts a record after a claim that revoked it.
     ///
@@ -221,14 +264,17 @@ impl Record {
         if self.number != number {
             return Err(corrupt(self.number, format!("the commit record should be number {number}")));
         }
-        let epoch_before = before.map_or(0, |before| before.epoch);
         let (from, legal_epoch) = match &self.entry {
             Entry::Claim { checkpoint, .. } => (checkpoint, self.epoch == self.number),
-            Entry::Commit { from, .. } => (from, self.epoch == epoch_before && epoch_before > 0),
+            Entry::Commit { from, .. } => (from, before.is_some_and(|before| before.admits(self.epoch))),
         };
-        if !legal_epoch {
+        if !legal_epoch || !self.admits(self.epoch) {
+            let epoch_before = before.map_or(0, |before| before.epoch);
             let message = format!("a record of epoch {} stands after epoch {epoch_before}", self.epoch);
             return Err(corrupt(self.number, message));
+        }
+        if !self.keeps_workers(before) {
+            return Err(corrupt(self.number, "the record names other workers than the one before it"));
         }
         if from.as_ref() != before.and_then(Record::checkpoint) {
             return Err(corrupt(self.number, "the record does not go on from the checkpoint before it"));
@@ -240,6 +286,26 @@ impl Record {
         }
         Ok(())
     }
+
+    /// Whether its workers are those of the record before: a claim adds its own, and leaves others out.
+    fn keeps_workers(&self, before: Option<&Record>) -> bool {
+        let before = before.map_or([].as_slice(), |before| before.workers.as_slice());
+        match &self.entry {
+            Entry::Claim { writer, .. } => {
+                let own = Worker { epoch: self.epoch, writer: *writer };
+                self.workers.iter().all(|worker| *worker == own || before.contains(worker))
+            }
+            Entry::Commit { .. } => self.workers == before,
+        }
+    }
+}
+
+fn is_of_kafka(entry: &Entry) -> bool {
+    let checkpoint = match entry {
+        Entry::Claim { checkpoint, .. } => checkpoint.as_ref(),
+        Entry::Commit { to, .. } => Some(to),
+    };
+    matches!(checkpoint.map(|checkpoint| &checkpoint.position), Some(Position::Kafka(_)))
 }
 
 #[cfg(test)]
@@ -248,7 +314,7 @@ mod tests {
 
     fn claim() -> (Record, Bytes) {
         let entry = Entry::Claim { checkpoint: None, writer: Uuid::from_u128(7) };
-        Record::new("p", 1, 1, 0, entry).unwrap()
+        Record::new("p", 1, 1, 0, Vec::new(), entry).unwrap()
     }
 
     #[test]
@@ -280,17 +346,17 @@ mod tests {
     #[test]
     fn claims_of_two_processes_differ() {
         let other = Entry::Claim { checkpoint: None, writer: Uuid::from_u128(8) };
-        assert_ne!(Record::new("p", 1, 1, 0, other).unwrap().0.hash, claim().0.hash);
+        assert_ne!(Record::new("p", 1, 1, 0, Vec::new(), other).unwrap().0.hash, claim().0.hash);
     }
 
     #[test]
     fn a_commit_of_a_revoked_writer_is_refused() {
         let (first, _) = claim();
         let entry = Entry::Claim { checkpoint: None, writer: Uuid::from_u128(8) };
-        let (second, _) = Record::new("p", 2, 2, 1, entry).unwrap();
+        let (second, _) = Record::new("p", 2, 2, 1, Vec::new(), entry).unwrap();
         second.follows(Some(&first)).unwrap();
         let late = Entry::Claim { checkpoint: None, writer: Uuid::from_u128(7) };
-        let (late, _) = Record::new("p", 3, 1, 2, late).unwrap();
+        let (late, _) = Record::new("p", 3, 1, 2, Vec::new(), late).unwrap();
         assert!(late.follows(Some(&second)).unwrap_err().to_string().contains("epoch 1"));
     }
 }

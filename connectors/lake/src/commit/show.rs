@@ -68,9 +68,9 @@ pub(super) async fn show_tail<S: Store>(
     Ok(unrepaired)
 }
 
-/// Aborts what writers of epochs below `claimed` have left. Only once that claim stands. Needed for
-/// tidiness alone, so a failure is told and passed over: the next `open` tries again.
-pub(super) async fn abort_revoked<S: Store>(store: &S, pipeline: &str, claimed: u64, tail: &[Record]) {
+/// Aborts what writers have left whose epochs are revoked once `claim` stands. Only once it does. Needed
+/// for tidiness alone, so a failure is told and passed over: the next `open` tries again.
+pub(super) async fn abort_revoked<S: Store>(store: &S, pipeline: &str, claim: &Record, tail: &[Record]) {
     let decided: BTreeSet<&str> = tail
         .iter()
         .filter_map(|record| match &record.entry {
@@ -82,7 +82,8 @@ pub(super) async fn abort_revoked<S: Store>(store: &S, pipeline: &str, claimed: 
         .collect();
     let abort = async {
         for upload in store.open_uploads(pipeline).await? {
-            let revoked = FileName::of(pipeline, &upload.key).is_some_and(|name| name.epoch < claimed);
+            let revoked = FileName::of(pipeline, &upload.key)
+                .is_some_and(|name| name.epoch < claim.number && !claim.admits(name.epoch));
             if revoked && !decided.contains(upload.upload_id.as_str()) {
                 failpoint::hit("lake.abort.each")?;
                 store.abort(&upload).await?;

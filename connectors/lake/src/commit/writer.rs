@@ -1,5 +1,6 @@
 //! The commit protocol: claim, decide, show, repair. Staging is done by `files`; this module says
-//! when what is staged becomes true, and when it may be dropped.
+//! when what is staged becomes true, and when it may be dropped. What is said here is of one writer at a
+//! time; `shared` says what changes, and why it still holds, where several share a log.
 //!
 //! # The guarantee
 //! The checkpoint and the files of a commit become durable in one step, the put of one record. The
@@ -71,15 +72,21 @@ use std::sync::Arc;
 
 use lakeward_core::stats::LakeStats;
 use lakeward_core::{
-    Checkpoint, Error, ErrorKind, LostFile, LostRange, Opened, Result, Resume, Scope, Snapshot,
-    SnapshotState, TableId, TableSchema, failpoint,
+    Checkpoint, Error, ErrorKind, Opened, Position, Result, Resume, Scope, Snapshot, SnapshotState, TableId,
+    TableSchema,
 };
 use uuid::Uuid;
 
+use super::decide::Change;
 use super::log::Log;
+use super::lost::{self, rows_by_table, unrepairable};
+use super::places::{Begun, Events, merged, same_kind};
 use super::record::{Entry, FileEntry, Record, Repairs};
-use super::show::{abort_revoked, show, show_tail};
+use super::shared::{self, Sharing};
+use super::show::{abort_revoked, show_tail};
+use super::shown::Shown;
 use super::tables;
+use super::versions::Versions;
 use crate::columns::{IncompatibleChange, LakeVersion};
 use crate::objects::Store;
 
@@ -90,6 +97,8 @@ pub struct WriterOptions {
     pub pipeline: String,
     /// Unique to this process: no other process, ever, may claim with it.
     pub writer: Uuid,
+    /// Who may write beside it.
+    pub sharing: Sharing,
     /// Whether other pipelines may write into the same table folders.
     pub shared_tables: bool,
     /// What becomes of a column that changes its kind.
@@ -103,23 +112,21 @@ pub struct WriterOptions {
 /// A writer that has claimed its pipeline.
 #[derive(Debug)]
 pub struct Writer<S> {
-    store: Arc<S>,
-    log: Log<S>,
-    options: WriterOptions,
-    epoch: u64,
-    /// The last record seen: ours, once the claim stands.
-    last: u64,
-    checkpoint: Option<Checkpoint>,
-    shown_through: u64,
+    pub(super) store: Arc<S>,
+    pub(super) log: Log<S>,
+    pub(super) options: WriterOptions,
+    pub(super) epoch: u64,
+    /// The last record seen, bare: our claim at first.
+    pub(super) last: Record,
+    /// Where the next commit goes on from.
+    pub(super) begun: Begun,
+    pub(super) shown: Shown,
     /// Lost files by record, until a repair of them is shown.
-    unrepaired: BTreeMap<u64, Vec<FileEntry>>,
-    /// Versions that records have decided, as far as they were needed.
-    versions: BTreeMap<(TableId, u32), Arc<LakeVersion>>,
-    /// Versions that the next commit must decide.
-    new_versions: BTreeMap<(TableId, u32), Arc<LakeVersion>>,
-    owned: BTreeSet<TableId>,
+    pub(super) unrepaired: BTreeMap<u64, Vec<FileEntry>>,
+    pub(super) versions: Versions,
+    pub(super) owned: BTreeSet<TableId>,
     /// From before a put until the files of its record are shown, or the put is known to be refused.
-    unsettled: bool,
+    pub(super) unsettled: bool,
 }
 
 impl<S: Store> Writer<S> {
@@ -132,42 +139,50 @@ impl<S: Store> Writer<S> {
         let log = Log::new(Arc::clone(&store), &options.pipeline);
         let (tail, unrepaired, claim, body) = loop {
             let tail = log.tail().await?;
+            options.sharing.refuse_other_kind(&options.pipeline, tail.last())?;
             let unrepaired = show_tail(&*store, &options, &tail).await?;
             let last = tail.last();
             let number = last.map_or(0, |last| last.number) + 1;
             let shown_through = shown_through(&unrepaired, number - 1);
             let checkpoint = last.and_then(Record::checkpoint).cloned();
+            let workers = options.sharing.workers(options.writer, number, last).await;
             let entry = Entry::Claim { checkpoint, writer: options.writer };
-            let (claim, body) = Record::new(&options.pipeline, number, number, shown_through, entry)?;
+            let (claim, body) =
+                Record::new(&options.pipeline, number, number, shown_through, workers, entry)?;
             if log.put(&claim, &body).await?.is_none() {
                 break (tail, unrepaired, claim, body);
             }
         };
         log.prove_conditional(&claim, &body).await?;
-        abort_revoked(&*store, &options.pipeline, claim.number, &tail).await;
+        abort_revoked(&*store, &options.pipeline, &claim, &tail).await;
         log.hint(claim.number).await;
         options.stats.record.set(i64::try_from(claim.number).unwrap_or(i64::MAX));
-        let mut writer = Writer {
+        let checkpoint = claim.checkpoint().cloned();
+        let mut versions = Versions::default();
+        let resume = Resume {
+            schemas: versions.of_checkpoint(&*store, &options.pipeline, checkpoint.as_ref()).await?,
+            checkpoint: checkpoint.clone(),
+            requests: Vec::new(),
+        };
+        let lost = lost::ranges(&*store, &log, &options.pipeline, &unrepaired, &mut versions).await?;
+        let opened = Opened { resume, lost, epoch: claim.number };
+        let mut shown = Shown::new(claim.shown_through);
+        let in_tail = tail.iter().map(|record| record.number).chain([claim.number]);
+        in_tail.filter(|number| !unrepaired.contains_key(number)).for_each(|number| shown.add(number));
+        let writer = Writer {
             log,
             epoch: claim.number,
-            last: claim.number,
-            checkpoint: claim.checkpoint().cloned(),
-            shown_through: claim.shown_through,
+            last: claim,
+            begun: Begun::new(checkpoint),
+            shown,
             unrepaired,
-            versions: BTreeMap::new(),
-            new_versions: BTreeMap::new(),
+            versions,
             owned: BTreeSet::new(),
             unsettled: false,
             store,
             options,
         };
-        let lost = writer.lost_ranges().await?;
-        let resume = Resume {
-            schemas: writer.schemas_of(writer.checkpoint.clone()).await?,
-            checkpoint: writer.checkpoint.clone(),
-            requests: Vec::new(),
-        };
-        Ok((writer, Opened { resume, lost }))
+        Ok((writer, opened))
     }
 
     /// The epoch of this writer.
@@ -175,9 +190,9 @@ impl<S: Store> Writer<S> {
         self.epoch
     }
 
-    /// The checkpoint that the lake is at.
+    /// The checkpoint that the lake is at, as far as this writer has seen.
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
-        self.checkpoint.as_ref()
+        self.last.checkpoint()
     }
 
     /// Whether what is staged may be dropped: no put is under way that could decide it.
@@ -191,80 +206,42 @@ impl<S: Store> Writer<S> {
     }
 
     /// Takes note of a table version; gives it as the lake has it. One that no record has decided yet
-    /// is decided by the next commit.
+    /// is decided by the next commit. Where the log is shared, each worker must be given all versions of a
+    /// table up to the one that it has rows of, in their order.
     ///
     /// # Errors
     /// `LakeOwned` if the table's folder is another pipeline's; `TableChanged` if a column changed its
-    /// kind and that is to be refused; `Bug` if the number was given to another structure; and the
-    /// store's.
+    /// kind and that is to be refused; `Bug` if the number was given to another structure, or comes after
+    /// others decided greater ones; and the store's.
     pub async fn version(&mut self, schema: &Arc<TableSchema>) -> Result<Arc<LakeVersion>> {
         let table = &schema.table;
         if !self.options.shared_tables && !self.owned.contains(table) {
             tables::refuse_owned(&*self.store, &self.options.pipeline, table).await?;
         }
-        if let Some(known) = self.known_version(table, schema.version).await? {
-            if !known.table.same_structure(schema) {
-                let message =
-                    format!("version {} of the table was given to another structure", schema.version);
-                return Err(bug(&message).at("table", table));
-            }
-            return Ok(known);
-        }
-        // A version without rows may never have come here: the last one that did counts.
-        let mut before = None;
-        for number in (1..schema.version).rev() {
-            before = self.known_version(table, number).await?;
-            if before.is_some() {
-                break;
-            }
-        }
-        let own = TableSchema::clone(schema);
-        let version = match before {
-            None => LakeVersion::of_own_names(own),
-            Some(before) => {
-                let taken: Vec<&str> = self.options.taken_names.iter().map(String::as_str).collect();
-                LakeVersion::after(&before, own, &taken, self.options.incompatible_change)?
-            }
-        };
-        let version = Arc::new(version);
-        self.new_versions.insert((table.clone(), schema.version), Arc::clone(&version));
-        Ok(version)
+        self.versions.take(&*self.store, &self.options, self.last.checkpoint(), schema).await
     }
 
-    /// A version that a record has decided, or that the next one must; `None` if neither.
-    async fn known_version(&mut self, table: &TableId, number: u32) -> Result<Option<Arc<LakeVersion>>> {
-        let name = (table.clone(), number);
-        if let Some(known) = self.versions.get(&name).or_else(|| self.new_versions.get(&name)) {
-            return Ok(Some(Arc::clone(known)));
-        }
-        let stored = tables::version(&*self.store, &self.options.pipeline, table, number).await?;
-        Ok(stored.map(|stored| {
-            let stored = Arc::new(stored);
-            self.versions.insert(name, Arc::clone(&stored));
-            stored
-        }))
-    }
-
-    /// Decides and shows `files` together with the checkpoint `to` and the versions that are new.
+    /// Decides and shows `files` together with the place `part` that they bring the lake to, and the
+    /// versions that are new. Over Kafka, `part` names the topic partitions of this writer alone.
     ///
     /// # Errors
-    /// `Fenced`: another writer has claimed the pipeline, and nothing of this was decided.
-    /// `LakeOwned`, `Bug`: nothing was tried. Any other: the outcome is open; drop the writer, and
-    /// drop what is staged only if [`Writer::may_discard`].
-    pub async fn commit(&mut self, files: Vec<FileEntry>, to: Checkpoint) -> Result<()> {
+    /// `Fenced`: another writer has claimed the pipeline, and nothing of this was decided. `Rebalanced`:
+    /// another worker was faster with one of the topic partitions or versions, or took this one for gone,
+    /// and nothing was decided. `LakeOwned`, `Config`, `Bug`: nothing was tried. Any other: the outcome is
+    /// open; drop the writer, and drop what is staged only if [`Writer::may_discard`].
+    pub async fn commit(&mut self, files: Vec<FileEntry>, part: Checkpoint) -> Result<()> {
         if !self.unrepaired.is_empty() {
             return Err(bug("a commit was asked for before the lost files were repaired"));
         }
-        if files.is_empty() && self.new_versions.is_empty() && self.checkpoint.as_ref() == Some(&to) {
+        same_kind(&self.options.pipeline, self.checkpoint(), &part.position)?;
+        let is_new = Some(&merged(self.checkpoint(), &part)) != self.checkpoint();
+        if files.is_empty() && self.versions.to_decide().is_empty() && !is_new {
             return Ok(());
         }
-        self.check_range(&files, &to)?;
-        self.check_versions(&files, &to)?;
-        let schemas = self.new_versions.values().map(|version| LakeVersion::clone(version)).collect();
-        let entry = Entry::Commit { from: self.checkpoint.clone(), to, schemas, files, repairs: None };
-        self.decide(entry).await?;
-        self.versions.append(&mut self.new_versions);
-        Ok(())
+        self.check_range(&files, &part)?;
+        self.versions.check(&files, &part)?;
+        self.show_others().await?;
+        self.decide(Change { files, part: Some(part), repairs: None }).await
     }
 
     /// Decides and shows `files` in place of those that record `number` lost. The checkpoint stays.
@@ -274,193 +251,78 @@ impl<S: Store> Writer<S> {
     /// [`Writer::commit`].
     pub async fn repair(&mut self, number: u64, files: Vec<FileEntry>) -> Result<()> {
         let lost = self.lost_files(number);
-        let (Some(checkpoint), false) = (self.checkpoint.clone(), lost.is_empty()) else {
+        if self.checkpoint().is_none() || lost.is_empty() {
             return Err(bug("a repair was asked for where nothing is lost").at("record", number));
-        };
+        }
         if rows_by_table(lost) != rows_by_table(&files) {
             let message = "the rows read again are not those that were lost: another count";
             return Err(unrepairable(message, number, lost));
         }
         let repairs =
             Repairs { record: number, lost: lost.iter().map(|file| file.upload.key.clone()).collect() };
-        let (from, to, schemas) = (Some(checkpoint.clone()), checkpoint, Vec::new());
-        let lost = self.unrepaired.remove(&number);
-        let decided = self.decide(Entry::Commit { from, to, schemas, files, repairs: Some(repairs) }).await;
-        if decided.is_err() {
-            self.unrepaired.extend(lost.map(|lost| (number, lost)));
-        }
-        decided
+        self.decide(Change { files, part: None, repairs: Some(repairs) }).await?;
+        self.unrepaired.remove(&number);
+        self.shown.add(number);
+        Ok(())
     }
 
-    /// `error`, or `Fenced` if that is why it happened: a newer writer aborts what we stage.
+    /// `error`, or `Fenced` or `Rebalanced` if that is why it happened: who revokes us aborts what we stage.
     pub async fn explain(&self, error: Error) -> Error {
-        let explained = matches!(error.kind(), ErrorKind::LakeUnreachable | ErrorKind::Fenced);
+        let explained =
+            matches!(error.kind(), ErrorKind::LakeUnreachable | ErrorKind::Fenced | ErrorKind::Rebalanced);
         if explained || matches!(error.scope(), Scope::Table(_)) {
             return error;
         }
-        match self.log.record(self.last + 1).await {
-            Ok(Some(other)) if other.epoch > self.epoch && !self.unsettled => {
-                self.lost_to(&other).caused_by(error)
+        let mut number = self.last.number + 1;
+        loop {
+            match self.log.record(number).await {
+                Ok(Some(other)) if !self.unsettled => match self.revoked_by(&other) {
+                    Some(revoked) => return revoked.caused_by(error),
+                    None => number += 1,
+                },
+                // It cannot be told now; the next `open` will.
+                Err(unreachable) if unreachable.kind() == ErrorKind::LakeUnreachable => {
+                    return unreachable.caused_by(error);
+                }
+                Ok(_) | Err(_) => return error,
             }
-            // It cannot be told now; the next `open` will.
-            Err(unreachable) if unreachable.kind() == ErrorKind::LakeUnreachable => {
-                unreachable.caused_by(error)
-            }
-            _ => error,
         }
     }
 
-    /// The decision, and what follows from it.
-    async fn decide(&mut self, entry: Entry) -> Result<()> {
-        if self.unsettled {
-            return Err(bug("a commit was asked for after one with an open outcome"));
-        }
-        let Entry::Commit { files, schemas, to, .. } = &entry else {
-            return Err(bug("a claim is no decision"));
-        };
-        self.own_tables(files).await?;
-        let number = self.last + 1;
-        let (files, schemas, to) = (files.clone(), schemas.clone(), to.clone());
-        let (record, body) =
-            Record::new(&self.options.pipeline, number, self.epoch, self.shown_through, entry)?;
-        self.unsettled = true;
-        if let Some(other) = self.log.put(&record, &body).await? {
-            self.unsettled = false;
-            return Err(self.lost_to(&other));
-        }
-        self.last = number;
-        self.checkpoint = Some(to);
-        self.options.stats.commits.add(1);
-        self.options.stats.record.set(i64::try_from(number).unwrap_or(i64::MAX));
-        failpoint::hit("lake.show.before")?;
-        let lost = show(&*self.store, &self.options, &schemas, files).await?;
-        if !lost.is_empty() {
-            // Passing: the next `open` hands the range out to be read again.
-            let message = "uploads vanished between their decision and their showing; opening anew to repair";
-            return Err(Error::new(ErrorKind::LakeUnreachable, message)
-                .at("record", number)
-                .at("files", lost.len()));
-        }
-        failpoint::hit("lake.show.after")?;
-        self.shown_through = shown_through(&self.unrepaired, number);
-        self.unsettled = false;
-        self.log.hint_sometimes(number).await;
-        Ok(())
-    }
-
-    fn lost_to(&self, other: &Record) -> Error {
-        if other.epoch > self.epoch {
-            let message =
-                format!("epoch {} of the pipeline has taken over from epoch {}", other.epoch, self.epoch);
-            return Error::new(ErrorKind::Fenced, message)
-                .at("pipeline", &self.options.pipeline)
-                .at("record", other.number)
-                .remedy("let one process only run this pipeline; nothing is lost or doubled");
-        }
-        Error::new(
-            ErrorKind::LakeCorrupt,
-            format!("a record of epoch {} stands where epoch {} should go on", other.epoch, self.epoch),
-        )
-        .at("object", self.log.key(other.number))
-        .remedy("find out who wrote it; lakeward puts no such record")
-    }
-
-    async fn own_tables(&mut self, files: &[FileEntry]) -> Result<()> {
-        if self.options.shared_tables {
-            return Ok(());
-        }
-        let tables: BTreeSet<&TableId> = files.iter().map(|file| &file.table).collect();
-        for table in tables {
-            if !self.owned.contains(table) {
-                tables::own(&*self.store, &self.options.pipeline, table).await?;
-                self.owned.insert(table.clone());
-            }
-        }
-        Ok(())
+    pub(super) fn revoked_by(&self, other: &Record) -> Option<Error> {
+        shared::revoked(&self.options.pipeline, &self.options.sharing, self.epoch, other)
     }
 
     /// The numbers between the two checkpoints are dense but for those that no event bears, so the files
     /// must hold exactly as many rows as there are events: a batch that got lost on the way here is
     /// noticed before anything is decided.
-    fn check_range(&self, files: &[FileEntry], to: &Checkpoint) -> Result<()> {
-        let from = self.checkpoint.as_ref();
+    fn check_range(&self, files: &[FileEntry], part: &Checkpoint) -> Result<()> {
+        let from = self.begun.checkpoint();
         let outside = |file: &&FileEntry| {
             let (first, last) = file.seq;
-            let early = from.is_some_and(|from| first < from.next_seq && !is_reserved_mark(from, file));
-            first > last || last >= to.next_seq || early
+            first > last || last >= part.next_seq || from.is_some_and(|from| is_early(from, file))
         };
         if let Some(file) = files.iter().find(outside) {
             return Err(bug("a file has numbers outside of its commit").at("key", &file.upload.key));
         }
-        let Some(from) = from else { return Ok(()) };
         let rows: u64 = files.iter().map(|file| file.rows).sum();
-        if to.events_since(from) != Some(rows) {
-            let message = format!("{rows} rows came for the numbers {} to {}", from.next_seq, to.next_seq);
-            return Err(bug(&message));
-        }
-        Ok(())
-    }
-
-    /// Every version that the record names must have been decided, or be decided by it.
-    fn check_versions(&self, files: &[FileEntry], to: &Checkpoint) -> Result<()> {
-        let known = |table: &TableId, version: u32| {
-            let name = (table.clone(), version);
-            version == 0 || self.versions.contains_key(&name) || self.new_versions.contains_key(&name)
-        };
-        let of_files = files.iter().map(|file| (&file.table, file.schema_version));
-        let of_tables = to.tables.iter().map(|(table, state)| (table, state.schema_version));
-        match of_files.chain(of_tables).find(|(table, version)| !known(table, *version)) {
-            Some((table, version)) => {
-                Err(bug(&format!("version {version} is committed but was never given")).at("table", table))
+        match self.begun.events(part) {
+            Events::Are(events) if events != rows => {
+                let message = format!("{rows} rows came where {events} events were counted");
+                Err(bug(&message).at("next number", part.next_seq).at("position", &part.position))
             }
-            None => Ok(()),
+            Events::GoBack => Err(bug("a commit would go back").at("position", &part.position)),
+            Events::Are(_) | Events::Unknown => Ok(()),
         }
     }
+}
 
-    async fn schemas_of(&mut self, checkpoint: Option<Checkpoint>) -> Result<Vec<Arc<TableSchema>>> {
-        let Some(checkpoint) = checkpoint else { return Ok(Vec::new()) };
-        let versions = tables::versions_of(&*self.store, &self.options.pipeline, &checkpoint).await?;
-        let structures = versions.iter().map(|version| Arc::new(version.table.clone())).collect();
-        for version in versions {
-            self.versions.insert((version.table.table.clone(), version.table.version), version);
-        }
-        Ok(structures)
-    }
-
-    async fn lost_ranges(&mut self) -> Result<Vec<LostRange>> {
-        let mut ranges = Vec::new();
-        for (number, files) in self.unrepaired.clone() {
-            let (from, to) = self.range_of(number).await?;
-            let Some(from) = from else {
-                let message = "files of the pipeline's first commit are lost; where it began is not recorded";
-                return Err(unrepairable(message, number, &files));
-            };
-            let schemas = self.schemas_of(Some(from.clone())).await?;
-            let files = files.into_iter().map(|file| LostFile {
-                key: file.upload.key,
-                table: file.table,
-                seq: file.seq,
-                commit_us: file.commit_us,
-            });
-            ranges.push(LostRange { record: number, from, to, schemas, files: files.collect() });
-        }
-        Ok(ranges)
-    }
-
-    /// The range whose rows the files of record `number` hold: for a repair, that of the record which
-    /// lost them first.
-    async fn range_of(&self, mut number: u64) -> Result<(Option<Checkpoint>, Checkpoint)> {
-        loop {
-            match self.log.record(number).await?.map(|record| record.entry) {
-                Some(Entry::Commit { from, to, repairs: None, .. }) => return Ok((from, to)),
-                Some(Entry::Commit { repairs: Some(repairs), .. }) if repairs.record < number => {
-                    number = repairs.record;
-                }
-                Some(Entry::Commit { .. } | Entry::Claim { .. }) | None => {
-                    return Err(bug("the range of lost files is not known").at("record", number));
-                }
-            }
-        }
+/// Whether a file has numbers that were given before `from`. Over Kafka they come as each topic partition
+/// does: only their count is checked.
+fn is_early(from: &Checkpoint, file: &FileEntry) -> bool {
+    match from.position {
+        Position::Binlog(_) => file.seq.0 < from.next_seq && !is_reserved_mark(from, file),
+        _ => false,
     }
 }
 
@@ -472,28 +334,10 @@ fn is_reserved_mark(from: &Checkpoint, file: &FileEntry) -> bool {
     }
 }
 
-fn bug(message: &str) -> Error {
+pub(super) fn bug(message: &str) -> Error {
     Error::new(ErrorKind::Bug, message)
-}
-
-fn unrepairable(message: &str, number: u64, lost: &[FileEntry]) -> Error {
-    let keys: Vec<&str> = lost.iter().map(|file| file.upload.key.as_str()).collect();
-    let first = lost.iter().map(|file| file.seq.0).min().unwrap_or(0);
-    let last = lost.iter().map(|file| file.seq.1).max().unwrap_or(0);
-    Error::new(ErrorKind::LostUpload, message)
-        .at("record", number)
-        .at("seq", format!("{first} to {last}"))
-        .at("keys", keys.join(" "))
 }
 
 fn shown_through(unrepaired: &BTreeMap<u64, Vec<FileEntry>>, last: u64) -> u64 {
     unrepaired.keys().next().map_or(last, |first| first.saturating_sub(1))
-}
-
-fn rows_by_table(files: &[FileEntry]) -> BTreeMap<&TableId, u64> {
-    let mut rows = BTreeMap::new();
-    for file in files {
-        *rows.entry(&file.table).or_insert(0) += file.rows;
-    }
-    rows
 }

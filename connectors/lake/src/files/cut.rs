@@ -86,7 +86,7 @@ fn origins(runs: &[OriginRun], range: &Range<usize>) -> Vec<OriginRun> {
     for run in runs {
         let (start, end) = (row.max(range.start), (row + run.rows).min(range.end));
         if start < end {
-            kept.push(OriginRun { rows: end - start, origin: run.origin.clone() });
+            kept.push(run.part(start - row, end - start));
         }
         row += run.rows;
     }
@@ -106,11 +106,14 @@ mod tests {
     fn meta(runs: &[(usize, i64)], first_seq: i64) -> ChangeMeta {
         let rows: usize = runs.iter().map(|run| run.0).sum();
         let origin =
-            |hour: i64| Origin { commit_us: hour * 3_600_000_000, gtid: None, file: "f".into(), offset: 4 };
+            |hour: i64| Origin { commit_us: hour * 3_600_000_000, file: "f".into(), ..Origin::default() };
         ChangeMeta {
             op: vec![Op::Create; rows],
             seq: (first_seq..).take(rows).collect(),
-            origins: runs.iter().map(|&(rows, hour)| OriginRun { rows, origin: origin(hour) }).collect(),
+            origins: runs
+                .iter()
+                .map(|&(rows, hour)| OriginRun { rows, first_row: 0, origin: origin(hour) })
+                .collect(),
         }
     }
 

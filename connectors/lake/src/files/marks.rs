@@ -65,7 +65,7 @@ fn marked(mark: TableMark, before: bool) -> Result<ChangeBatch> {
     let meta = ChangeMeta {
         op: vec![Op::Truncate],
         seq: vec![mark.seq],
-        origins: vec![OriginRun { rows: 1, origin: mark.origin }],
+        origins: vec![OriginRun { rows: 1, first_row: 0, origin: mark.origin }],
     };
     Ok(ChangeBatch { schema: mark.schema, before: before.then(|| rows.clone()), rows, meta })
 }

@@ -39,12 +39,19 @@ fn first() -> Arc<TableSchema> {
 /// Events of one version: op, number, columns.
 fn events(schema: &Arc<TableSchema>, ops: &[(Op, i64)], columns: Vec<ArrayRef>) -> ChangeBatch {
     let rows = RecordBatch::try_new(Arc::clone(&schema.arrow), columns).unwrap();
-    let origin =
-        |seq: i64| Origin { commit_us: seq % 2 * 3_600_000_000, gtid: None, file: "b.1".into(), offset: 4 };
+    let origin = |seq: i64| Origin {
+        commit_us: seq % 2 * 3_600_000_000,
+        file: "b.1".into(),
+        offset: 4,
+        ..Origin::default()
+    };
     let meta = ChangeMeta {
         op: ops.iter().map(|(op, _)| *op).collect(),
         seq: ops.iter().map(|(_, seq)| *seq).collect(),
-        origins: ops.iter().map(|(_, seq)| OriginRun { rows: 1, origin: origin(*seq) }).collect(),
+        origins: ops
+            .iter()
+            .map(|(_, seq)| OriginRun { rows: 1, first_row: 0, origin: origin(*seq) })
+            .collect(),
     };
     ChangeBatch { schema: Arc::clone(schema), rows, before: None, meta }
 }
@@ -61,7 +68,7 @@ fn changes(ops: &[(Op, i64, i32)]) -> ChangeBatch {
 }
 
 fn mark(schema: &Arc<TableSchema>, seq: i64, reason: MarkReason) -> TableMark {
-    let origin = Origin { commit_us: 0, gtid: None, file: "b.1".into(), offset: 4 };
+    let origin = Origin { commit_us: 0, file: "b.1".into(), offset: 4, ..Origin::default() };
     TableMark { schema: Arc::clone(schema), seq, origin, reason }
 }
 

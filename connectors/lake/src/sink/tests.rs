@@ -1,6 +1,7 @@
 //! The sink over real stores: a folder here, an S3 server in `objects/s3/tests.rs`.
 
 pub(crate) mod requests;
+pub(crate) mod shared;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -100,6 +101,7 @@ pub(crate) fn options(lake: Lake, writer: u128) -> SinkOptions {
         clock: Arc::new(SystemClock::start()),
         stats: Arc::default(),
         writer: Uuid::from_u128(writer),
+        sharing: Sharing::Exclusive,
     }
 }
 
@@ -135,16 +137,27 @@ pub(crate) fn checkpoint(next_seq: i64) -> Checkpoint {
 
 /// Rows numbered `seqs`, each in the hour of its number.
 fn batch(seqs: std::ops::Range<i64>) -> ChangeBatch {
+    numbered(&seqs.collect::<Vec<_>>())
+}
+
+/// As [`batch`], with numbers in between that are of others.
+fn numbered(seqs: &[i64]) -> ChangeBatch {
     let schema = schema();
-    let ids: Int64Array = seqs.clone().collect();
+    let ids = Int64Array::from(seqs.to_vec());
     let rows = RecordBatch::try_new(Arc::clone(&schema.arrow), vec![Arc::new(ids)]).unwrap();
-    let origins = seqs.clone().map(|seq| OriginRun {
+    let origins = seqs.iter().map(|seq| OriginRun {
         rows: 1,
-        origin: Origin { commit_us: seq / 3 * 3_600_000_000, gtid: None, file: "b.1".into(), offset: 4 },
+        first_row: 0,
+        origin: Origin {
+            commit_us: seq / 3 * 3_600_000_000,
+            file: "b.1".into(),
+            offset: 4,
+            ..Origin::default()
+        },
     });
     let meta = ChangeMeta {
-        op: seqs.clone().map(|_| Op::Create).collect(),
-        seq: seqs.clone().collect(),
+        op: seqs.iter().map(|_| Op::Create).collect(),
+        seq: seqs.to_vec(),
         origins: origins.collect(),
     };
     ChangeBatch { schema, rows, before: None, meta }
@@ -425,7 +438,7 @@ async fn a_mark_whose_number_was_reserved_comes_in_a_later_commit() {
     let mark = |seq| TableMark {
         schema: schema(),
         seq,
-        origin: Origin { commit_us: 0, gtid: None, file: "b.1".into(), offset: 4 },
+        origin: Origin { commit_us: 0, file: "b.1".into(), offset: 4, ..Origin::default() },
         reason: MarkReason::Reread,
     };
     let mut sink = place.sink(1).await;

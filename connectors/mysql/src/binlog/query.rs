@@ -55,6 +55,8 @@ impl Surroundings {
 /// A statement in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query<'a> {
+    /// The server's thread that carried it out.
+    pub thread: u32,
     /// Its text.
     pub sql: Cow<'a, str>,
     /// The session's default database; empty for none.
@@ -76,7 +78,8 @@ impl<'a> Query<'a> {
 
     fn parse_with(body: &'a [u8], extra: usize) -> Result<Query<'a>> {
         let mut cursor = Cursor::new(body, "a query event");
-        let _thread_and_time = cursor.u64()?;
+        let thread = cursor.u32()?;
+        let _execution_time = cursor.u32()?;
         let database_len = cursor.u8()?;
         let _error_code = cursor.u16()?;
         let variables_len = cursor.u16()?;
@@ -93,7 +96,7 @@ impl<'a> Query<'a> {
                 std::str::from_utf8(cursor.rest()).map_err(|_| cursor.corrupt("its text is not UTF-8"))?,
             ),
         };
-        Ok(Query { sql, database, surroundings })
+        Ok(Query { thread, sql, database, surroundings })
     }
 
     /// Under which settings its text is read.

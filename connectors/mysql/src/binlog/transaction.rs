@@ -27,6 +27,10 @@ pub struct Transaction {
     pub commit_us: i64,
     /// Whether it is an XA transaction, whose outcome is not known yet.
     pub xa: bool,
+    /// `server_id` of the server where it began.
+    pub server_id: u32,
+    /// The thread of its first statement; `None` before that is seen.
+    pub thread: Option<u32>,
 }
 
 /// What an event means.
@@ -229,7 +233,8 @@ impl Assembler {
             false => gtid.immediate_commit_us,
         };
         let commit_us = chosen.unwrap_or_else(|| seconds(event));
-        self.transaction = Transaction { gtid: gtid.gtid, commit_us, xa: false };
+        let server_id = event.header.server_id;
+        self.transaction = Transaction { gtid: gtid.gtid, commit_us, xa: false, server_id, thread: None };
         self.state = State::Announced;
         Ok(Step::Nothing)
     }
@@ -238,9 +243,11 @@ impl Assembler {
         let statement = query.statement(self.lower_case_names);
         if self.state == State::Between {
             // A server without GTID events (5.5, or a file of one).
-            self.transaction = Transaction { gtid: None, commit_us: seconds(event), xa: false };
+            let (commit_us, server_id) = (seconds(event), event.header.server_id);
+            self.transaction = Transaction { gtid: None, commit_us, xa: false, server_id, thread: None };
             self.state = State::Announced;
         }
+        self.transaction.thread = Some(query.thread);
         let open = self.state == State::Open;
         let misplaced = || Err(corrupt(format!("`{}` is out of place", query.sql)));
         match statement {

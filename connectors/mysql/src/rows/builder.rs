@@ -34,6 +34,21 @@ struct Image<'a, 'b> {
     documents: &'a [Option<&'b [u8]>],
 }
 
+/// What became of a row of an event.
+enum Pushed {
+    /// One change event.
+    Whole,
+    /// Two: the key changed.
+    Rekeyed,
+}
+
+/// Rows of an event with ascending numbers: the first one's place in the batch, and its number.
+#[derive(Clone, Copy)]
+struct Run {
+    from: usize,
+    number: u32,
+}
+
 impl<'a, 'b> Image<'a, 'b> {
     fn whole(at: &'a mut Cursor<'b>) -> Self {
         Image { at, options: false, documents: &[] }
@@ -57,21 +72,29 @@ impl BatchBuilder {
     /// `UnsupportedEvent` at a row. All name the table, and the column where one is at fault.
     pub fn push(&mut self, event: &RowsEvent<'_>, origin: &Origin, next_seq: &mut i64) -> Result<()> {
         self.layout.check(event)?;
-        let first = self.rows();
+        let mut run = Run { from: self.rows(), number: 0 };
+        let mut number = 0;
         let mut rest = Cursor::new(event.rows);
-        let mut pushed = Ok(());
-        while pushed.is_ok() && !rest.is_empty() {
+        let mut failed = None;
+        while failed.is_none() && !rest.is_empty() {
             let (row, seq) = (self.rows(), *next_seq);
-            pushed = self.push_row(event.kind, &mut rest, next_seq);
-            if pushed.is_err() {
-                self.truncate(row);
-                *next_seq = seq;
+            match self.push_row(event.kind, &mut rest, next_seq) {
+                Ok(Pushed::Whole) => {}
+                Ok(Pushed::Rekeyed) => {
+                    // The new key's row bears the number of the old key's: a run of its own begins with it.
+                    self.note_origin(run, row + 1, origin);
+                    run = Run { from: row + 1, number };
+                }
+                Err(error) => {
+                    self.truncate(row);
+                    *next_seq = seq;
+                    failed = Some(error);
+                }
             }
+            number += 1;
         }
-        let rows = self.rows() - first;
-        if rows > 0 {
-            self.note_origin(rows, origin);
-        }
+        self.note_origin(run, self.rows(), origin);
+        let pushed = failed.map_or(Ok(()), Err);
         pushed.map_err(|error| {
             error
                 .of_table(&self.layout.schema().table)
@@ -120,12 +143,12 @@ impl BatchBuilder {
         Ok(Some(ChangeBatch { schema, rows, before, meta }))
     }
 
-    fn push_row(&mut self, kind: RowsKind, rest: &mut Cursor<'_>, next_seq: &mut i64) -> Result<()> {
+    fn push_row(&mut self, kind: RowsKind, rest: &mut Cursor<'_>, next_seq: &mut i64) -> Result<Pushed> {
         match kind {
-            RowsKind::Insert => self.change(Op::Create, Image::whole(rest), None, next_seq),
+            RowsKind::Insert => self.change(Op::Create, Image::whole(rest), None, next_seq)?,
             RowsKind::Delete => {
                 let before = self.before.is_some().then_some(*rest);
-                self.change(Op::Delete, Image::whole(rest), before, next_seq)
+                self.change(Op::Delete, Image::whole(rest), before, next_seq)?;
             }
             RowsKind::Update | RowsKind::PartialUpdate => {
                 let before = *rest;
@@ -136,12 +159,13 @@ impl BatchBuilder {
                 let after = Image { at: rest, options, documents: &documents };
                 if rekeyed {
                     self.change(Op::Delete, Image::whole(&mut before.clone()), Some(before), next_seq)?;
-                    self.change(Op::Create, after, None, next_seq)
-                } else {
-                    self.change(Op::Update, after, Some(before), next_seq)
+                    self.change(Op::Create, after, None, next_seq)?;
+                    return Ok(Pushed::Rekeyed);
                 }
+                self.change(Op::Update, after, Some(before), next_seq)?;
             }
         }
+        Ok(Pushed::Whole)
     }
 
     /// Appends one change event: its image, its previous image where that is wanted, its number.
@@ -178,10 +202,11 @@ impl BatchBuilder {
         }
     }
 
-    fn note_origin(&mut self, rows: usize, origin: &Origin) {
-        match self.meta.origins.last_mut() {
-            Some(run) if run.origin == *origin => run.rows += rows,
-            _ => self.meta.origins.push(OriginRun { rows, origin: origin.clone() }),
+    /// Notes where the rows of `run` up to `end` come from.
+    fn note_origin(&mut self, run: Run, end: usize, origin: &Origin) {
+        let rows = end - run.from;
+        if rows > 0 {
+            self.meta.origins.push(OriginRun { rows, first_row: run.number, origin: origin.clone() });
         }
     }
 

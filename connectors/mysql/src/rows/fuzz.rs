@@ -49,7 +49,7 @@ fn fuzz_event(data: &[u8]) -> lakeward_core::Result<()> {
     let schema = Arc::new(TableSchema::new(TableId::new("fuzz", "rows"), 1, columns, key, options));
     let layout = Arc::new(RowLayout::new(&wire, schema)?);
     let mut builder = BatchBuilder::new(layout, choice & 16 != 0, Arc::default());
-    let origin = Origin { commit_us: 0, gtid: None, file: "binlog.000001".into(), offset: 4 };
+    let origin = Origin { commit_us: 0, file: "binlog.000001".into(), offset: 4, ..Origin::default() };
     let pushed = builder.push(&event, &origin, &mut 1);
     builder.finish()?;
     pushed

@@ -39,7 +39,7 @@ pub(crate) fn builder(events: &[FileEvent], schema: Arc<TableSchema>, want_befor
 }
 
 pub(crate) fn origin() -> Origin {
-    Origin { commit_us: 0, gtid: None, file: "binlog.000001".into(), offset: 4 }
+    Origin { commit_us: 0, file: "binlog.000001".into(), offset: 4, ..Origin::default() }
 }
 
 /// Decodes the events into one batch.

@@ -115,8 +115,8 @@ async fn written(columns: Vec<(&'static str, ColumnType)>) -> (Bytes, RecordBatc
         op: vec![Op::Update, Op::Create, Op::Delete, Op::Delete],
         seq: vec![1, 2, 3, 4],
         origins: vec![
-            OriginRun { rows: 1, origin: Origin { gtid: None, ..origin(5) } },
-            OriginRun { rows: 3, origin: origin(6) },
+            OriginRun { rows: 1, first_row: 0, origin: Origin { gtid: None, ..origin(5) } },
+            OriginRun { rows: 3, first_row: 0, origin: origin(6) },
         ],
     };
     let batch = ChangeBatch { schema, rows: rows.clone(), before: Some(before.clone()), meta };

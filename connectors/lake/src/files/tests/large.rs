@@ -75,7 +75,7 @@ async fn values_of_many_mebibytes_are_read_back_whole_under_every_compression() 
         let images = RecordBatch::try_new(schema.arrow.clone(), images);
         let meta = ChangeMeta {
             op: ops.clone(),
-            origins: vec![OriginRun { rows: 5, origin: origin(0) }],
+            origins: vec![OriginRun { rows: 5, first_row: 0, origin: origin(0) }],
             seq: (10..15).collect(),
         };
         // Ordinary rows before and after: row groups of their own.
@@ -83,7 +83,7 @@ async fn values_of_many_mebibytes_are_read_back_whole_under_every_compression() 
             let rows = rows.slice(1, 1);
             let meta = ChangeMeta {
                 op: vec![Op::Create],
-                origins: vec![OriginRun { rows: 1, origin: origin(0) }],
+                origins: vec![OriginRun { rows: 1, first_row: 0, origin: origin(0) }],
                 seq: vec![seq],
             };
             ChangeBatch { schema: Arc::clone(&schema), before: Some(rows.clone()), rows, meta }

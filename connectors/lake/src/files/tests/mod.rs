@@ -61,7 +61,13 @@ fn table(name: &str, version: u32) -> Arc<TableSchema> {
 }
 
 fn origin(commit_us: i64) -> Origin {
-    Origin { commit_us, gtid: Some("uuid:7".into()), file: "binlog.000001".into(), offset: 4711 }
+    Origin {
+        commit_us,
+        gtid: Some("uuid:7".into()),
+        file: "binlog.000001".into(),
+        offset: 4711,
+        ..Origin::default()
+    }
 }
 
 /// Rows whose id is their `seq`, all of one commit time.
@@ -72,7 +78,7 @@ fn batch(schema: &Arc<TableSchema>, seq: std::ops::Range<i64>, commit_us: i64) -
     let rows = RecordBatch::try_new(schema.arrow.clone(), columns).unwrap();
     let meta = ChangeMeta {
         op: vec![Op::Create; ids.len()],
-        origins: vec![OriginRun { rows: ids.len(), origin: origin(commit_us) }],
+        origins: vec![OriginRun { rows: ids.len(), first_row: 0, origin: origin(commit_us) }],
         seq: ids,
     };
     ChangeBatch { schema: Arc::clone(schema), rows, before: None, meta }

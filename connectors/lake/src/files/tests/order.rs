@@ -32,8 +32,11 @@ async fn run(steps: Vec<Step>) {
         let rows: usize = step.rows.iter().map(|run| run.0).sum();
         let end = seq + i64::try_from(rows).unwrap();
         let mut batch = batch(&schema, seq..end, 0);
-        batch.meta.origins =
-            step.rows.iter().map(|&(rows, hour)| OriginRun { rows, origin: origin(hour * HOUR) }).collect();
+        batch.meta.origins = step
+            .rows
+            .iter()
+            .map(|&(rows, hour)| OriginRun { rows, first_row: 0, origin: origin(hour * HOUR) })
+            .collect();
         expected[step.table].extend(seq..end);
         files.write(batch).await.unwrap();
         seq = end;

@@ -81,6 +81,13 @@ async fn the_older_of_two_writers_on_s3_is_fenced() {
     sink::the_older_of_two_writers_is_fenced(Arc::new(store), lake).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_are_killed_put_every_row_on_s3_once() {
+    let server = server::S3::start();
+    let (store, lake) = good(&server).await;
+    sink::shared::workers_that_are_killed_put_every_row_once(Arc::new(store), lake).await;
+}
+
 #[tokio::test]
 async fn an_upload_is_unseen_until_it_is_shown_and_may_be_shown_again() {
     let server = server::S3::start();

@@ -25,9 +25,12 @@ fn version(number: u32, columns: &[(&str, ColumnType)]) -> Arc<TableSchema> {
 /// One row of a version, numbered `seq`, all of one hour.
 fn row(schema: &Arc<TableSchema>, seq: i64, columns: Vec<ArrayRef>) -> ChangeBatch {
     let rows = RecordBatch::try_new(Arc::clone(&schema.arrow), columns).unwrap();
-    let origin = Origin { commit_us: 0, gtid: None, file: "b.1".into(), offset: 4 };
-    let meta =
-        ChangeMeta { op: vec![Op::Create], seq: vec![seq], origins: vec![OriginRun { rows: 1, origin }] };
+    let origin = Origin { commit_us: 0, file: "b.1".into(), offset: 4, ..Origin::default() };
+    let meta = ChangeMeta {
+        op: vec![Op::Create],
+        seq: vec![seq],
+        origins: vec![OriginRun { rows: 1, first_row: 0, origin }],
+    };
     ChangeBatch { schema: Arc::clone(schema), rows, before: None, meta }
 }
 

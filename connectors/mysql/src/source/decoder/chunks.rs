@@ -373,7 +373,7 @@ impl Decoder {
         let meta = ChangeMeta {
             op: vec![op; count],
             seq: (first..self.next_seq).collect(),
-            origins: vec![OriginRun { rows: count, origin }],
+            origins: vec![OriginRun { rows: count, first_row: 0, origin }],
         };
         self.rows_since_boundary += count;
         let batch = ChangeBatch { schema, rows, before, meta };

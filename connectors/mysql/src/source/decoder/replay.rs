@@ -1,6 +1,6 @@
 //! A link that breaks inside a transaction: back to its beginning, and its rows sent once all the same.
 
-use lakeward_core::{ChangeBatch, Error, ErrorKind, OriginRun};
+use lakeward_core::{ChangeBatch, Error, ErrorKind};
 
 use super::{Decoder, Outcome};
 
@@ -78,7 +78,7 @@ pub(super) fn from_seq(batch: ChangeBatch, seq: i64) -> Option<ChangeBatch> {
         .filter_map(|run| {
             let dropped = left.min(run.rows);
             left -= dropped;
-            (run.rows > dropped).then(|| OriginRun { rows: run.rows - dropped, origin: run.origin })
+            (run.rows > dropped).then(|| run.part(dropped, run.rows - dropped))
         })
         .collect();
     Some(ChangeBatch {

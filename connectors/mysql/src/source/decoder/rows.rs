@@ -135,6 +135,8 @@ impl Decoder {
             gtid: transaction.gtid.as_ref().map(|gtid| gtid.to_string().into()),
             file: self.place.file.clone(),
             offset: 0,
+            server_id: transaction.server_id,
+            thread: transaction.thread,
         });
         origin.offset = self.event_offset;
         origin.clone()

@@ -175,7 +175,8 @@ impl Decoder {
 
     /// An origin for what comes from no transaction: the place where the stream stands.
     pub(super) fn origin_here(&self, commit_us: i64) -> Origin {
-        Origin { commit_us, gtid: None, file: self.done.file.clone(), offset: self.done.offset }
+        let (file, offset) = (self.done.file.clone(), self.done.offset);
+        Origin { commit_us, file, offset, ..Origin::default() }
     }
 
     /// Whether no snapshot is left that would still go on.

@@ -1,0 +1,6 @@
+//! `debezium-json`.
+
+pub(crate) mod cursor;
+pub(crate) mod read;
+pub(crate) mod table;
+pub(crate) mod write;

@@ -1,0 +1,79 @@
+//! The fields of records of one table version: values, keys, and which of them may lack a value.
+//!
+//! As Debezium has them, a field may lack a value where its column allows NULL. Two more may, as their values
+//! can be missing here where Debezium would write a made-up one: dates and times of a pipeline that turns
+//! zero dates into nulls, and columns of a table whose record key does not tell which row was deleted (a
+//! delete of which only the key is known is then written as an image with nulls).
+
+use std::sync::Arc;
+
+use lakeward_core::{ColumnType, Error, ErrorKind, Result, TableSchema, ZeroDates};
+
+use super::codec::Codec;
+use super::options::FormatOptions;
+
+/// The fields of a table version's records.
+pub(super) struct Layout {
+    pub(super) schema: Arc<TableSchema>,
+    /// One per column.
+    pub(super) fields: Vec<Field>,
+    /// Columns of the record key, in its order; empty: records have no key.
+    pub(super) key: Vec<usize>,
+    /// The record key holds the table's key, so that it tells which row was deleted.
+    pub(super) key_tells_row: bool,
+}
+
+/// A field of a record.
+pub(super) struct Field {
+    pub(super) name: String,
+    pub(super) codec: Codec,
+    /// It may lack a value.
+    pub(super) optional: bool,
+}
+
+impl Layout {
+    pub(super) fn new(schema: &Arc<TableSchema>, options: &FormatOptions) -> Result<Layout> {
+        let key = match options.key_columns(&schema.table) {
+            None => schema.key.clone(),
+            Some(names) => names.iter().map(|name| column_named(schema, name)).collect::<Result<Vec<_>>>()?,
+        };
+        let key_tells_row = !key.is_empty() && schema.key.iter().all(|column| key.contains(column));
+        let field = |(index, column): (usize, &lakeward_core::Column)| {
+            let zero_as_null = schema.options.zero_dates == ZeroDates::Null
+                && matches!(
+                    column.ty,
+                    ColumnType::Date | ColumnType::Datetime { .. } | ColumnType::Timestamp { .. }
+                );
+            let of_key = schema.key.contains(&index);
+            Field {
+                name: column.name.clone(),
+                codec: Codec::new(&column.ty, &schema.options, options),
+                optional: column.nullable || zero_as_null || (!key_tells_row && !of_key),
+            }
+        };
+        let fields = schema.columns.iter().enumerate().map(field).collect();
+        Ok(Layout { schema: Arc::clone(schema), fields, key, key_tells_row })
+    }
+
+    /// The place of the field that is called `name`, which is probably `likely`.
+    #[inline]
+    pub(super) fn place(&self, name: &[u8], likely: usize) -> Option<usize> {
+        let is = |field: &Field| field.name.as_bytes() == name;
+        match self.fields.get(likely) {
+            Some(field) if is(field) => Some(likely),
+            _ => self.fields.iter().position(is),
+        }
+    }
+}
+
+fn column_named(schema: &TableSchema, name: &str) -> Result<usize> {
+    let found = schema.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name));
+    found.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Config,
+            format!("`message_key_columns` names column `{name}`, which is missing"),
+        )
+        .at("table", &schema.table)
+        .remedy("name columns of the table")
+    })
+}

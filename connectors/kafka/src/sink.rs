@@ -1,0 +1,173 @@
+//! Kafka as a [`Sink`]: change events and the checkpoint that covers them in one Kafka transaction.
+//!
+//! Guarantee: a reader of committed records sees each change event once, whatever is killed and whenever, and never an
+//! event of a range that no checkpoint covers.
+//! Why it holds:
+//! - The events since the last checkpoint, the checkpoint itself, new table versions and the removal of answered
+//!   requests are one transaction (`sink/transaction.rs`): readers see all of it or nothing.
+//! - The place to go on is read from the checkpoint topic after `init_transactions`, which settled whatever an older
+//!   writer left open, and has kept it from ever writing again. So nothing can still become visible above what is read.
+//! - A commit whose outcome is unknown is asked for again; if that stays without an answer the run begins anew, which
+//!   reads what came of it.
+//! - A topic that was deleted, or made anew, is noticed when the sink opens (fewer records than were counted) and while
+//!   it writes (offsets that went back): never written over.
+//!
+//! Encoding and sending is a thread's work (`sink/writer.rs`); what waits for it here is bounded by bytes.
+
+mod delivery;
+mod lane;
+mod murmur2;
+mod opening;
+mod orders;
+mod transaction;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lakeward_core::stats::KafkaStats;
+use lakeward_core::{
+    ByteSize, ChangeBatch, Checkpoint, Clock, Error, ErrorKind, KeysAsked, LivingKeys, LostRange, Opened,
+    Request, Result, Sink, TableMark, TableSchema,
+};
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+use crate::config::Kafka;
+use crate::requests::Standing;
+use opening::opened;
+use orders::{Order, Orders};
+
+/// Failpoints of the sink, in the order in which they are reached.
+pub const FAILPOINTS: &[&str] = &[
+    "kafka.open.fenced",
+    "kafka.open.claimed",
+    "kafka.topic.create",
+    "kafka.write",
+    "kafka.commit.send",
+    "kafka.commit.before",
+    "kafka.commit.after",
+];
+
+/// What a [`KafkaSink`] is made from.
+#[derive(Clone)]
+pub struct SinkOptions {
+    /// The cluster.
+    pub kafka: Kafka,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// Memory for what is on its way to the brokers.
+    pub memory: ByteSize,
+    /// For time limits and record times.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub stats: Arc<KafkaStats>,
+    /// Unique to this opening: drawn at random.
+    pub writer: Uuid,
+}
+
+/// Topics that take change events.
+pub struct KafkaSink {
+    options: SinkOptions,
+    state: State,
+}
+
+enum State {
+    New,
+    Open(Open),
+    Closed,
+}
+
+struct Open {
+    orders: Orders,
+    standing: Arc<Mutex<Standing>>,
+}
+
+impl KafkaSink {
+    /// The sink for the cluster that the options name. Nothing is asked of it yet.
+    pub fn new(options: SinkOptions) -> Self {
+        KafkaSink { options, state: State::New }
+    }
+
+    fn orders(&mut self) -> Result<&mut Orders> {
+        match &mut self.state {
+            State::Open(open) => Ok(&mut open.orders),
+            State::New | State::Closed => Err(Error::new(
+                ErrorKind::Bug,
+                "the topics were used before they were opened, or after an error",
+            )),
+        }
+    }
+}
+
+/// Runs what waits for the cluster beside the async threads.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Error::new(ErrorKind::Bug, "a thread panicked").caused_by(error)),
+    }
+}
+
+impl Sink for KafkaSink {
+    async fn is_new(&mut self) -> Result<bool> {
+        let options = self.options.clone();
+        off_thread(move || opening::is_new(&options)).await
+    }
+
+    async fn open(&mut self) -> Result<Opened> {
+        if !matches!(self.state, State::New) {
+            return Err(Error::new(ErrorKind::Bug, "the topics were opened twice"));
+        }
+        let (options, runtime) = (self.options.clone(), Handle::current());
+        let (writer, standing, resume) = off_thread(move || opened(options, runtime)).await?;
+        let orders = Orders::to(writer, self.options.memory)?;
+        self.state = State::Open(Open { orders, standing: Arc::new(Mutex::new(standing)) });
+        Ok(Opened { resume, lost: Vec::new(), epoch: 0 })
+    }
+
+    async fn schema(&mut self, schema: Arc<TableSchema>) -> Result<()> {
+        self.orders()?.give(Order::Schema(schema)).await
+    }
+
+    async fn write(&mut self, batch: ChangeBatch) -> Result<()> {
+        self.orders()?.give(Order::Write(batch)).await
+    }
+
+    async fn mark(&mut self, mark: TableMark) -> Result<()> {
+        self.orders()?.give(Order::Mark(mark)).await
+    }
+
+    async fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        self.orders()?.commit(checkpoint).await
+    }
+
+    async fn repair(&mut self, lost: LostRange) -> Result<()> {
+        Err(Error::new(ErrorKind::Bug, "nothing that a Kafka transaction committed is ever lost")
+            .at("record", lost.record))
+    }
+
+    fn requests(&self) -> impl Future<Output = Result<Vec<Request>>> + Send + 'static {
+        let standing = match &self.state {
+            State::Open(open) => Some(Arc::clone(&open.standing)),
+            State::New | State::Closed => None,
+        };
+        async move {
+            let Some(standing) = standing else { return Ok(Vec::new()) };
+            off_thread(move || standing.lock().unwrap_or_else(PoisonError::into_inner).read()).await
+        }
+    }
+
+    fn keys(&self, asked: KeysAsked) -> impl Future<Output = Result<LivingKeys>> + Send + 'static {
+        let unknown =
+            Error::new(ErrorKind::UnreadableValue, "which keys live in the lake cannot be told over Kafka")
+                .of_table(&asked.schema.table)
+                .remedy("read the whole table anew: `lakeward snapshot` without --where");
+        std::future::ready(Err(unknown))
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Open(open) => open.orders.close().await,
+            State::New | State::Closed => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! One Kafka transaction after another, and what their errors mean.
+//!
+//! Guarantee: `commit` returns only when the brokers have decided that all of it stands. Every other end is an error
+//! after which the producer is of no use: the brokers settle what is open when the next one opens, or by their timeout.
+//!
+//! A producer that the brokers do not know any more is told by them in several ways, and for two reasons: another writer
+//! has opened the topics, or its transaction took too long and was given up. Which one it was, the checkpoint topic
+//! says: the last `writer` there ([`Transactions::fenced`]). Only the first reason ends a writer for good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakeward_core::{Clock, Error, ErrorKind, Result};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{Producer, ThreadedProducer};
+
+use super::delivery::{Deliveries, Failure};
+use crate::client::explained;
+use crate::config::Kafka;
+use crate::{checkpoints, topics};
+
+/// How long one try of a call of a transaction may take.
+const TRY: Duration = Duration::from_secs(10);
+/// How long the brokers are asked for the outcome of a commit before the run begins anew.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The producer with its transactions.
+pub(super) struct Transactions {
+    pub(super) producer: ThreadedProducer<Deliveries>,
+    kafka: Kafka,
+    pipeline: String,
+    clock: Arc<dyn Clock>,
+    writer: uuid::Uuid,
+    begun: Option<Begun>,
+}
+
+/// An open transaction.
+struct Begun {
+    at: Duration,
+    /// When something of it was last done, and the longest time in which nothing was.
+    moved: Duration,
+    stood_still: Duration,
+}
+
+impl Transactions {
+    pub(super) fn new(
+        producer: ThreadedProducer<Deliveries>,
+        kafka: Kafka,
+        pipeline: String,
+        clock: Arc<dyn Clock>,
+        writer: uuid::Uuid,
+    ) -> Self {
+        Transactions { producer, kafka, pipeline, clock, writer, begun: None }
+    }
+
+    /// Keeps older writers of the pipeline from ever writing again, and settles what they left open.
+    pub(super) fn init(&self) -> Result<()> {
+        let begun = self.clock.elapsed();
+        loop {
+            let Err(error) = self.producer.init_transactions(TRY) else { return Ok(()) };
+            let again = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
+            let trouble = self.producer.context().context().trouble();
+            let explained = explained("the claim of the transactional id", &error, trouble);
+            let late = self.clock.elapsed().saturating_sub(begun) > TRY * 2;
+            if !again || late || explained.kind() != ErrorKind::KafkaUnreachable {
+                return Err(match error.rdkafka_error_code() {
+                    Some(code) if is_fence(code) => explained_fence(),
+                    _ => explained,
+                });
+            }
+        }
+    }
+
+    /// Begins one, if none is open.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        if self.begun.is_none() {
+            self.producer.begin_transaction().map_err(|error| self.broken(&error))?;
+            let now = self.clock.elapsed();
+            self.begun = Some(Begun { at: now, moved: now, stood_still: Duration::ZERO });
+        }
+        Ok(())
+    }
+
+    /// Something of the open one was done. An error if it took too long by now, or a record was not written.
+    pub(super) fn stands(&mut self) -> Result<()> {
+        if let Some(failure) = self.producer.context().failure() {
+            return Err(self.unwritten(failure));
+        }
+        let now = self.clock.elapsed();
+        let limit = self.kafka.transaction_timeout;
+        let Some(begun) = &mut self.begun else { return Ok(()) };
+        begun.stood_still = begun.stood_still.max(now.saturating_sub(begun.moved));
+        begun.moved = now;
+        if now.saturating_sub(begun.at) < limit { Ok(()) } else { Err(self.too_long()) }
+    }
+
+    /// Makes all of the open one stand.
+    pub(super) fn commit(&mut self) -> Result<()> {
+        let asked = self.clock.elapsed();
+        loop {
+            let Err(error) = self.producer.commit_transaction(TRY) else {
+                self.begun = None;
+                return Ok(());
+            };
+            let again = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
+            if !again {
+                return Err(self.broken(&error));
+            }
+            tracing::debug!(%error, "the outcome of a commit is not known yet; asking again");
+            if self.clock.elapsed().saturating_sub(asked) > PATIENCE {
+                let trouble = self.producer.context().context().trouble();
+                return Err(explained("the outcome of a commit", &error, trouble));
+            }
+        }
+    }
+
+    /// Gives up the open one.
+    pub(super) fn abort(&mut self) {
+        if self.begun.take().is_some() {
+            self.producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
+            if let Err(error) = self.producer.abort_transaction(TRY) {
+                tracing::debug!(%error, "an open transaction could not be given up; the brokers do");
+            }
+        }
+    }
+
+    /// What an error of the producer means. It is of no use after it.
+    pub(super) fn broken(&mut self, error: &KafkaError) -> Error {
+        let code = error.rdkafka_error_code();
+        if code.is_some_and(is_fence) || self.is_fenced() {
+            return self.fenced();
+        }
+        if let Some(failure) = self.producer.context().failure() {
+            return self.unwritten(failure);
+        }
+        // The brokers have more ways to refuse a writer than the client knows: giving up asks them again.
+        let aborted = self.producer.abort_transaction(TRY);
+        let refused = aborted.err().and_then(|error| error.rdkafka_error_code()).is_some_and(is_fence);
+        if refused || self.is_fenced() {
+            return self.fenced();
+        }
+        explained("a transaction", error, self.producer.context().context().trouble())
+    }
+
+    fn is_fenced(&self) -> bool {
+        self.producer.client().fatal_error().is_some_and(|(code, _)| is_fence(code))
+    }
+
+    /// Why the brokers do not know this producer any more.
+    fn fenced(&self) -> Error {
+        let seen = (|| {
+            let topic = topics::checkpoint_topic(&self.kafka.prefix);
+            let reader = self.kafka.reader(&self.clock)?;
+            checkpoints::read(&reader, &topic, 0, &self.pipeline, self.clock.as_ref())
+        })();
+        match seen {
+            Ok(found) if found.writer.as_ref().is_none_or(|last| last.id == self.writer) => self.given_up(),
+            Ok(_) => explained_fence(),
+            // It cannot be told now. To begin anew could fence the newer one, so this one ends.
+            Err(error) => explained_fence().caused_by(error),
+        }
+    }
+
+    /// The brokers gave up the transaction, and nobody else has opened the topics.
+    fn given_up(&self) -> Error {
+        let open_for = |begun: &Begun| self.clock.elapsed().saturating_sub(begun.at);
+        match &self.begun {
+            Some(begun) if open_for(begun) >= self.kafka.transaction_timeout => self.too_long(),
+            Some(_) | None => Error::new(
+                ErrorKind::KafkaUnreachable,
+                "the brokers gave up a transaction of this writer; it is read and written again",
+            ),
+        }
+    }
+
+    /// A transaction took longer than it may. If that is because nothing went on for a good part of the time (this
+    /// process or the brokers stood still), another try helps; else it never will.
+    fn too_long(&self) -> Error {
+        let limit = self.kafka.transaction_timeout;
+        let begun = self.begun.as_ref();
+        let since = |begun: &Begun| begun.stood_still.max(self.clock.elapsed().saturating_sub(begun.moved));
+        if begun.map(since).unwrap_or_default() > limit / 2 {
+            let message = "a transaction stood still until its time was over; it is read and written again";
+            return Error::new(ErrorKind::KafkaUnreachable, message);
+        }
+        let message =
+            "a transaction of the source was not written within the time that a Kafka transaction may take";
+        Error::new(ErrorKind::TransactionTooLarge, message).at("limit", format!("{limit:?}")).remedy(
+            "raise `transport.kafka.transaction_timeout`, and the brokers' transaction.max.timeout.ms with it; nothing \
+             of it is visible to readers of committed records",
+        )
+    }
+
+    fn unwritten(&mut self, failure: Failure) -> Error {
+        let (topic, number, key, bytes, error) = match failure {
+            Failure::WentBack { topic, number, offset, last } => {
+                return Error::new(ErrorKind::TopicLost, "a topic was made anew while it was written to")
+                    .at("topic", topic)
+                    .at("topic partition", number)
+                    .at("offset", offset)
+                    .at("after", last)
+                    .remedy(crate::sink::opening::LOST_REMEDY);
+            }
+            Failure::Unwritten { topic, number, key, bytes, error } => (topic, number, key, bytes, error),
+        };
+        let code = error.rdkafka_error_code();
+        if code.is_some_and(is_fence) {
+            return self.fenced();
+        }
+        let explained = match code {
+            Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize) => {
+                too_large(bytes).at("key", shown(key.as_deref()))
+            }
+            // The client gives a record up after the time of its transaction.
+            Some(Code::MessageTimedOut) => {
+                let late =
+                    Error::new(ErrorKind::KafkaUnreachable, "the brokers took no records for too long");
+                late.caused_by(error)
+            }
+            _ => explained("the writing of a record", &error, self.producer.context().context().trouble()),
+        };
+        explained.at("topic", topic).at("topic partition", number)
+    }
+}
+
+fn is_fence(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping
+    )
+}
+
+fn explained_fence() -> Error {
+    Error::new(ErrorKind::Fenced, "another process captures this pipeline by now")
+        .remedy("run one `lakeward capture` for each pipeline")
+}
+
+/// A record that is larger than the cluster takes.
+pub(super) fn too_large(bytes: usize) -> Error {
+    Error::new(ErrorKind::MessageTooLarge, "a change event is larger than a record may be")
+        .at("bytes", bytes)
+        .remedy(
+            "raise the topic's `max.message.bytes`, and `transport.kafka.properties: { message.max.bytes: … }` with it; \
+             or lower `batch.size` there, if the record alone is small enough",
+        )
+}
+
+/// Most of a key that is shown.
+const KEY_SHOWN: usize = 200;
+
+/// A record's key, for an operator.
+pub(super) fn shown(key: Option<&[u8]>) -> String {
+    let Some(key) = key else { return "none".to_owned() };
+    String::from_utf8_lossy(key.get(..KEY_SHOWN).unwrap_or(key)).into_owned()
+}

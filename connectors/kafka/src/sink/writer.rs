@@ -1,0 +1,445 @@
+//! The thread that encodes and sends.
+//!
+//! Guarantee: what [`Writer::commit`] counts in a checkpoint is what this transaction sent: each event that is handed to
+//! the client is counted once, in the topic partition it is sent to, and the client commits only if all of them were
+//! written. Memory: a batch is encoded in pieces of about [`PIECE`] bytes, and waits while the client's queue is full.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakeward_core::{
+    ChangeBatch, Checkpoint, Error, ErrorKind, MarkReason, Op, Result, TableId, TableMark, TableSchema,
+    failpoint,
+};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{BaseRecord, Producer};
+
+use super::SinkOptions;
+use super::delivery::Place;
+use super::lane::{Lane, headers};
+use super::transaction::{Transactions, shown, too_large};
+use crate::checkpoints::{self, CHECKPOINT_KEY, CaptureCheckpoint, FORMAT, WRITER_KEY, schema_key};
+use crate::client::Reader;
+use crate::format::{Encoded, EncodedRecord, Encoder};
+use crate::topics::{self, Admin, Names, checkpoint_topic, request_topic};
+
+/// Bytes that are encoded at once, about.
+const PIECE: usize = 1 << 20;
+/// Rows of the first piece of a table, whose rows may have any size.
+const FIRST_ROWS: usize = 64;
+/// How long to wait for room in the client's queue before looking whether the transaction still stands.
+const ROOM: Duration = Duration::from_millis(100);
+/// How often topics are looked at for more topic partitions.
+const LOOK_AT_TOPICS: Duration = Duration::from_secs(30);
+
+/// What a [`Writer`] is made of.
+pub(super) struct WriterParts {
+    pub(super) transactions: Transactions,
+    pub(super) encoder: Encoder,
+    pub(super) reader: Reader,
+    pub(super) admin: Admin,
+    pub(super) last: Option<CaptureCheckpoint>,
+    pub(super) stored: BTreeMap<(TableId, u32), Arc<TableSchema>>,
+}
+
+/// Encodes, sends, commits.
+pub(super) struct Writer {
+    options: SinkOptions,
+    transactions: Transactions,
+    encoder: Encoder,
+    reader: Reader,
+    admin: Admin,
+    names: Names,
+    lanes: BTreeMap<TableId, Lane>,
+    /// Versions that are in the checkpoint topic, and those that the open transaction will add.
+    stored: BTreeMap<(TableId, u32), Arc<TableSchema>>,
+    fresh: Vec<Arc<TableSchema>>,
+    /// Cumulative counts by topic, as of the last checkpoint; of tables that have no lane yet, too.
+    events: BTreeMap<String, BTreeMap<i32, u64>>,
+    number: u64,
+    /// Requests whose removal is committed.
+    removed: BTreeSet<String>,
+    own: [Arc<Place>; 2],
+    encoded: Encoded,
+    /// Bytes that a row took, by the last piece of the table.
+    row_bytes: BTreeMap<TableId, usize>,
+    looked: Duration,
+    sent: Sent,
+}
+
+/// Counted since the last commit.
+#[derive(Default)]
+struct Sent {
+    rows: BTreeMap<TableId, u64>,
+    bytes: u64,
+}
+
+impl Writer {
+    pub(super) fn new(options: SinkOptions, parts: WriterParts) -> Writer {
+        let WriterParts { transactions, encoder, reader, admin, last, stored } = parts;
+        let prefix = &options.kafka.prefix;
+        let own = [checkpoint_topic(prefix), request_topic(prefix)]
+            .map(|topic| Arc::new(Place::new(topic.into(), 0, 0)));
+        let looked = options.clock.elapsed();
+        Writer {
+            options,
+            transactions,
+            encoder,
+            reader,
+            admin,
+            names: Names::default(),
+            lanes: BTreeMap::new(),
+            stored,
+            fresh: Vec::new(),
+            number: last.as_ref().map_or(0, |last| last.number),
+            events: last.map(|last| last.events).unwrap_or_default(),
+            removed: BTreeSet::new(),
+            own,
+            encoded: Encoded::default(),
+            row_bytes: BTreeMap::new(),
+            looked,
+            sent: Sent::default(),
+        }
+    }
+
+    /// Puts this writer's name, so that an older one that the brokers refuse learns why.
+    pub(super) fn claim(&mut self) -> Result<()> {
+        let writer = checkpoints::Writer { id: self.options.writer, pipeline: self.options.pipeline.clone() };
+        let body = json(&writer)?;
+        self.transactions.begin()?;
+        self.send(&Arc::clone(&self.own[0]), Some(WRITER_KEY.as_bytes()), Some(&body), OwnedHeaders::new())?;
+        self.transactions.commit()
+    }
+
+    /// Takes a version: its topic is there from now on.
+    pub(super) fn schema(&mut self, schema: &Arc<TableSchema>) -> Result<()> {
+        let topic = self.names.of(&self.options.kafka.prefix, &schema.table)?;
+        if !self.lanes.contains_key(&schema.table) {
+            let lane = self.lane(&schema.table, &topic)?;
+            self.lanes.insert(schema.table.clone(), lane);
+        }
+        if let Some(lane) = self.lanes.get_mut(&schema.table) {
+            lane.version = schema.version.to_string();
+        }
+        self.encoder.schema(schema, &topic)?;
+        let key = (schema.table.clone(), schema.version);
+        match self.stored.get(&key) {
+            Some(stored) if stored != schema => {
+                Err(Error::new(ErrorKind::Bug, "a table version has two structures")
+                    .of_table(&schema.table)
+                    .at("version", schema.version))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.stored.insert(key, Arc::clone(schema));
+                self.fresh.push(Arc::clone(schema));
+                Ok(())
+            }
+        }
+    }
+
+    fn lane(&self, table: &TableId, topic: &str) -> Result<Lane> {
+        let config = &self.options.kafka.topics;
+        let count = match topics::partitions(&self.reader)?.get(topic) {
+            Some(count) => *count,
+            None if config.create => {
+                failpoint::hit("kafka.topic.create")?;
+                self.admin.create_data(topic, config).map_err(|error| error.of_table(table))?;
+                tracing::info!(topic, "made a topic");
+                topics::shown(&self.reader, topic, self.options.clock.as_ref())?
+            }
+            None => return Err(topics::missing(topic).of_table(table)),
+        };
+        let counted = self.events.get(topic);
+        let known = counted.map_or(0, BTreeMap::len);
+        if known > 0 && known < count {
+            tell_more(topic, known, count);
+        }
+        let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+        let events = |at: usize| counted.and_then(|counted| counted.get(&number(at))).copied().unwrap_or(0);
+        let events: Vec<u64> = (0..count).map(events).collect();
+        Ok(Lane::new(table.clone(), topic, count, &events, self.admin.max_message_bytes(topic)))
+    }
+
+    /// Sends change events.
+    pub(super) fn write(&mut self, batch: ChangeBatch) -> Result<()> {
+        failpoint::hit("kafka.write")?;
+        self.transactions.begin()?;
+        let rows = batch.meta.op.len();
+        let mut done = 0;
+        while done < rows {
+            let table = &batch.schema.table;
+            let fits = self.row_bytes.get(table).map_or(FIRST_ROWS, |bytes| (PIECE / (*bytes).max(1)).max(1));
+            let piece = batch.slice(done, fits.min(rows - done));
+            let mut encoded = std::mem::take(&mut self.encoded);
+            self.encoder.batch(&piece, &mut encoded)?;
+            let length = piece.meta.op.len();
+            self.row_bytes.insert(table.clone(), encoded.bytes.len() / length.max(1));
+            self.send_rows(&piece, &encoded)?;
+            self.transactions.stands()?;
+            self.encoded = encoded;
+            done += length;
+        }
+        Ok(())
+    }
+
+    fn send_rows(&mut self, piece: &ChangeBatch, encoded: &Encoded) -> Result<()> {
+        let mut lane = self.take_lane(&piece.schema)?;
+        let sent = self.send_rows_to(&mut lane, piece, encoded);
+        self.lanes.insert(lane.table.clone(), lane);
+        sent
+    }
+
+    fn take_lane(&mut self, schema: &TableSchema) -> Result<Lane> {
+        self.lanes.remove(&schema.table).ok_or_else(|| {
+            Error::new(ErrorKind::Bug, "events came before their table's structure").of_table(&schema.table)
+        })
+    }
+
+    fn send_rows_to(&mut self, lane: &mut Lane, piece: &ChangeBatch, encoded: &Encoded) -> Result<()> {
+        let mut gtids = piece
+            .meta
+            .origins
+            .iter()
+            .flat_map(|run| std::iter::repeat_n(run.origin.gtid.as_deref(), run.rows));
+        let (mut gtid, mut at) = (None, None);
+        let mut number = String::new();
+        let mut events = 0;
+        for record in &encoded.records {
+            let (Some(op), Some(seq)) = (piece.meta.op.get(record.row), piece.meta.seq.get(record.row))
+            else {
+                return Err(
+                    Error::new(ErrorKind::Bug, "a record of no row was encoded").of_table(&lane.table)
+                );
+            };
+            while at.is_none_or(|at| at < record.row) {
+                gtid = gtids.next().flatten();
+                at = Some(at.map_or(0, |at: usize| at + 1));
+            }
+            let (key, value) = (slice(encoded, record.key.as_ref()), slice(encoded, record.value.as_ref()));
+            let place = lane.of(key, *seq);
+            // A tombstone is no event, and has no headers.
+            let headers = value.is_some().then(|| {
+                number.clear();
+                // Writing into a String cannot fail.
+                let _written = write!(number, "{seq}");
+                headers(op.letter(), &number, &lane.version, gtid, None)
+            });
+            self.send_event(lane, place, key, value, headers)?;
+            events += u64::from(value.is_some());
+        }
+        self.sent.bytes += encoded.bytes.len() as u64;
+        *self.sent.rows.entry(lane.table.clone()).or_default() += events;
+        if events != piece.meta.op.len() as u64 {
+            let message = format!("{events} records were encoded for {} change events", piece.meta.op.len());
+            return Err(Error::new(ErrorKind::Bug, message).of_table(&lane.table));
+        }
+        Ok(())
+    }
+
+    fn send_event(
+        &mut self,
+        lane: &mut Lane,
+        place: usize,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Option<OwnedHeaders>,
+    ) -> Result<()> {
+        let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+        if lane.max_bytes.is_some_and(|max| bytes as u64 > max) {
+            let error = too_large(bytes).of_table(&lane.table).at("key", shown(key)).at("topic", &lane.topic);
+            return Err(error.at("limit", lane.max_bytes.unwrap_or_default()));
+        }
+        let (Some(target), Some(events)) = (lane.places.get(place), lane.events.get_mut(place)) else {
+            return Err(
+                Error::new(ErrorKind::TopicLost, "a topic has no topic partitions").at("topic", &lane.topic)
+            );
+        };
+        *events += u64::from(headers.is_some());
+        let sent = self.send(target, key, value, headers.unwrap_or_default());
+        sent.map_err(|error| match error.kind() {
+            ErrorKind::MessageTooLarge => error.of_table(&lane.table).at("key", shown(key)),
+            _ => error,
+        })
+    }
+
+    /// Sends a mark.
+    pub(super) fn mark(&mut self, mark: &TableMark) -> Result<()> {
+        self.transactions.begin()?;
+        let mut encoded = std::mem::take(&mut self.encoded);
+        self.encoder.mark(mark, &mut encoded)?;
+        let mut lane = self.take_lane(&mark.schema)?;
+        let sent = self.send_mark(&mut lane, mark, &encoded);
+        *self.sent.rows.entry(lane.table.clone()).or_default() += 1;
+        self.lanes.insert(lane.table.clone(), lane);
+        self.encoded = encoded;
+        sent
+    }
+
+    fn send_mark(&mut self, lane: &mut Lane, mark: &TableMark, encoded: &Encoded) -> Result<()> {
+        let [EncodedRecord { key: None, value: Some(value), .. }] = encoded.records.as_slice() else {
+            return Err(
+                Error::new(ErrorKind::Bug, "a mark is one record without a key").of_table(&lane.table)
+            );
+        };
+        let reason = match mark.reason {
+            MarkReason::Truncate => "truncate",
+            MarkReason::Reread => "reread",
+        };
+        let (seq, gtid) = (mark.seq.to_string(), mark.origin.gtid.as_deref());
+        let headers = headers(Op::Truncate.letter(), &seq, &lane.version, gtid, Some(reason));
+        self.send_event(lane, 0, None, slice(encoded, Some(value)), Some(headers))
+    }
+
+    /// Hands one record to the client; waits while its queue is full.
+    fn send(
+        &mut self,
+        place: &Arc<Place>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: OwnedHeaders,
+    ) -> Result<()> {
+        let mut record = BaseRecord::with_opaque_to(&place.topic, Arc::clone(place)).partition(place.number);
+        record.key = key;
+        record.payload = value;
+        record.headers = Some(headers);
+        loop {
+            let Err((error, given_back)) = self.transactions.producer.send(record) else { return Ok(()) };
+            match error {
+                KafkaError::MessageProduction(Code::QueueFull) => {
+                    self.transactions.producer.context().wait_for_room(ROOM);
+                    self.transactions.stands()?;
+                    record = given_back;
+                }
+                KafkaError::MessageProduction(Code::MessageSizeTooLarge) => {
+                    let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+                    return Err(too_large(bytes).at("topic", &place.topic));
+                }
+                error => return Err(self.transactions.broken(&error).at("topic", &place.topic)),
+            }
+        }
+    }
+
+    /// Makes what was sent since the last commit stand, together with `checkpoint`.
+    pub(super) fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        let begun = self.options.clock.elapsed();
+        failpoint::hit("kafka.commit.send")?;
+        self.transactions.begin()?;
+        self.transactions.stands()?;
+        let removed = self.remove_requests(&checkpoint)?;
+        let own = Arc::clone(&self.own[0]);
+        for schema in std::mem::take(&mut self.fresh) {
+            let key = schema_key(&schema.table, schema.version);
+            self.send(&own, Some(key.as_bytes()), Some(&json(schema.as_ref())?), OwnedHeaders::new())?;
+        }
+        let commit_us = checkpoint.commit_us;
+        let captured = self.captured(checkpoint)?;
+        self.send(&own, Some(CHECKPOINT_KEY.as_bytes()), Some(&json(&captured)?), OwnedHeaders::new())?;
+        failpoint::hit("kafka.commit.before")?;
+        self.transactions.commit()?;
+        failpoint::hit("kafka.commit.after")?;
+        self.number = captured.number;
+        self.events = captured.events;
+        self.removed = removed;
+        self.told(begun, commit_us);
+        self.look_at_topics()
+    }
+
+    fn captured(&self, checkpoint: Checkpoint) -> Result<CaptureCheckpoint> {
+        let mut events = self.events.clone();
+        for lane in self.lanes.values() {
+            let counts = lane.places.iter().zip(&lane.events).map(|(place, events)| (place.number, *events));
+            if lane.events.iter().any(|events| *events > 0) {
+                events.insert(lane.topic.to_string(), counts.collect());
+            }
+        }
+        let number = self
+            .number
+            .checked_add(1)
+            .ok_or_else(|| Error::new(ErrorKind::Bug, "checkpoints are at their end"))?;
+        Ok(CaptureCheckpoint {
+            format: FORMAT,
+            pipeline: self.options.pipeline.clone(),
+            number,
+            checkpoint,
+            events,
+        })
+    }
+
+    /// Removes the requests that `checkpoint` answers, with it.
+    fn remove_requests(&mut self, checkpoint: &Checkpoint) -> Result<BTreeSet<String>> {
+        let answered: BTreeSet<String> = checkpoint.requests.iter().map(|answer| answer.id.clone()).collect();
+        let own = Arc::clone(&self.own[1]);
+        let open: Vec<String> = answered.difference(&self.removed).cloned().collect();
+        for id in open {
+            self.send(&own, Some(id.as_bytes()), None, OwnedHeaders::new())?;
+        }
+        Ok(answered)
+    }
+
+    fn told(&mut self, begun: Duration, commit_us: Option<i64>) {
+        let (stats, clock) = (&self.options.stats, &self.options.clock);
+        let took = clock.elapsed().saturating_sub(begun);
+        stats.commits.add(1);
+        stats.commit_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        stats.last_commit_us.set(clock.unix_micros());
+        if let Some(commit_us) = commit_us {
+            stats.complete_to_us.set(commit_us);
+        }
+        stats.checkpoint.set(i64::try_from(self.number).unwrap_or(i64::MAX));
+        let sent = std::mem::take(&mut self.sent);
+        stats.bytes.add(sent.bytes);
+        for (table, rows) in &sent.rows {
+            stats.rows.add(table, *rows);
+        }
+    }
+
+    /// Topics that have more topic partitions than before: what comes now goes to all of them. Between two
+    /// transactions, so that a checkpoint names them before or with their first events.
+    fn look_at_topics(&mut self) -> Result<()> {
+        let now = self.options.clock.elapsed();
+        if now.saturating_sub(self.looked) < LOOK_AT_TOPICS {
+            return Ok(());
+        }
+        self.looked = now;
+        // What cannot be asked now is asked later.
+        let Ok(there) = topics::partitions(&self.reader) else { return Ok(()) };
+        for lane in self.lanes.values_mut() {
+            let known = lane.places.len();
+            match there.get(lane.topic.as_ref()) {
+                Some(count) if *count > known => {
+                    tell_more(&lane.topic, known, *count);
+                    lane.grow(*count);
+                }
+                Some(_) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up what is open.
+    pub(super) fn close(&mut self) {
+        self.transactions.abort();
+    }
+}
+
+fn tell_more(topic: &str, known: usize, count: usize) {
+    tracing::warn!(
+        topic,
+        "the topic has {count} topic partitions, and had {known}: keys move, so the order of events of one key is kept \
+         within what was written before and within what is written from now on; `_seq` tells it over both"
+    );
+}
+
+fn slice<'a>(encoded: &'a Encoded, range: Option<&std::ops::Range<usize>>) -> Option<&'a [u8]> {
+    range.and_then(|range| encoded.bytes.get(range.clone()))
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| {
+        Error::new(ErrorKind::Bug, "a record of the pipeline's state cannot be written").caused_by(error)
+    })
+}

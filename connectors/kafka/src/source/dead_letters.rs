@@ -1,0 +1,131 @@
+//! Records that cannot be read, put aside where the config names a topic for them.
+//!
+//! Guarantee: such a record is in the dead-letter topic before a boundary passes it, so before any commit does. After
+//! a crash between the two it is read again, and stands there twice; it is never missing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lakeward_core::{Clock, Error, ErrorKind, Result, failpoint};
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use tracing::warn;
+
+use super::lane::Lane;
+use super::record::Event;
+use crate::client::{Context, explained, unmade};
+use crate::config::Kafka;
+
+/// How long the brokers may take to have all of them.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the client hears: above all the first record that was not written.
+struct Callbacks {
+    client: Context,
+    failed: Mutex<Option<KafkaError>>,
+}
+
+impl ClientContext for Callbacks {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.client.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.client.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.client.generate_oauth_token(config)
+    }
+}
+
+impl ProducerContext for Callbacks {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+/// The dead-letter topic.
+pub(super) struct DeadLetters {
+    producer: BaseProducer<Callbacks>,
+    topic: String,
+    /// Whether some may be on their way.
+    open: bool,
+}
+
+impl DeadLetters {
+    /// The one that the config names.
+    pub(super) fn open(kafka: &Kafka, clock: &Arc<dyn Clock>) -> Result<Option<DeadLetters>> {
+        let Some(topic) = kafka.load.dead_letter.clone() else { return Ok(None) };
+        let mut client = kafka.client()?;
+        client.set("enable.idempotence", "true").set("acks", "all");
+        client.set("message.timeout.ms", PATIENCE.as_millis().to_string());
+        let callbacks = Callbacks { client: kafka.context(clock), failed: Mutex::new(None) };
+        let producer = client.create_with_context(callbacks).map_err(|error| unmade(&error))?;
+        Ok(Some(DeadLetters { producer, topic, open: false }))
+    }
+
+    /// Writes a record as it was, with headers that say where it comes from and what is wrong with it.
+    pub(super) fn write(&mut self, lane: &Lane, event: &Event, why: &Error) -> Result<()> {
+        warn!(
+            kind = why.kind().name(),
+            dead_letter = self.topic,
+            "a record cannot be read and is put aside: {why}"
+        );
+        let added = [
+            ("lakeward.error", why.message().to_owned()),
+            ("lakeward.topic", lane.topic.to_string()),
+            ("lakeward.partition", lane.number.to_string()),
+            ("lakeward.offset", event.offset.to_string()),
+        ];
+        let headers = added
+            .iter()
+            .fold(event.headers.clone().unwrap_or_else(OwnedHeaders::new), |all, (key, value)| {
+                all.insert(Header { key, value: Some(value) })
+            });
+        let mut record = BaseRecord::<[u8], [u8], ()>::to(&self.topic).headers(headers);
+        record.key = event.key.as_deref();
+        record.payload = Some(&event.value);
+        self.open = true;
+        match self.producer.send(record) {
+            Ok(()) => Ok(()),
+            Err((error, _)) => Err(self.explained(&error)),
+        }
+    }
+
+    /// Waits until the brokers have all of them.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        if !self.open {
+            return Ok(());
+        }
+        failpoint::hit("kafka.load.dead_letter")?;
+        self.producer.flush(PATIENCE).map_err(|error| self.explained(&error))?;
+        let failed = self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match failed {
+            Some(error) => Err(self.explained(&error)),
+            None => {
+                self.open = false;
+                Ok(())
+            }
+        }
+    }
+
+    fn explained(&self, error: &KafkaError) -> Error {
+        let told = explained("a dead letter", error, self.producer.context().client.trouble());
+        match told.kind() {
+            ErrorKind::TopicLost => Error::new(ErrorKind::TopicLost, "the dead-letter topic is not there")
+                .at("topic", &self.topic)
+                .remedy("create it, or remove `transport.kafka.load.dead_letter`"),
+            _ => told.at("topic", &self.topic),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The client as a reader of change events: its properties, and which of its errors end the source.
+//!
+//! The client goes on by itself after passing errors, for ever; only what no waiting mends is an error here.
+
+use std::sync::Arc;
+
+use lakeward_core::error::Policy;
+use lakeward_core::{Clock, Error, ErrorKind, Result};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::client::{Reader, explained, unmade};
+use crate::config::Kafka;
+
+/// Fetched ahead for one topic partition, at least and at most.
+const AHEAD: (u64, u64) = (64 * 1024, 8 * 1024 * 1024);
+
+/// Makes a reader that fetches at most `ahead` bytes for each topic partition before they are asked for.
+pub(super) fn reader(kafka: &Kafka, clock: &Arc<dyn Clock>, group: &str, ahead: u64) -> Result<Reader> {
+    let ahead = ahead.clamp(AHEAD.0, AHEAD.1);
+    let (half, half_kib) = ((ahead / 2).to_string(), (ahead / 2048).to_string());
+    let mut client = kafka.client()?;
+    for (key, value) in [
+        // The client wants one; it is never joined here, and places are ours.
+        ("group.id", group),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        // A place that is gone is an error, never another place.
+        ("auto.offset.reset", "error"),
+        ("isolation.level", "read_committed"),
+        ("enable.partition.eof", "true"),
+        ("check.crcs", "true"),
+        ("queued.max.messages.kbytes", &half_kib),
+        ("fetch.message.max.bytes", &half),
+        ("fetch.queue.backoff.ms", "5"),
+        ("fetch.wait.max.ms", "100"),
+        // A topic that comes later is found soon.
+        ("topic.metadata.refresh.interval.ms", "10000"),
+    ] {
+        client.set(key, value);
+    }
+    client.create_with_context(kafka.context(clock)).map_err(|error| unmade(&error))
+}
+
+/// What an error of the client stops; `None` where the client goes on by itself.
+pub(super) fn trouble(reader: &Reader, error: &KafkaError) -> Option<Error> {
+    let of = |kind, message: &str| Some(Error::new(kind, message).caused_by(error.clone()));
+    match error.rdkafka_error_code() {
+        Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
+            of(ErrorKind::PositionLost, "the place to go on from is not in the topic any more")
+        }
+        Some(Code::BadMessage | Code::InvalidMessage | Code::InvalidMessageSize) => {
+            of(ErrorKind::UnreadableRecord, "records in Kafka are damaged")
+        }
+        Some(_) | None => match error {
+            KafkaError::MessageConsumptionFatal(_) => {
+                of(ErrorKind::KafkaUnreachable, "the Kafka client has given up")
+            }
+            _ => {
+                let explained = explained("records", error, reader.context().trouble());
+                (explained.policy() != Policy::Retry).then_some(explained)
+            }
+        },
+    }
+}

@@ -1,0 +1,237 @@
+//! The thread that reads: from one checkpoint of capture to the next, topic by topic.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakeward_core::stats::Lag;
+use lakeward_core::{Checkpoint, Feed, KafkaPosition, Position, Result, failpoint};
+
+use super::Until;
+use super::desk::{Desk, End, rebalanced};
+use super::lane::Lane;
+use super::targets::{Counts, Targets, count};
+use super::topic::Topic;
+use crate::checkpoints::CaptureCheckpoint;
+
+/// The thread's whole state.
+pub(super) struct Reading {
+    pub(super) desk: Desk,
+    pub(super) topics: Vec<Topic>,
+    pub(super) targets: Targets,
+    /// What the newest checkpoint counts.
+    pub(super) counts: Counts,
+    /// A boundary at the very start, where the sink has none.
+    pub(super) first: bool,
+    /// The last boundary, and when it was sent.
+    pub(super) last: Option<Checkpoint>,
+    pub(super) said: Duration,
+}
+
+/// How long a new checkpoint is waited for between two looks.
+const WAIT: Duration = Duration::from_millis(50);
+/// A source that has nothing new says so this often, if the cluster answers.
+const BEAT: Duration = Duration::from_secs(10);
+
+impl Reading {
+    /// Reads until the end; what ends it is the last thing sent.
+    pub(super) fn run(mut self) {
+        match self.read() {
+            Ok(()) | Err(End::Closed) => {}
+            Err(End::Failed(error)) => {
+                // Nobody may listen any more.
+                let _sent = self.desk.sender.send(Err(error), 0);
+            }
+        }
+        self.desk.options.stats.connected.set(0);
+    }
+
+    fn read(&mut self) -> Result<(), End> {
+        self.desk.options.stats.connected.set(1);
+        if let Until::Again(places) = self.desk.options.until.clone() {
+            return self.again(&places);
+        }
+        if self.first {
+            // What is committed from now on has a beginning that is known.
+            self.boundary(&beginning())?;
+        }
+        loop {
+            self.desk.look()?;
+            let (here, floor) = (self.here(), self.floor());
+            if let Some(target) = self.targets.next(&here, floor) {
+                self.step(&target)?;
+                continue;
+            }
+            self.tell();
+            match self.desk.options.until {
+                Until::CaughtUp => return Ok(()),
+                Until::Forever | Until::Again(_) => self.wait()?,
+            }
+        }
+    }
+
+    /// Goes to a checkpoint and says so.
+    fn step(&mut self, target: &CaptureCheckpoint) -> Result<(), End> {
+        for lane in self.lanes() {
+            if lane.place.stopped.is_none() {
+                lane.go_to(count(&target.events, &lane.topic, lane.number))?;
+            }
+        }
+        let next_seq = target.checkpoint.next_seq;
+        self.bring(next_seq)?;
+        for lane in self.lanes().filter(|lane| lane.place.stopped.is_none()) {
+            lane.place.checkpoint = target.number;
+            lane.place.commit_us = target.checkpoint.commit_us;
+            lane.reached(next_seq);
+        }
+        for (table, state) in target.checkpoint.tables.iter() {
+            self.desk.give(table, state.schema_version)?;
+        }
+        if let Some(commit_us) = target.checkpoint.commit_us {
+            self.desk.options.stats.last_commit_us.set(commit_us);
+        }
+        self.boundary(&target.checkpoint)
+    }
+
+    fn bring(&mut self, next_seq: i64) -> Result<(), End> {
+        for topic in &mut self.topics {
+            topic.bring(next_seq, &mut self.desk)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a range again, exactly to its end.
+    fn again(&mut self, to: &KafkaPosition) -> Result<(), End> {
+        for lane in self.lanes() {
+            if let Some(place) = to.get(&lane.topic, lane.number) {
+                lane.go_to(place.events)?;
+            }
+        }
+        self.bring(i64::MAX)?;
+        if let Some(dead_letters) = &mut self.desk.dead_letters {
+            dead_letters.settle()?;
+        }
+        let end = Checkpoint { position: Position::Kafka(to.clone()), ..beginning() };
+        for lane in self.lanes() {
+            let place = to.get(&lane.topic, lane.number);
+            if place.is_some_and(|place| {
+                (place.events, place.dead_letters) != (lane.place.events, lane.place.dead_letters)
+            }) {
+                return Err(lane
+                    .lost("a range that is read again has other records than before".to_owned())
+                    .into());
+            }
+        }
+        self.desk.send(Feed::Boundary(end))
+    }
+
+    fn boundary(&mut self, captured: &Checkpoint) -> Result<(), End> {
+        if let Some(dead_letters) = &mut self.desk.dead_letters {
+            dead_letters.settle()?;
+        }
+        failpoint::hit("kafka.load.boundary")?;
+        let checkpoint = Checkpoint { position: Position::Kafka(self.here()), ..captured.clone() };
+        self.last = Some(checkpoint.clone());
+        self.said = self.desk.options.clock.elapsed();
+        self.desk.send(Feed::Boundary(checkpoint))?;
+        self.tell();
+        Ok(())
+    }
+
+    /// Waits for a new checkpoint; says now and then that all is well.
+    fn wait(&mut self) -> Result<(), End> {
+        let mut wait = WAIT;
+        while let Some(checkpoint) = self.desk.captured.poll(wait)? {
+            wait = Duration::ZERO;
+            self.take_up(checkpoint)?;
+        }
+        let clock = &self.desk.options.clock;
+        if clock.elapsed().saturating_sub(self.said) > BEAT {
+            self.said = clock.elapsed();
+            let answers = self.desk.captured.answers();
+            self.desk.options.stats.connected.set(i64::from(answers));
+            if let (true, Some(last)) = (answers, self.last.clone()) {
+                self.desk.send(Feed::Boundary(last))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_up(&mut self, checkpoint: CaptureCheckpoint) -> Result<(), End> {
+        let is_new = checkpoint.events.keys().any(|topic| !self.counts.contains_key(topic));
+        self.desk
+            .options
+            .kafka_stats
+            .captured_checkpoint
+            .set(i64::try_from(checkpoint.number).unwrap_or(i64::MAX));
+        self.counts.clone_from(&checkpoint.events);
+        self.targets.push(checkpoint);
+        // The group must give out the new topic: that is asked for where the source is opened.
+        if is_new { Err(rebalanced().into()) } else { Ok(()) }
+    }
+
+    fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {
+        self.topics.iter_mut().flat_map(|topic| topic.lanes.iter_mut())
+    }
+
+    /// Where every lane is.
+    fn here(&self) -> KafkaPosition {
+        let mut here = KafkaPosition::default();
+        for lane in self.topics.iter().flat_map(|topic| &topic.lanes) {
+            here.topics.entry(lane.topic.to_string()).or_default().insert(lane.number, lane.place.clone());
+        }
+        here
+    }
+
+    /// No checkpoint below the one that some lane has reached can be gone to.
+    fn floor(&self) -> u64 {
+        let lanes = self.topics.iter().flat_map(|topic| &topic.lanes);
+        lanes.map(|lane| lane.place.checkpoint).max().unwrap_or(0)
+    }
+
+    /// Tells how far each lane is.
+    fn tell(&mut self) {
+        let mut lags = BTreeMap::new();
+        let (mut records, mut bytes, mut behind) = (0, 0, 0);
+        let counts = std::mem::take(&mut self.counts);
+        for lane in self.lanes() {
+            let events = count(&counts, &lane.topic, lane.number).saturating_sub(lane.place.events);
+            behind += events;
+            let (more, bytes_more) = lane.received();
+            records += more;
+            bytes += bytes_more;
+            let lag = Lag {
+                events,
+                offset: lane.place.offset,
+                dead_letters: lane.place.dead_letters,
+                stopped: lane.place.stopped.clone(),
+            };
+            lags.insert((lane.topic.to_string(), lane.number), lag);
+        }
+        self.counts = counts;
+        let options = &self.desk.options;
+        options.kafka_stats.records.add(records);
+        options.kafka_stats.bytes.add(bytes);
+        options.stats.events.add(records);
+        options.stats.bytes.add(bytes);
+        if behind == 0 {
+            options.stats.caught_up_us.set(options.clock.unix_micros());
+        }
+        options.kafka_stats.lags.set(lags);
+    }
+}
+
+/// A checkpoint before all events.
+fn beginning() -> Checkpoint {
+    Checkpoint {
+        position: Position::Kafka(KafkaPosition::default()),
+        next_seq: FIRST_SEQ,
+        commit_us: None,
+        retired: 0,
+        requests: Vec::new(),
+        tables: Arc::default(),
+    }
+}
+
+/// The number of a pipeline's first change event.
+const FIRST_SEQ: i64 = 1;

@@ -1,0 +1,154 @@
+//! What a record says of itself beside its value: its headers.
+//!
+//! A record without a value and without `seq` is a tombstone: it takes an offset and is no event. All else without
+//! the headers that capture writes is a stranger's, and never passed over in silence.
+
+use lakeward_core::{MarkReason, Op};
+use rdkafka::Message;
+use rdkafka::message::{BorrowedMessage, Headers, OwnedHeaders};
+
+/// What the headers of a change event say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Its number.
+    pub(super) seq: i64,
+    /// The version of its table.
+    pub(super) version: u32,
+    /// What happened.
+    pub(super) what: What,
+}
+
+/// A change of a row, or a mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Row(Op),
+    Mark(MarkReason),
+}
+
+impl Told {
+    /// Whether its number was reserved before those around it were given: the mark that ends a whole re-read.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.what == What::Mark(MarkReason::Reread)
+    }
+}
+
+/// A record, taken from the client.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) offset: i64,
+    /// What its headers say, or what is wrong with them.
+    pub(super) told: Result<Told, String>,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Vec<u8>,
+    /// All its headers, where they may be needed as they were.
+    pub(super) headers: Option<OwnedHeaders>,
+}
+
+impl Event {
+    /// `None` for a tombstone. `whole`: with all its headers.
+    pub(super) fn of(message: &BorrowedMessage<'_>, whole: bool) -> Option<Event> {
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        let said = Said::of(headers.map(|header| (header.key, header.value)));
+        let told = told(said, message.payload().is_some());
+        let told = match told {
+            Ok(None) => return None,
+            Ok(Some(told)) => Ok(told),
+            Err(wrong) => Err(wrong),
+        };
+        let value = message.payload().unwrap_or_default().to_vec();
+        let headers = message.headers().filter(|_| whole).map(|headers| headers.detach());
+        Some(Event { offset: message.offset(), told, key: message.key().map(<[u8]>::to_vec), value, headers })
+    }
+
+    /// Memory that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.value.len() + self.key.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// The headers that capture writes.
+#[derive(Clone, Copy, Default)]
+struct Said<'m> {
+    op: Option<&'m [u8]>,
+    seq: Option<&'m [u8]>,
+    version: Option<&'m [u8]>,
+    reason: Option<&'m [u8]>,
+}
+
+impl<'m> Said<'m> {
+    /// In one pass: this is done for every record.
+    fn of(headers: impl Iterator<Item = (&'m str, Option<&'m [u8]>)>) -> Said<'m> {
+        let mut said = Said::default();
+        for (name, value) in headers {
+            match name {
+                "op" => said.op = value,
+                "seq" => said.seq = value,
+                "version" => said.version = value,
+                "reason" => said.reason = value,
+                _ => {}
+            }
+        }
+        said
+    }
+}
+
+fn told(said: Said<'_>, has_value: bool) -> Result<Option<Told>, String> {
+    if said.seq.is_none() && !has_value {
+        return Ok(None);
+    }
+    let required = |name: &str, value: Option<&[u8]>| {
+        let text = value.map(|value| String::from_utf8_lossy(value).into_owned());
+        text.ok_or_else(|| format!("the record has no header `{name}`: capture did not write it"))
+    };
+    let wrong = |name: &str, value: &str| format!("the record's header `{name}` holds `{value}`");
+    let seq = required("seq", said.seq)?;
+    let seq = seq.parse().map_err(|_| wrong("seq", &seq))?;
+    let version = required("version", said.version)?;
+    let version = version.parse().map_err(|_| wrong("version", &version))?;
+    let op = required("op", said.op)?;
+    let what = match &*op {
+        "c" => What::Row(Op::Create),
+        "u" => What::Row(Op::Update),
+        "d" => What::Row(Op::Delete),
+        "r" => What::Row(Op::Read),
+        "t" => match &*required("reason", said.reason)? {
+            "truncate" => What::Mark(MarkReason::Truncate),
+            "reread" => What::Mark(MarkReason::Reread),
+            other => return Err(wrong("reason", other)),
+        },
+        other => return Err(wrong("op", other)),
+    };
+    if !has_value {
+        return Err("the record has no value".to_owned());
+    }
+    Ok(Some(Told { seq, version, what }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(headers: &[(&str, &str)], has_value: bool) -> Result<Option<Told>, String> {
+        let said = Said::of(headers.iter().map(|(name, value)| (*name, Some(value.as_bytes()))));
+        told(said, has_value)
+    }
+
+    #[test]
+    fn headers_tell_the_event_and_a_stranger_is_told() {
+        let row = [("op", "u"), ("seq", "7"), ("version", "2")];
+        let told = Told { seq: 7, version: 2, what: What::Row(Op::Update) };
+        assert_eq!(of(&row, true), Ok(Some(told)));
+        let mark = [("op", "t"), ("seq", "7"), ("version", "2"), ("reason", "reread")];
+        assert!(of(&mark, true).unwrap().unwrap().is_reserved());
+        assert_eq!(of(&[], false), Ok(None), "a tombstone");
+        for (headers, value) in [
+            (vec![], true),
+            (vec![("op", "u"), ("seq", "7"), ("version", "2")], false),
+            (vec![("op", "x"), ("seq", "7"), ("version", "2")], true),
+            (vec![("op", "u"), ("seq", "-"), ("version", "2")], true),
+            (vec![("op", "t"), ("seq", "7"), ("version", "2")], true),
+        ] {
+            assert!(of(&headers, value).is_err(), "{headers:?}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! One topic, which is one table: its lanes are merged by number into batches.
+//!
+//! The event with the least number is taken first. Each lane that has events due is waited for: how many are due is
+//! known, so what is waited for comes. A record that cannot be decoded stops its lane, where it does not go to the
+//! dead-letter topic; the other lanes go on.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakeward_core::error::Policy;
+use lakeward_core::{Error, ErrorKind, Feed, MarkReason, Op, Result, TableSchema, failpoint};
+use tracing::error;
+
+use super::desk::{Desk, End};
+use super::gathering::Gathering;
+use super::lane::{Head, Lane};
+use super::record::{Event, What};
+
+/// Our lanes of one topic.
+pub(super) struct Topic {
+    pub(super) name: Arc<str>,
+    pub(super) lanes: Vec<Lane>,
+    gathering: Option<Gathering>,
+    taken: u64,
+}
+
+/// A look at the world comes after so many events.
+const LOOK_EVERY: u64 = 256;
+/// How long a lane is waited for between two looks.
+const WAIT: Duration = Duration::from_millis(100);
+/// How often a lane that stands still is asked about, and how often its brokers must say that it is at its end.
+const ASK_EVERY: Duration = Duration::from_secs(15);
+const ASK_TIMES: u32 = 5;
+
+impl Topic {
+    pub(super) fn new(name: Arc<str>, lanes: Vec<Lane>) -> Topic {
+        Topic { name, lanes, gathering: None, taken: 0 }
+    }
+
+    /// Takes every event that is due, up to those with `next_seq`.
+    pub(super) fn bring(&mut self, next_seq: i64, desk: &mut Desk) -> Result<(), End> {
+        let mut unknown: Vec<usize> = (0..self.lanes.len()).collect();
+        let mut heads = BinaryHeap::new();
+        loop {
+            while let Some(index) = unknown.pop() {
+                if let Some(seq) = self.head(index, next_seq, desk)? {
+                    heads.push(Reverse((seq, index)));
+                }
+            }
+            let Some(Reverse((_, index))) = heads.pop() else { break };
+            self.take(index, next_seq, desk)?;
+            unknown.push(index);
+        }
+        self.flush(desk)
+    }
+
+    /// The number of the next event of a lane, waited for; `None` if no more is due.
+    fn head(&mut self, index: usize, next_seq: i64, desk: &mut Desk) -> Result<Option<i64>, End> {
+        let mut still = Still::since(desk);
+        while let Some(lane) = self.lanes.get_mut(index).filter(|lane| lane.is_wanted()) {
+            match lane.head(WAIT, &desk.reader)? {
+                Head::Is(told) => return Ok(Some(told.seq)),
+                Head::NotYet => {
+                    desk.look()?;
+                    still.ask(lane, desk)?;
+                }
+                Head::Unreadable => {
+                    let event = lane.take(next_seq)?;
+                    let why = event.told.as_ref().err().cloned().unwrap_or_default();
+                    self.reject(index, &event, &Error::new(ErrorKind::UnreadableRecord, why), desk)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, index: usize, next_seq: i64, desk: &mut Desk) -> Result<(), End> {
+        failpoint::hit("kafka.load.event")?;
+        self.taken += 1;
+        if self.taken.is_multiple_of(LOOK_EVERY) {
+            desk.look()?;
+        }
+        let lane = self.lane(index)?;
+        let event = lane.take(next_seq)?;
+        let Ok(told) = event.told else {
+            return Err(bug("an event without headers came to its turn").into());
+        };
+        let Some(schema) = desk.captured.version(&self.name, told.version).cloned() else {
+            let message =
+                format!("the record names version {} of its table, which capture never wrote", told.version);
+            return self.reject(index, &event, &Error::new(ErrorKind::UnreadableRecord, message), desk);
+        };
+        match told.what {
+            What::Row(op) => self.row(index, &event, (told.seq, op), &schema, desk),
+            What::Mark(reason) => self.mark(index, &event, (told.seq, reason), &schema, desk),
+        }
+    }
+
+    fn row(
+        &mut self,
+        index: usize,
+        event: &Event,
+        (seq, op): (i64, Op),
+        schema: &Arc<TableSchema>,
+        desk: &mut Desk,
+    ) -> Result<(), End> {
+        if self.gathering.as_ref().is_some_and(|gathering| gathering.version() != schema.version) {
+            self.flush(desk)?;
+            self.gathering = None;
+        }
+        desk.give(&schema.table, schema.version)?;
+        let gathering = match &mut self.gathering {
+            Some(gathering) => gathering,
+            none => {
+                let memory = usize::try_from(desk.options.memory.0 / 8).unwrap_or(usize::MAX);
+                none.insert(Gathering::new(&desk.decoder, schema, memory)?)
+            }
+        };
+        match gathering.push(event, seq, op) {
+            Ok(()) => {
+                let full = gathering.is_full();
+                self.lane(index)?.pass(event.offset);
+                if full { self.flush(desk) } else { Ok(()) }
+            }
+            Err(error) => self.reject(index, event, &error, desk),
+        }
+    }
+
+    fn mark(
+        &mut self,
+        index: usize,
+        event: &Event,
+        (seq, reason): (i64, MarkReason),
+        schema: &Arc<TableSchema>,
+        desk: &mut Desk,
+    ) -> Result<(), End> {
+        let mark = match desk.decoder.mark(schema, &event.value, seq, reason) {
+            Ok(mark) => mark,
+            Err(error) => return self.reject(index, event, &error, desk),
+        };
+        self.flush(desk)?;
+        desk.give(&schema.table, schema.version)?;
+        desk.count(&schema.table, &[Op::Truncate]);
+        desk.send(Feed::Mark(mark))?;
+        self.lane(index)?.pass(event.offset);
+        Ok(())
+    }
+
+    /// Hands on what was gathered.
+    fn flush(&mut self, desk: &mut Desk) -> Result<(), End> {
+        let Some(gathering) = &mut self.gathering else { return Ok(()) };
+        if let Some(batch) = gathering.finish().map_err(|error| error.at("topic", &self.name))? {
+            desk.count(&batch.schema.table, &batch.meta.op);
+            desk.send(Feed::Batch(batch))?;
+        }
+        Ok(())
+    }
+
+    /// A record that cannot be decoded, whatever is tried: its lane stops there. What only fails now ends the source.
+    fn reject(&mut self, index: usize, event: &Event, error: &Error, desk: &mut Desk) -> Result<(), End> {
+        let name = self.lane(index)?.name();
+        let told = Error::new(error.kind(), error.message().to_owned())
+            .at("topic partition", name)
+            .at("offset", event.offset);
+        if error.policy() == Policy::Retry {
+            return Err(told.into());
+        }
+        let lane = self.lane(index)?;
+        if let Some(dead_letters) = &mut desk.dead_letters {
+            dead_letters.write(lane, event, &told)?;
+            lane.put_aside(event.offset);
+            return Ok(());
+        }
+        if desk.options.stop_all {
+            return Err(told.into());
+        }
+        error!(kind = told.kind().name(), "a topic partition is stopped; the others go on: {told}");
+        lane.stop(error.message());
+        Ok(())
+    }
+
+    fn lane(&mut self, index: usize) -> Result<&mut Lane> {
+        self.lanes.get_mut(index).ok_or_else(|| bug("a lane is not there"))
+    }
+}
+
+fn bug(message: &str) -> Error {
+    Error::new(ErrorKind::Bug, message)
+}
+
+/// A lane that is waited for. Its events were counted, so they are there, or lost: lost if the brokers say several
+/// times, long after each other, that nothing visible lies beyond the place.
+struct Still {
+    asked: Duration,
+    at_end: u32,
+}
+
+impl Still {
+    fn since(desk: &Desk) -> Still {
+        Still { asked: desk.options.clock.elapsed(), at_end: 0 }
+    }
+
+    fn ask(&mut self, lane: &Lane, desk: &Desk) -> Result<()> {
+        let now = desk.options.clock.elapsed();
+        if now.saturating_sub(self.asked) < ASK_EVERY {
+            return Ok(());
+        }
+        self.asked = now;
+        match desk.bounds(lane) {
+            Err(error) if error.policy() == Policy::Retry => {
+                desk.options.stats.connected.set(0);
+                self.at_end = 0;
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok((first, _)) if first > lane.place.offset => Err(Error::new(
+                ErrorKind::PositionLost,
+                "retention has removed records that are not in the lake",
+            )
+            .at("topic partition", lane.name())
+            .at("offset", lane.place.offset)
+            .remedy("raise the topic's retention above the lake's longest lag")),
+            Ok(_) => {
+                desk.options.stats.connected.set(1);
+                self.at_end += 1;
+                match self.at_end >= ASK_TIMES {
+                    true => Err(lane.lost("events that capture counts are not in the topic".to_owned())),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Topics: their names, what the cluster has of them, and the making of those that are missing.
+//!
+//! Guarantee: two tables never share a topic (their events would be taken for each other's): [`Names`] refuses the second.
+//! Nothing is asked of the cluster in a way that would make it create a topic by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakeward_core::{Clock, Error, ErrorKind, Result, TableId};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::Metadata;
+use tokio::runtime::Handle;
+
+use crate::client::{ANSWER, Context, Reader, explained, unmade};
+use crate::config::{Kafka, TopicsConfig};
+
+/// The topic of a table's change events: `<prefix>.<database>.<table>`, with `_` for what a topic cannot be named.
+pub fn data_topic(prefix: &str, table: &TableId) -> String {
+    let name = format!("{prefix}.{}.{}", table.database, table.table);
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
+    name.chars().map(plain).collect()
+}
+
+/// The topic of capture's checkpoints and table versions.
+pub fn checkpoint_topic(prefix: &str) -> String {
+    format!("{prefix}.__lakeward.checkpoints")
+}
+
+/// The topic of requests to the pipeline.
+pub fn request_topic(prefix: &str) -> String {
+    format!("{prefix}.__lakeward.requests")
+}
+
+/// Kafka's own limit of a topic's name.
+const NAME_MAX: usize = 249;
+
+/// Which table has which topic.
+#[derive(Debug, Default)]
+pub struct Names(BTreeMap<String, TableId>);
+
+impl Names {
+    /// The topic of `table`.
+    ///
+    /// # Errors
+    /// `Config` if another table has it, or the name is too long.
+    pub fn of(&mut self, prefix: &str, table: &TableId) -> Result<String> {
+        let name = data_topic(prefix, table);
+        if name.len() > NAME_MAX {
+            let message =
+                format!("the topic's name would have {} characters; Kafka allows {NAME_MAX}", name.len());
+            return Err(Error::new(ErrorKind::Config, message)
+                .of_table(table)
+                .remedy("exclude the table in `tables.exclude`, or choose a shorter `topic_prefix`"));
+        }
+        let owner = self.0.entry(name.clone()).or_insert_with(|| table.clone());
+        if owner != table {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("two tables would share a topic, with {owner}"),
+            )
+            .of_table(table)
+            .at("topic", name)
+            .remedy("exclude one of them in `tables.exclude`"));
+        }
+        Ok(name)
+    }
+}
+
+/// All topics of the cluster that this account can see, with the number of their topic partitions.
+///
+/// # Errors
+/// The cluster's.
+pub fn partitions(reader: &Reader) -> Result<BTreeMap<String, usize>> {
+    // A question for all topics creates none, whatever the brokers are set to.
+    let metadata = reader.fetch_metadata(None, ANSWER);
+    let metadata = metadata.map_err(|error| explained("the topics", &error, reader.context().trouble()))?;
+    Ok(usable(&metadata))
+}
+
+fn usable(metadata: &Metadata) -> BTreeMap<String, usize> {
+    let there = metadata.topics().iter().filter(|topic| topic.error().is_none());
+    there.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect()
+}
+
+/// The first offset of a topic partition and the one after its last committed record.
+///
+/// # Errors
+/// The cluster's.
+pub fn bounds(reader: &Reader, topic: &str, number: i32) -> Result<(i64, i64)> {
+    let bounds = reader.fetch_watermarks(topic, number, ANSWER);
+    bounds.map_err(|error| {
+        explained("a topic partition's offsets", &error, reader.context().trouble())
+            .at("topic", topic)
+            .at("topic partition", number)
+    })
+}
+
+/// What makes topics and asks for their settings.
+pub struct Admin {
+    client: AdminClient<Context>,
+    runtime: Handle,
+}
+
+impl Admin {
+    /// For `kafka`; its calls wait on `runtime`, and so belong on a thread of their own.
+    ///
+    /// # Errors
+    /// `Config`.
+    pub fn new(kafka: &Kafka, clock: &Arc<dyn Clock>, runtime: Handle) -> Result<Admin> {
+        let client =
+            kafka.client()?.create_with_context(kafka.context(clock)).map_err(|error| unmade(&error))?;
+        Ok(Admin { client, runtime })
+    }
+
+    /// Makes the topic of a table, as the config says.
+    ///
+    /// # Errors
+    /// The cluster's, and `Config` for settings that it refuses.
+    pub fn create_data(&self, name: &str, config: &TopicsConfig) -> Result<()> {
+        let count = config.partitions.map_or(-1, |count| i32::try_from(count).unwrap_or(i32::MAX));
+        let settings = config.config.iter().map(|(key, value)| (key.as_str(), value.reveal()));
+        self.create(name, count, config, &settings.collect::<Vec<_>>())
+    }
+
+    /// Makes a topic of the pipeline's own state: one topic partition, compacted.
+    ///
+    /// # Errors
+    /// As [`Admin::create_data`].
+    pub fn create_own(&self, name: &str, config: &TopicsConfig) -> Result<()> {
+        self.create(name, 1, config, &[("cleanup.policy", "compact")])
+    }
+
+    fn create(&self, name: &str, count: i32, config: &TopicsConfig, settings: &[(&str, &str)]) -> Result<()> {
+        let replicas = config.replication.map_or(-1, i32::from);
+        let mut topic = NewTopic::new(name, count, TopicReplication::Fixed(replicas));
+        for (key, value) in settings {
+            topic = topic.set(key, value);
+        }
+        let asked = self.runtime.block_on(self.client.create_topics([&topic], &options()));
+        let trouble = self.client.inner().context().trouble();
+        let failed = |error| Err(explained("the making of a topic", &error, trouble).at("topic", name));
+        match asked {
+            Ok(answers) => match answers.into_iter().find_map(Result::err) {
+                // Another process was faster; whatever it made is what there is.
+                None | Some((_, Code::TopicAlreadyExists)) => Ok(()),
+                Some((_, code)) => failed(KafkaError::AdminOp(code)),
+            },
+            Err(error) => failed(error),
+        }
+    }
+
+    /// The largest batch that a topic takes, where this account may ask.
+    pub fn max_message_bytes(&self, topic: &str) -> Option<u64> {
+        self.setting(topic, "max.message.bytes")?.parse().ok()
+    }
+
+    /// One setting of a topic, where this account may ask for it.
+    pub fn setting(&self, topic: &str, name: &str) -> Option<String> {
+        self.described(&ResourceSpecifier::Topic(topic), name)
+    }
+
+    /// One setting of a broker, where this account may ask for it.
+    pub fn broker_setting(&self, broker: i32, name: &str) -> Option<String> {
+        self.described(&ResourceSpecifier::Broker(broker), name)
+    }
+
+    fn described(&self, what: &ResourceSpecifier<'_>, name: &str) -> Option<String> {
+        let options = options();
+        let asked = self.client.describe_configs([what], &options);
+        let described = self.runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;
+        described.get(name)?.value.clone()
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER))
+}
+
+/// How long a topic that was made may take until the cluster shows it.
+const SHOWN: Duration = Duration::from_secs(30);
+/// How often the cluster is asked for it.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Waits until the cluster shows `topic`; the number of its topic partitions.
+///
+/// # Errors
+/// `KafkaUnreachable` if it does not.
+pub fn shown(reader: &Reader, topic: &str, clock: &dyn Clock) -> Result<usize> {
+    let begun = clock.elapsed();
+    loop {
+        if let Some(count) = partitions(reader)?.get(topic) {
+            return Ok(*count);
+        }
+        if clock.elapsed().saturating_sub(begun) > SHOWN {
+            let message = "the cluster does not show a topic that was made";
+            return Err(Error::new(ErrorKind::KafkaUnreachable, message).at("topic", topic));
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// A topic that should be there and is not.
+pub fn missing(topic: &str) -> Error {
+    Error::new(ErrorKind::TopicLost, "a topic is missing")
+        .at("topic", topic)
+        .remedy("create it, or set `transport.kafka.topics.create: true`; and let the account see it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_topic_cannot_be_named_becomes_a_line_and_tables_never_share_one() {
+        assert_eq!(data_topic("p", &TableId::new("my db", "t$é.x")), "p.my_db.t__.x");
+        let mut names = Names::default();
+        let of = |names: &mut Names, database, table| names.of("p", &TableId::new(database, table));
+        assert_eq!(of(&mut names, "a", "b c").unwrap(), "p.a.b_c");
+        assert_eq!(of(&mut names, "a", "b c").unwrap(), "p.a.b_c");
+        assert!(of(&mut names, "a", "b$c").unwrap_err().to_string().contains("a.b c"));
+        assert!(of(&mut names, "a", "b_c").is_err());
+        assert!(of(&mut names, "a", &"x".repeat(250)).unwrap_err().to_string().contains("249"));
+    }
+}

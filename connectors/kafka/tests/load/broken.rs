@@ -1,0 +1,139 @@
+//! What cannot be read exactly is told, and never passed over.
+
+use lakeward_core::{ErrorKind, Op};
+use lakeward_kafka::source::Until;
+
+use crate::world::{
+    boundaries, broker, caught_up, failed, membership, open, options, position, read_until, seqs,
+};
+use crate::writer::{Writer, table, topic};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_that_do_not_fit_the_records_are_told() {
+    for counted in [1, -1] {
+        let (broker, table_name) = (broker(), "orders");
+        broker.create_topic(&topic(table_name), 1, &[]);
+        let membership = membership(&broker, "two");
+        let mut writer = Writer::start(&broker);
+        writer.version(&table(table_name));
+        writer.events(table_name, 1, &[(Op::Create, 1), (Op::Create, 2)]);
+        writer.commit();
+        let first = caught_up(&broker, None).await.unwrap();
+        let from = boundaries(&first).pop().unwrap();
+        writer.events(table_name, 1, &[(Op::Create, 3)]);
+        writer.count(&topic(table_name), 0, counted);
+        writer.commit();
+        let mut source = open(options(&broker, &membership, Some(&from), Until::Forever)).await.unwrap();
+        if counted < 0 {
+            read_until(&mut source, |all| boundaries(all).len() == 1).await.unwrap();
+        }
+        writer.events(table_name, 1, &[(Op::Create, 4)]);
+        writer.commit();
+        let error = failed(read_until(&mut source, |_| false).await);
+        assert_eq!(error.kind(), ErrorKind::TopicLost, "{error}");
+        assert!(error.to_string().contains(&topic(table_name)), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_deleted_or_made_anew_is_told() {
+    let broker = broker();
+    broker.create_topic(&topic("orders"), 1, &[]);
+    let mut writer = Writer::start(&broker);
+    writer.version(&table("orders"));
+    writer.events("orders", 1, &[(Op::Create, 1), (Op::Create, 2)]);
+    writer.commit();
+    let from = boundaries(&caught_up(&broker, None).await.unwrap()).pop().unwrap();
+    writer.events("orders", 1, &[(Op::Create, 3)]);
+    writer.commit();
+    broker.delete_topic(&topic("orders"));
+    let gone = failed(caught_up(&broker, Some(&from)).await);
+    assert_eq!(gone.kind(), ErrorKind::TopicLost, "{gone}");
+    broker.create_topic(&topic("orders"), 1, &[]);
+    let anew = failed(caught_up(&broker, Some(&from)).await);
+    assert_eq!(anew.kind(), ErrorKind::TopicLost, "{anew}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_deleted_under_a_running_source_is_told() {
+    let broker = broker();
+    broker.create_topic(&topic("orders"), 1, &[]);
+    let mut writer = Writer::start(&broker);
+    writer.version(&table("orders"));
+    writer.events("orders", 1, &[(Op::Create, 1)]);
+    writer.commit();
+    let membership = membership(&broker, "one");
+    let mut source = open(options(&broker, &membership, None, Until::Forever)).await.unwrap();
+    read_until(&mut source, |all| boundaries(all).len() == 2).await.unwrap();
+    broker.delete_topic(&topic("orders"));
+    let error = failed(read_until(&mut source, |_| false).await);
+    // The group may notice first: then it is opened anew, and told there if events are missing.
+    assert!(matches!(error.kind(), ErrorKind::TopicLost | ErrorKind::Rebalanced), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_stops_its_topic_partition_alone() {
+    let broker = broker();
+    broker.create_topic(&topic("orders"), 3, &[]);
+    let mut writer = Writer::start(&broker);
+    writer.version(&table("orders"));
+    writer.events("orders", 3, &[(Op::Create, 0), (Op::Create, 1), (Op::Create, 2)]);
+    let headers =
+        [("op", "c".to_owned()), ("seq", writer.next_seq().to_string()), ("version", "1".to_owned())];
+    writer.send(&topic("orders"), 1, Some(b"k"), Some(b"no envelope"), &headers);
+    writer.skip_number();
+    writer.count(&topic("orders"), 1, 1);
+    writer.events("orders", 3, &[(Op::Create, 3), (Op::Create, 4), (Op::Create, 5)]);
+    writer.commit();
+    let items = caught_up(&broker, None).await.unwrap();
+    assert_eq!(seqs(&items), [1, 2, 3, 5, 7]);
+    let at = boundaries(&items).pop().unwrap();
+    let stopped: Vec<_> =
+        position(&at).stopped().map(|(topic, number, place, _)| (topic, number, place.offset)).collect();
+    assert_eq!(stopped, [(topic("orders").as_str(), 1, 1)]);
+    // It is tried again, and nothing is doubled.
+    let again = caught_up(&broker, Some(&at)).await.unwrap();
+    assert_eq!(seqs(&again), [] as [i64; 0]);
+    writer.send(&topic("orders"), 2, Some(b"k"), Some(b"a stranger's"), &[]);
+    writer.count(&topic("orders"), 2, 1);
+    writer.events("orders", 3, &[(Op::Create, 5), (Op::Create, 6)]);
+    writer.commit();
+    let more = caught_up(&broker, Some(&at)).await.unwrap();
+    assert_eq!(seqs(&more), [9]);
+    assert_eq!(position(&boundaries(&more).pop().unwrap()).stopped().count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_goes_to_the_dead_letter_topic_where_there_is_one() {
+    let broker = broker();
+    broker.create_topic(&topic("orders"), 2, &[]);
+    broker.create_topic("dead", 1, &[]);
+    let mut writer = Writer::start(&broker);
+    writer.version(&table("orders"));
+    writer.events("orders", 2, &[(Op::Create, 0), (Op::Create, 1)]);
+    let headers =
+        [("op", "c".to_owned()), ("seq", writer.next_seq().to_string()), ("version", "1".to_owned())];
+    writer.send(&topic("orders"), 1, Some(b"k"), Some(b"no envelope"), &headers);
+    writer.skip_number();
+    writer.count(&topic("orders"), 1, 1);
+    writer.events("orders", 2, &[(Op::Create, 2), (Op::Create, 3)]);
+    writer.commit();
+    let membership = membership(&broker, "one");
+    let mut options = options(&broker, &membership, None, Until::CaughtUp);
+    options.kafka.load.dead_letter = Some("dead".to_owned());
+    let mut source = open(options).await.unwrap();
+    let items = read_until(&mut source, |_| false).await.unwrap();
+    assert_eq!(seqs(&items), [1, 2, 4, 5]);
+    let at = boundaries(&items).pop().unwrap();
+    let place = position(&at).get(&topic("orders"), 1).unwrap();
+    assert_eq!((place.events, place.dead_letters, place.checkpoint, &place.stopped), (3, 1, 1, &None));
+    let begun = boundaries(&items).remove(0);
+    assert_eq!(at.events_since(&begun), Some(4), "the sink gets four");
+    let dead = broker.read("dead");
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].value.as_deref(), dead[0].header("seq")), (Some(&b"no envelope"[..]), Some("3")));
+    assert_eq!(
+        (dead[0].header("lakeward.offset"), dead[0].header("lakeward.partition")),
+        (Some("1"), Some("1"))
+    );
+}

@@ -1,0 +1,72 @@
+//! A record that cannot be read; files that vanish; a cluster that is away.
+
+use lakeward_test_support::{Random, seed};
+
+use super::{LIMIT, broker, capture, catch_up, loads_with, over};
+use crate::traffic::{assert_lake_is_source, burst, server_with_tables};
+use crate::world::{ended, finish, set, view};
+
+#[test]
+fn a_record_of_a_stranger_stops_its_topic_partition_and_the_others_go_on() {
+    let (server, kafka) = (server_with_tables(), broker());
+    let pipeline = over(&server, &kafka);
+    let mut random = Random::new(seed());
+    burst(&server, &mut random, 40);
+    capture(&pipeline);
+    let end = kafka.offsets("shop.shop.customers", 1).1;
+    kafka.write("shop.shop.customers", 1, Some(b"key"), Some(b"no envelope"), &[]);
+    burst(&server, &mut random, 40);
+    capture(&pipeline);
+    let place = format!("offset {end}");
+    loads_with(&pipeline, 6, &["shop.shop.customers/1", &place, "capture did not write it"]);
+    let status = finish(&pipeline, &["status"]);
+    for words in ["shop.shop.customers/1", place.as_str(), "capture did not write it"] {
+        assert!(status.stdout.contains(words), "no {words} in: {}", status.printed());
+    }
+    let at = view(&pipeline).checkpoint().unwrap()["position"]["kafka"].clone();
+    let behind = &at["shop.shop.customers"]["1"];
+    assert_eq!(behind["offset"].as_i64(), Some(end), "{behind}");
+    for (number, place) in at["shop.shop.orders"].as_object().unwrap() {
+        assert_eq!(place["checkpoint"], at["shop.shop.carts"]["0"]["checkpoint"], "{number}: {place}");
+    }
+}
+
+#[test]
+fn files_that_vanished_before_they_were_visible_are_read_again_from_kafka() {
+    let (server, kafka) = (server_with_tables(), broker());
+    let pipeline = over(&server, &kafka);
+    let mut random = Random::new(seed());
+    burst(&server, &mut random, 40);
+    catch_up(&pipeline);
+    burst(&server, &mut random, 40);
+    capture(&pipeline);
+    let mut killed =
+        pipeline.start_with_failpoints(&["load", "--until-caught-up"], "lake.show.before=kill@1");
+    assert_eq!(ended(&mut killed, LIMIT).signal, Some(9));
+    let staged = pipeline.lake().join("_lakeward/shop/staged");
+    std::fs::remove_dir_all(&staged).unwrap_or_else(|error| panic!("{}: {error}", staged.display()));
+    let repaired = loads_with(&pipeline, 0, &["reading it again"]);
+    assert!(
+        view(&pipeline).records().iter().any(|record| record["repairs"].is_object()),
+        "{}",
+        repaired.printed()
+    );
+    assert_lake_is_source(&server, &view(&pipeline));
+}
+
+#[test]
+fn a_worker_waits_for_a_cluster_that_is_away_and_for_a_capture_that_never_ran() {
+    let (server, mut kafka) = (server_with_tables(), broker());
+    let mut pipeline = over(&server, &kafka);
+    set(&mut pipeline, "log/level", "debug");
+    burst(&server, &mut Random::new(seed()), 20);
+    kafka.kill9();
+    let mut load = pipeline.start(&["load"]);
+    load.wait_for("KafkaUnreachable", LIMIT);
+    kafka.start_again();
+    capture(&pipeline);
+    super::wait_for_records(&pipeline, &mut load, 2);
+    load.kill();
+    catch_up(&pipeline);
+    assert_lake_is_source(&server, &view(&pipeline));
+}

@@ -1,0 +1,97 @@
+//! Where `load` goes on: where the lake says, and nowhere else.
+
+use std::time::Duration;
+
+use lakeward_test_support::kafka::Kafka;
+use lakeward_test_support::{Random, Signal, seed};
+
+use super::{LIMIT, broker, capture, catch_up, loads_with, over, wait_for_records};
+use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
+use crate::world::{ended, finish, stop, view};
+
+fn alter_offsets(kafka: &Kafka, to: &str) {
+    let mut command = kafka.java("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "128m");
+    let brokers = kafka.brokers();
+    command.args([
+        "--bootstrap-server",
+        &brokers,
+        "--group",
+        "lakeward-shop",
+        "--all-topics",
+        "--reset-offsets",
+        to,
+        "--execute",
+    ]);
+    let output = command.output().expect("java starts");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn the_groups_offsets_decide_nothing() {
+    let (server, kafka) = (server_with_tables(), broker());
+    let pipeline = over(&server, &kafka);
+    let mut random = Random::new(seed());
+    for to in ["--to-earliest", "--to-latest"] {
+        burst(&server, &mut random, 40);
+        catch_up(&pipeline);
+        burst(&server, &mut random, 40);
+        capture(&pipeline);
+        alter_offsets(&kafka, to);
+        loads_with(&pipeline, 0, &[]);
+        assert_lake_is_source(&server, &view(&pipeline));
+    }
+}
+
+#[test]
+fn sigterm_commits_and_the_next_worker_goes_on_there() {
+    let (server, kafka) = (server_with_tables(), broker());
+    let pipeline = over(&server, &kafka);
+    let traffic = Traffic::start(&server, seed(), Duration::from_millis(5));
+    let mut both = pipeline.start(&["run"]);
+    wait_for_records(&pipeline, &mut both, 3);
+    stop(&mut both);
+    let mut again = pipeline.start(&["run"]);
+    wait_for_records(&pipeline, &mut again, 3);
+    again.signal(Signal::Kill);
+    assert_eq!(ended(&mut again, LIMIT).signal, Some(9));
+    traffic.finish();
+    catch_up(&pipeline);
+    assert_lake_is_source(&server, &view(&pipeline));
+    let status = finish(&pipeline, &["status"]);
+    assert!(status.stdout.contains("topic partitions"), "{}", status.printed());
+}
+
+#[test]
+fn retention_that_overtook_the_lake_is_told_with_its_remedy() {
+    let (server, kafka) = (server_with_tables(), broker());
+    let pipeline = over(&server, &kafka);
+    let mut random = Random::new(seed());
+    burst(&server, &mut random, 40);
+    catch_up(&pipeline);
+    burst(&server, &mut random, 40);
+    capture(&pipeline);
+    // What is loaded may go; what is not may not.
+    kafka.delete_records("shop.shop.carts");
+    kafka.delete_records("shop.shop.orders");
+    loads_with(&pipeline, 12, &["retention", "To mend it", "shop.shop."]);
+}
+
+#[test]
+fn a_topic_that_is_gone_is_told() {
+    let (server, kafka) = (server_with_tables(), broker());
+    let pipeline = over(&server, &kafka);
+    let mut random = Random::new(seed());
+    burst(&server, &mut random, 20);
+    catch_up(&pipeline);
+    burst(&server, &mut random, 20);
+    capture(&pipeline);
+    kafka.delete_topic("shop.shop.orders");
+    loads_with(&pipeline, 32, &["shop.shop.orders"]);
+    kafka.create_topic("shop.shop.orders", 3, &[]);
+    loads_with(&pipeline, 32, &["shop.shop.orders"]);
+}
