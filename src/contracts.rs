@@ -1,5 +1,6 @@
 //! The contracts with the outside under `schemas/`, compared with what the code really writes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,8 +47,8 @@ fn kafka(checkpoint: u64) -> Position {
     };
     let stopped =
         TopicPartitionPosition { dead_letters: 2, stopped: Some("no such schema".into()), ..place.clone() };
-    let topics = [("shop.shop.orders".to_owned(), [(0, place), (1, stopped)].into())];
-    Position::Kafka(KafkaPosition { topics: topics.into() })
+    let places = BTreeMap::from([(0, place), (1, stopped)]);
+    Position::Kafka(KafkaPosition { topics: BTreeMap::from([("shop.shop.orders".to_owned(), places)]) })
 }
 
 fn checkpoint(offset: u64, gtids: &str, next_seq: i64) -> Checkpoint {
