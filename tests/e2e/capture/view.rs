@@ -129,9 +129,11 @@ impl Topics<'_> {
                 assert!(seqs.insert(event.seq), "number {} is there twice", event.seq);
                 match event.op.as_str() {
                     "t" => newest.clear(),
-                    "d" => drop(newest.remove(&row_key(key, &event))),
+                    "d" => {
+                        newest.remove(&row_key(key, &event));
+                    }
                     _ => {
-                        drop(newest.insert(row_key(key, &event), event.row["n"].as_i64().expect("a number")))
+                        newest.insert(row_key(key, &event), event.row["n"].as_i64().expect("a number"));
                     }
                 }
             }
