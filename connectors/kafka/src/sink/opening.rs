@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::SinkOptions;
 use super::delivery::Deliveries;
-use super::transaction::Transactions;
+use super::transaction::{Transactions, transactional_id};
 use super::writer::{Writer, WriterParts};
 use crate::checkpoints::{self, CaptureCheckpoint, Found};
 use crate::client::{Reader, unmade};
@@ -138,7 +138,7 @@ fn producer(options: &SinkOptions) -> Result<ThreadedProducer<Deliveries>> {
     let timeout = kafka.transaction_timeout.as_millis().to_string();
     let budget = options.memory.0 * QUEUE_PART.0 / QUEUE_PART.1;
     for (name, value) in [
-        ("transactional.id", format!("lakeward-{}", kafka.prefix)),
+        ("transactional.id", transactional_id(kafka)),
         ("enable.idempotence", "true".to_owned()),
         ("transaction.timeout.ms", timeout.clone()),
         ("message.timeout.ms", timeout),

@@ -65,7 +65,7 @@ impl Transactions {
             if !again || late || explained.kind() != ErrorKind::KafkaUnreachable {
                 return Err(match error.rdkafka_error_code() {
                     Some(code) if is_fence(code) => explained_fence(),
-                    _ => explained,
+                    _ => explained.at("transactional id", transactional_id(&self.kafka)),
                 });
             }
         }
@@ -221,6 +221,11 @@ impl Transactions {
         };
         explained.at("topic", topic).at("topic partition", number)
     }
+}
+
+/// The pipeline's identity towards the brokers: what it fences others by.
+pub(super) fn transactional_id(kafka: &Kafka) -> String {
+    format!("lakeward-{}", kafka.prefix)
 }
 
 fn is_fence(code: Code) -> bool {
