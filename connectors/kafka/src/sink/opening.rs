@@ -42,13 +42,7 @@ pub(super) fn opened(options: SinkOptions, runtime: Handle) -> Result<(Writer, S
     let reader = kafka.reader(&clock)?;
     let admin = Admin::new(kafka, &clock, runtime)?;
     own_topics(&options, &reader, &admin)?;
-    let transactions = Transactions::new(
-        producer(&options)?,
-        kafka.clone(),
-        options.pipeline.clone(),
-        Arc::clone(&clock),
-        options.writer,
-    );
+    let mut transactions = Transactions::new(producer(&options)?, &options);
     transactions.init()?;
     lakeward_core::failpoint::hit("kafka.open.fenced")?;
     let topic = checkpoint_topic(&kafka.prefix);
@@ -63,6 +57,7 @@ pub(super) fn opened(options: SinkOptions, runtime: Handle) -> Result<(Writer, S
         requests: standing.read()?,
     };
     let Found { last, schemas, .. } = found;
+    transactions.number = last.as_ref().map_or(0, |last| last.number);
     let parts = WriterParts { transactions, encoder, reader, admin, last, stored: schemas };
     let mut writer = Writer::new(options, parts);
     writer.claim()?;
