@@ -52,7 +52,11 @@ fn status_tells_how_far_the_topics_are() {
     super::tells(&new, 0, &["nothing was captured yet"]);
     server.sql("INSERT INTO shop.customers (id, n) VALUES (1, 1), (2, 1)");
     captures(&pipeline);
-    super::tells(&finish(&pipeline, &["status"]), 0, &["2 change events", "behind    0 transactions", "3 captured"]);
+    super::tells(
+        &finish(&pipeline, &["status"]),
+        0,
+        &["2 change events", "behind    0 transactions", "3 captured"],
+    );
     let json: Value = serde_json::from_str(&finish(&pipeline, &["status", "--json"]).stdout).unwrap();
     assert_eq!(json["kafka"]["events"], 2);
 }

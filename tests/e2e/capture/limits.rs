@@ -34,7 +34,10 @@ fn a_transaction_longer_than_allowed_stops_and_is_not_seen() {
     let mut pipeline = over(&server, &kafka);
     // Slow brokers: what the transaction takes does not depend on the machine.
     let quota = |change: &str, bytes: &str| {
-        kafka.tool("kafka.admin.ConfigCommand", &["--alter", change, bytes, "--entity-type", "clients", "--entity-default"]);
+        kafka.tool(
+            "kafka.admin.ConfigCommand",
+            &["--alter", change, bytes, "--entity-type", "clients", "--entity-default"],
+        );
     };
     quota("--add-config", "producer_byte_rate=4000000");
     server.sql(
