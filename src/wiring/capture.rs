@@ -32,6 +32,7 @@ impl Capture {
             clock: telemetry.clock.clone(),
             stats: telemetry.kafka.clone(),
             writer: Uuid::nil(),
+            stood_still: Arc::default(),
         };
         Capture { source: Connectors::new(pipeline, telemetry, seed), sink }
     }

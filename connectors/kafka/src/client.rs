@@ -14,8 +14,9 @@ use lakeward_core::{Clock, Error, ErrorKind, Result};
 use rdkafka::ClientConfig;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::Metadata;
 
 use crate::config::Kafka;
 use token::TokenCommand;
@@ -175,6 +176,35 @@ impl Kafka {
     }
 }
 
+/// How long one try of a question for all topics takes, and how many there are.
+const TRY: (Duration, u32) = (Duration::from_secs(4), 5);
+/// Most that a client tells between two questions.
+const TOLD: usize = 64;
+
+/// What the cluster has: its brokers and all topics that this account can see. A question for all topics creates none,
+/// whatever the brokers are set to.
+///
+/// # Errors
+/// The cluster's.
+pub fn metadata(reader: &Reader) -> Result<Metadata> {
+    let mut tries = 0;
+    loop {
+        let error = match reader.fetch_metadata(None, TRY.0) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => error,
+        };
+        // Why nobody answers is told beside, to who looks for records; there are none yet.
+        for _ in 0..TOLD {
+            drop(reader.poll(Duration::ZERO));
+        }
+        tries += 1;
+        let explained = explained("the topics", &error, reader.context().trouble());
+        if tries >= TRY.1 || explained.kind() != ErrorKind::KafkaUnreachable {
+            return Err(explained);
+        }
+    }
+}
+
 /// A client that cannot be made: its message may hold the value of a property, its key never does.
 pub fn unmade(error: &KafkaError) -> Error {
     let refused = Error::new(ErrorKind::Config, "the Kafka client cannot be made");
@@ -247,10 +277,10 @@ pub fn explained(what: &'static str, error: &KafkaError, trouble: &Trouble) -> E
             let explained = trouble.explain(unreachable.at("asked for", what));
             // The client's own word, unless what it told before says more.
             let more = explained.causes().next().is_some();
-            return if more { explained } else { explained.caused_by(error.clone()) };
+            return if more { explained } else { explained.caused_by(error.to_string()) };
         }
     };
-    let explained = Error::new(kind, message).at("asked for", what).caused_by(error.clone());
+    let explained = Error::new(kind, message).at("asked for", what).caused_by(error.to_string());
     match remedy {
         Some(remedy) => explained.remedy(remedy),
         None => explained,

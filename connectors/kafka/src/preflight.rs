@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::{Clock, Error, Finding, Result, TableId};
-use rdkafka::consumer::Consumer;
 use tokio::runtime::Handle;
 
 use crate::checkpoints;
-use crate::client::{ANSWER, Reader, explained};
+use crate::client::{self, Reader};
 use crate::config::{Kafka, Mechanism};
 use crate::topics::{self, Admin, Names, checkpoint_topic, request_topic};
 
@@ -80,9 +79,7 @@ fn looked_at(
 }
 
 fn brokers(reader: &Reader) -> Result<Vec<i32>> {
-    let metadata = reader.fetch_metadata(None, ANSWER);
-    let metadata = metadata.map_err(|error| explained("the brokers", &error, reader.context().trouble()))?;
-    Ok(metadata.brokers().iter().map(|broker| broker.id()).collect())
+    Ok(client::metadata(reader)?.brokers().iter().map(|broker| broker.id()).collect())
 }
 
 fn transaction_timeout(kafka: &Kafka, admin: &Admin, broker: i32) -> Finding {

@@ -36,6 +36,7 @@ use crate::config::Kafka;
 use crate::requests::Standing;
 use opening::opened;
 use orders::{Order, Orders};
+pub use transaction::StoodStill;
 
 /// Failpoints of the sink, in the order in which they are reached.
 pub const FAILPOINTS: &[&str] = &[
@@ -63,6 +64,8 @@ pub struct SinkOptions {
     pub stats: Arc<KafkaStats>,
     /// Unique to this opening: drawn at random.
     pub writer: Uuid,
+    /// The same for all openings of a process.
+    pub stood_still: Arc<StoodStill>,
 }
 
 /// Topics that take change events.

@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
 use tokio::runtime::Handle;
 
-use crate::client::{ANSWER, Context, Reader, explained, unmade};
+use crate::client::{self, ANSWER, Context, Reader, explained, unmade};
 use crate::config::{Kafka, TopicsConfig};
 
 /// The topic of a table's change events: `<prefix>.<database>.<table>`, with `_` for what a topic cannot be named.
@@ -74,10 +74,7 @@ impl Names {
 /// # Errors
 /// The cluster's.
 pub fn partitions(reader: &Reader) -> Result<BTreeMap<String, usize>> {
-    // A question for all topics creates none, whatever the brokers are set to.
-    let metadata = reader.fetch_metadata(None, ANSWER);
-    let metadata = metadata.map_err(|error| explained("the topics", &error, reader.context().trouble()))?;
-    Ok(usable(&metadata))
+    Ok(usable(&client::metadata(reader)?))
 }
 
 fn usable(metadata: &Metadata) -> BTreeMap<String, usize> {

@@ -14,9 +14,10 @@ use crate::world::{ended, times};
 /// Reached once by a process.
 const ONCE: &[&str] = &["kafka.open.fenced", "kafka.open.claimed", "kafka.topic.create", "mysql.connect"];
 
+/// Those that every capture reaches: no rows that are there are read, and nobody asks for living keys.
 fn failpoints() -> impl Iterator<Item = &'static str> {
     let all = [lakeward_mysql::FAILPOINTS, lakeward_kafka::sink::FAILPOINTS];
-    all.into_iter().flatten().copied().filter(|name| !name.contains("snapshot"))
+    all.into_iter().flatten().copied().filter(|name| !name.contains("snapshot") && !name.contains(".keys."))
 }
 
 #[test]

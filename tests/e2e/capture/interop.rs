@@ -18,7 +18,7 @@ fn plain_consumers_see_committed_events_only() {
     let mut random = lakeward_test_support::Random::new(seed());
     for _ in 0..3 {
         burst(&server, &mut random, 40);
-        let mut run = pipeline.start_with_failpoints(&["capture"], "kafka.commit.before=kill@2");
+        let mut run = pipeline.start_with_failpoints(&["capture"], "kafka.commit.before=kill@1");
         assert_eq!(ended(&mut run, LIMIT).signal, Some(9));
     }
     captures(&pipeline);

@@ -76,7 +76,8 @@ impl Topics<'_> {
         let records = self.kafka.read(topic);
         let mut events: Vec<Event> = records.into_iter().filter_map(event).collect();
         let mut last = BTreeMap::new();
-        for event in &events {
+        // The mark of a whole re-read has the number that was reserved when the reading began.
+        for event in events.iter().filter(|event| event.op != "t") {
             let before = last.insert(event.partition, event.seq);
             assert!(before < Some(event.seq), "{topic}: {event:?} comes after {before:?}");
         }
@@ -129,9 +130,11 @@ impl Topics<'_> {
                 assert!(seqs.insert(event.seq), "number {} is there twice", event.seq);
                 match event.op.as_str() {
                     "t" => newest.clear(),
-                    "d" => drop(newest.remove(&row_key(key, &event))),
+                    "d" => {
+                        newest.remove(&row_key(key, &event));
+                    }
                     _ => {
-                        drop(newest.insert(row_key(key, &event), event.row["n"].as_i64().expect("a number")))
+                        newest.insert(row_key(key, &event), event.row["n"].as_i64().expect("a number"));
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use std::env;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// `path` below the servers' home. Fails with the command to run when nothing is there.
 pub(crate) fn installed(path: &str) -> PathBuf {
@@ -24,4 +25,22 @@ pub(crate) fn installed(path: &str) -> PathBuf {
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has free ports");
     listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// A port that nobody listens on, below those that the system gives to connections: a server that is down for a while
+/// finds it free again, and no client that tries to reach it meanwhile can be given it as its own.
+pub(crate) fn quiet_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Processes that run at once begin far from each other.
+        let place = std::process::id().wrapping_mul(7_919).wrapping_add(step) % COUNT;
+        let port = u16::try_from(FIRST + place).expect("below 30 000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port of loopback is free");
 }

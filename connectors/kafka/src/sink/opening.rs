@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::SinkOptions;
 use super::delivery::Deliveries;
-use super::transaction::Transactions;
+use super::transaction::{Transactions, transactional_id};
 use super::writer::{Writer, WriterParts};
 use crate::checkpoints::{self, CaptureCheckpoint, Found};
 use crate::client::{Reader, unmade};
@@ -42,13 +42,7 @@ pub(super) fn opened(options: SinkOptions, runtime: Handle) -> Result<(Writer, S
     let reader = kafka.reader(&clock)?;
     let admin = Admin::new(kafka, &clock, runtime)?;
     own_topics(&options, &reader, &admin)?;
-    let transactions = Transactions::new(
-        producer(&options)?,
-        kafka.clone(),
-        options.pipeline.clone(),
-        Arc::clone(&clock),
-        options.writer,
-    );
+    let mut transactions = Transactions::new(producer(&options)?, &options);
     transactions.init()?;
     lakeward_core::failpoint::hit("kafka.open.fenced")?;
     let topic = checkpoint_topic(&kafka.prefix);
@@ -63,6 +57,7 @@ pub(super) fn opened(options: SinkOptions, runtime: Handle) -> Result<(Writer, S
         requests: standing.read()?,
     };
     let Found { last, schemas, .. } = found;
+    transactions.number = last.as_ref().map_or(0, |last| last.number);
     let parts = WriterParts { transactions, encoder, reader, admin, last, stored: schemas };
     let mut writer = Writer::new(options, parts);
     writer.claim()?;
@@ -138,7 +133,7 @@ fn producer(options: &SinkOptions) -> Result<ThreadedProducer<Deliveries>> {
     let timeout = kafka.transaction_timeout.as_millis().to_string();
     let budget = options.memory.0 * QUEUE_PART.0 / QUEUE_PART.1;
     for (name, value) in [
-        ("transactional.id", format!("lakeward-{}", kafka.prefix)),
+        ("transactional.id", transactional_id(kafka)),
         ("enable.idempotence", "true".to_owned()),
         ("transaction.timeout.ms", timeout.clone()),
         ("message.timeout.ms", timeout),

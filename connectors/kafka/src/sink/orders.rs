@@ -34,7 +34,7 @@ impl Order {
 
 enum Item {
     Order(Order, OwnedSemaphorePermit),
-    Commit(Checkpoint, oneshot::Sender<()>),
+    Commit(Checkpoint, oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -83,7 +83,7 @@ impl Orders {
     pub(super) async fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {
         let (done, answer) = oneshot::channel();
         self.items.send(Item::Commit(checkpoint, done)).map_err(|_| self.failure())?;
-        answer.await.map_err(|_| self.failure())
+        answer.await.unwrap_or_else(|_| Err(self.failure()))
     }
 
     /// Waits for the end of the writer.
@@ -114,9 +114,13 @@ fn follow(mut writer: Writer, orders: &mpsc::Receiver<Item>) -> Result<()> {
                 drop(permit);
             }
             Ok(Item::Commit(checkpoint, done)) => {
-                writer.commit(checkpoint)?;
+                let committed = writer.commit(checkpoint);
+                let failed = committed.is_err();
                 // Whoever asked may be gone; what is committed stays.
-                let _gone = done.send(());
+                let _gone = done.send(committed);
+                if failed {
+                    return Ok(());
+                }
             }
             Ok(Item::Close(done)) => {
                 writer.close();

@@ -7,13 +7,14 @@
 //! has opened the topics, or its transaction took too long and was given up. Which one it was, the checkpoint topic
 //! says: the last `writer` there ([`Transactions::fenced`]). Only the first reason ends a writer for good.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lakeward_core::{Clock, Error, ErrorKind, Result};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{Producer, ThreadedProducer};
 
+use super::SinkOptions;
 use super::delivery::{Deliveries, Failure};
 use crate::client::explained;
 use crate::config::Kafka;
@@ -24,6 +25,23 @@ const TRY: Duration = Duration::from_secs(10);
 /// How long the brokers are asked for the outcome of a commit before the run begins anew.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Transactions that stood still until their time was over, since which checkpoint and how often: outlives a sink.
+#[derive(Debug, Default)]
+pub struct StoodStill(Mutex<(u64, u32)>);
+
+/// So often in a row a transaction may stand still: what is told as that once more takes too long by itself.
+const STANDS_STILL: u32 = 2;
+
+impl StoodStill {
+    /// Notes one after checkpoint `number`; whether another try may help.
+    fn again(&self, number: u64) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = if state.0 == number { state.1.saturating_add(1) } else { 1 };
+        *state = (number, times);
+        times <= STANDS_STILL
+    }
+}
+
 /// The producer with its transactions.
 pub(super) struct Transactions {
     pub(super) producer: ThreadedProducer<Deliveries>,
@@ -31,6 +49,9 @@ pub(super) struct Transactions {
     pipeline: String,
     clock: Arc<dyn Clock>,
     writer: uuid::Uuid,
+    stood_still: Arc<StoodStill>,
+    /// The last checkpoint's number.
+    pub(super) number: u64,
     begun: Option<Begun>,
 }
 
@@ -43,14 +64,17 @@ struct Begun {
 }
 
 impl Transactions {
-    pub(super) fn new(
-        producer: ThreadedProducer<Deliveries>,
-        kafka: Kafka,
-        pipeline: String,
-        clock: Arc<dyn Clock>,
-        writer: uuid::Uuid,
-    ) -> Self {
-        Transactions { producer, kafka, pipeline, clock, writer, begun: None }
+    pub(super) fn new(producer: ThreadedProducer<Deliveries>, options: &SinkOptions) -> Self {
+        Transactions {
+            producer,
+            kafka: options.kafka.clone(),
+            pipeline: options.pipeline.clone(),
+            clock: Arc::clone(&options.clock),
+            writer: options.writer,
+            stood_still: Arc::clone(&options.stood_still),
+            number: 0,
+            begun: None,
+        }
     }
 
     /// Keeps older writers of the pipeline from ever writing again, and settles what they left open.
@@ -65,7 +89,7 @@ impl Transactions {
             if !again || late || explained.kind() != ErrorKind::KafkaUnreachable {
                 return Err(match error.rdkafka_error_code() {
                     Some(code) if is_fence(code) => explained_fence(),
-                    _ => explained,
+                    _ => explained.at("transactional id", transactional_id(&self.kafka)),
                 });
             }
         }
@@ -174,12 +198,12 @@ impl Transactions {
     }
 
     /// A transaction took longer than it may. If that is because nothing went on for a good part of the time (this
-    /// process or the brokers stood still), another try helps; else it never will.
+    /// process or the brokers stood still), another try may help; else it never will.
     fn too_long(&self) -> Error {
         let limit = self.kafka.transaction_timeout;
         let begun = self.begun.as_ref();
         let since = |begun: &Begun| begun.stood_still.max(self.clock.elapsed().saturating_sub(begun.moved));
-        if begun.map(since).unwrap_or_default() > limit / 2 {
+        if begun.map(since).unwrap_or_default() > limit / 2 && self.stood_still.again(self.number) {
             let message = "a transaction stood still until its time was over; it is read and written again";
             return Error::new(ErrorKind::KafkaUnreachable, message);
         }
@@ -221,6 +245,11 @@ impl Transactions {
         };
         explained.at("topic", topic).at("topic partition", number)
     }
+}
+
+/// The pipeline's identity towards the brokers: what it fences others by.
+pub(super) fn transactional_id(kafka: &Kafka) -> String {
+    format!("lakeward-{}", kafka.prefix)
 }
 
 fn is_fence(code: Code) -> bool {

@@ -342,6 +342,7 @@ impl Writer {
         self.transactions.commit()?;
         failpoint::hit("kafka.commit.after")?;
         self.number = captured.number;
+        self.transactions.number = captured.number;
         self.events = captured.events;
         self.removed = removed;
         self.told(begun, commit_us);
