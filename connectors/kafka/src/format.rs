@@ -15,11 +15,13 @@ mod avro;
 mod bytes;
 mod codec;
 mod columns;
+mod connect;
 mod decimal;
 mod decoder;
 mod described;
 mod encoder;
 mod envelope;
+pub(crate) mod foreign;
 mod gathered;
 mod image;
 mod json;
@@ -78,6 +80,6 @@ pub struct Received<'a> {
 }
 
 #[cold]
-fn unreadable(what: impl Into<String>) -> Error {
+pub(crate) fn unreadable(what: impl Into<String>) -> Error {
     Error::new(ErrorKind::UnreadableRecord, what)
 }

@@ -42,12 +42,12 @@ impl Decoder {
     /// # Errors
     /// `Config` if the settings name columns that the table does not have.
     pub fn table(&self, schema: Arc<TableSchema>) -> Result<TableDecoder> {
-        let layout = Arc::new(Layout::new(&schema, &self.options)?);
+        let layout = Layout::new(&schema, &self.options)?;
         let reader = match &self.registry {
             Some(registry) => Reader::Avro(AvroReader::new(Arc::clone(registry))),
             None => Reader::Json(JsonReader::default()),
         };
-        Ok(TableDecoder { gathered: Gathered::new(layout, self.want_before)?, reader })
+        TableDecoder::new(layout, reader, self.want_before)
     }
 
     /// The mark of a record's value.
@@ -75,12 +75,17 @@ pub struct TableDecoder {
     reader: Reader,
 }
 
-enum Reader {
+/// Reads records of one form.
+pub(super) enum Reader {
     Json(JsonReader),
     Avro(AvroReader),
 }
 
 impl TableDecoder {
+    pub(super) fn new(layout: Layout, reader: Reader, want_before: bool) -> Result<TableDecoder> {
+        Ok(TableDecoder { gathered: Gathered::new(Arc::new(layout), want_before)?, reader })
+    }
+
     /// Takes a record. One that fails leaves nothing behind. For `avro` it asks the registry for a schema
     /// that was not seen yet, and waits for it.
     ///

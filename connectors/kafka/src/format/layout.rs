@@ -64,6 +64,18 @@ impl Layout {
         Ok(Layout { schema: Arc::clone(schema), fields, key, key_tells_row })
     }
 
+    /// The fields of records that others wrote.
+    pub(super) fn foreign(schema: &Arc<TableSchema>, codecs: &[Codec]) -> Layout {
+        let field = |(column, codec): (&lakeward_core::Column, &Codec)| Field {
+            name: column.name.clone(),
+            codec: *codec,
+            optional: column.nullable,
+        };
+        let fields = schema.columns.iter().zip(codecs).map(field).collect();
+        let key_tells_row = !schema.key.is_empty();
+        Layout { schema: Arc::clone(schema), fields, key: schema.key.clone(), key_tells_row }
+    }
+
     /// The place of the field that is called `name`, which is probably `likely`.
     #[inline]
     pub(super) fn place(&self, name: &[u8], likely: usize) -> Option<usize> {
