@@ -66,7 +66,7 @@ impl Connect {
                 fields = record.fields.iter().map(field).collect::<Result<_>>()?;
                 "struct"
             }
-            Kind::Null | Kind::Fixed(_) | Kind::Enum(_) | Kind::Map(_) | Kind::Union(_) => "other",
+            Kind::Null | Kind::Fixed(_) | Kind::Enum | Kind::Map(_) | Kind::Union(_) => "other",
         };
         let mut parameters: std::collections::BTreeMap<_, _> = notes.parameters.iter().cloned().collect();
         for (key, value) in [("scale", notes.scale), ("connect.decimal.precision", notes.precision)] {
@@ -86,10 +86,7 @@ impl Connect {
     /// The column that such values come from, and how they are read.
     pub(crate) fn column(&self) -> Result<(ColumnType, Codec)> {
         let int = |width, codec| (ColumnType::Int { width, unsigned: false, display_one: false }, codec);
-        let labels = || {
-            let allowed = self.parameters.get("allowed").map_or("", String::as_str);
-            allowed.split(',').map(str::to_owned).collect()
-        };
+        let labels = || labels(self.parameters.get("allowed").map_or("", String::as_str));
         let named = (self.ty.as_str(), self.name.as_deref());
         Ok(match named {
             ("boolean", None) => (ColumnType::Bit { bits: 1 }, Codec::Boolean),
@@ -172,6 +169,22 @@ impl Connect {
         let name = self.name.as_deref().unwrap_or("no name");
         unreadable(format!("field `{}` is of {} ({name}), which is not known", self.field, self.ty))
     }
+}
+
+/// Labels of one text, in which a comma of their own stands behind a backslash.
+fn labels(allowed: &str) -> Vec<String> {
+    let mut labels = vec![String::new()];
+    let mut rest = allowed.chars().peekable();
+    while let Some(c) = rest.next() {
+        match (c, rest.peek()) {
+            (',', _) => labels.push(String::new()),
+            ('\\', Some(',')) => {
+                labels.iter_mut().next_back().into_iter().for_each(|label| label.extend(rest.next()))
+            }
+            _ => labels.iter_mut().next_back().into_iter().for_each(|label| label.push(c)),
+        }
+    }
+    labels
 }
 
 /// The collation of utf8mb4's default.

@@ -13,8 +13,8 @@ pub(super) struct Described {
     pub(super) base: Base,
     pub(super) optional: bool,
     pub(super) name: Option<String>,
-    /// Its version is 1.
-    pub(super) versioned: bool,
+    pub(super) version: Option<u8>,
+    pub(super) doc: Option<&'static str>,
     pub(super) parameters: Vec<(&'static str, String)>,
     /// The value of one that lacks it: only `snapshot` has one.
     pub(super) default: Option<&'static str>,
@@ -49,7 +49,7 @@ impl Described {
     }
 
     fn named(base: Base, name: &str) -> Described {
-        Described { name: Some(name.to_owned()), versioned: true, ..Described::plain(base) }
+        Described { name: Some(name.to_owned()), version: Some(1), ..Described::plain(base) }
     }
 
     fn with(mut self, parameter: &'static str, value: impl ToString) -> Described {
@@ -95,7 +95,9 @@ fn column(ty: &ColumnType, codec: Codec, options: &TypeOptions) -> Described {
         Codec::Decimal { scale, mode } | Codec::WideDecimal { scale, mode } => match ty {
             ColumnType::Decimal { precision, .. } => decimal(*precision, scale, mode),
             // BIGINT UNSIGNED.
-            _ => Described::named(Base::Bytes, "org.apache.kafka.connect.data.Decimal").with("scale", 0),
+            _ => Described::named(Base::Bytes, "org.apache.kafka.connect.data.Decimal")
+                .with("scale", 0)
+                .with("connect.decimal.precision", 20),
         },
         Codec::UnsignedLong => Described::plain(Base::Int64),
         Codec::Days => Described::named(Base::Int32, "io.debezium.time.Date"),
@@ -112,7 +114,8 @@ fn column(ty: &ColumnType, codec: Codec, options: &TypeOptions) -> Described {
                 ("wkb".to_owned(), Described::plain(Base::Bytes)),
                 ("srid".to_owned(), Described::plain(Base::Int32).optional()),
             ];
-            Described::named(Base::Struct(fields), "io.debezium.data.geometry.Geometry")
+            let geometry = Described::named(Base::Struct(fields), "io.debezium.data.geometry.Geometry");
+            Described { doc: Some("Geometry"), ..geometry }
         }
         Codec::Vector => Described::named(Base::Floats, "io.debezium.data.FloatVector"),
     }
@@ -134,10 +137,10 @@ fn int(ty: &ColumnType) -> Described {
 fn text(ty: &ColumnType, options: &TypeOptions) -> Described {
     match ty {
         ColumnType::Enum { labels } => {
-            Described::named(Base::String, "io.debezium.data.Enum").with("allowed", labels.join(","))
+            Described::named(Base::String, "io.debezium.data.Enum").with("allowed", allowed(labels))
         }
         ColumnType::Set { labels } => {
-            Described::named(Base::String, "io.debezium.data.EnumSet").with("allowed", labels.join(","))
+            Described::named(Base::String, "io.debezium.data.EnumSet").with("allowed", allowed(labels))
         }
         ColumnType::Json => Described::named(Base::String, "io.debezium.data.Json"),
         // As MySQL prints them: by the options of types.
@@ -148,6 +151,11 @@ fn text(ty: &ColumnType, options: &TypeOptions) -> Described {
         }
         _ => Described::plain(Base::String),
     }
+}
+
+/// Labels as one text, in which a comma of their own stands behind a backslash.
+fn allowed(labels: &[String]) -> String {
+    labels.iter().map(|label| label.replace(',', "\\,")).collect::<Vec<_>>().join(",")
 }
 
 /// The fields of the columns `columns`, of images or of keys.
@@ -184,7 +192,7 @@ pub(super) fn value(layout: &Layout, topic: &str) -> Described {
     ];
     let fields = fields.into_iter().map(|(name, described)| (name.to_owned(), described)).collect();
     let envelope = Described::structure(format!("{topic}.Envelope"), fields);
-    Described { versioned: false, ..envelope }
+    Described { version: Some(2), ..envelope }
 }
 
 /// The schema of keys; `None`: there are none.
@@ -225,5 +233,5 @@ fn source() -> Described {
         ("query", text().optional()),
     ];
     let fields = fields.into_iter().map(|(name, described)| (name.to_owned(), described)).collect();
-    Described::structure("io.debezium.connector.mysql.Source".to_owned(), fields)
+    Described::named(Base::Struct(fields), "io.debezium.connector.mysql.Source")
 }

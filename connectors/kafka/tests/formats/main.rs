@@ -1,5 +1,6 @@
 //! Any change batch, of every column type and in every exact mode, comes back from its records.
 
+mod golden;
 mod sample;
 
 use std::sync::Arc;

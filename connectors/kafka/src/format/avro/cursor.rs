@@ -108,7 +108,7 @@ impl<'a> Cursor<'a> {
             Kind::Boolean => {
                 self.raw(1)?;
             }
-            Kind::Int { .. } | Kind::Enum(_) => {
+            Kind::Int { .. } | Kind::Enum => {
                 self.long()?;
             }
             Kind::Float => {

@@ -57,9 +57,8 @@ fn schema(described: &Described, known: &mut BTreeSet<String>) -> Value {
 }
 
 fn annotate(described: &Described, map: &mut Map<String, Value>) {
-    if described.versioned {
-        map.insert("connect.version".into(), 1.into());
-    }
+    map.extend(described.version.map(|version| ("connect.version".to_owned(), version.into())));
+    map.extend(described.doc.map(|doc| ("connect.doc".to_owned(), doc.into())));
     if !described.parameters.is_empty() {
         let parameters = described.parameters.iter().map(|(key, value)| ((*key).to_owned(), json!(value)));
         map.insert("connect.parameters".into(), Value::Object(parameters.collect()));

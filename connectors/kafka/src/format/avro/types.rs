@@ -31,7 +31,7 @@ pub(crate) enum Kind {
         text: bool,
     },
     Fixed(usize),
-    Enum(Arc<[String]>),
+    Enum,
     Array(Arc<Type>),
     Map(Arc<Type>),
     Union(Arc<[Type]>),
@@ -149,12 +149,7 @@ impl Parser {
                 let full = full_name(name, namespace);
                 let kind = match kind {
                     "record" => Kind::Record(Arc::new(self.record(map, &full, depth)?)),
-                    "enum" => {
-                        let symbols = get("symbols")?.as_array().ok_or_else(|| lacks("symbols"))?;
-                        let text = |symbol: &Value| symbol.as_str().map(str::to_owned);
-                        let symbols: Option<Arc<[String]>> = symbols.iter().map(text).collect();
-                        Kind::Enum(symbols.ok_or_else(|| lacks("symbols"))?)
-                    }
+                    "enum" => Kind::Enum,
                     _ => {
                         let size = get("size")?.as_u64().and_then(|size| usize::try_from(size).ok());
                         Kind::Fixed(size.ok_or_else(|| lacks("size"))?)

@@ -27,9 +27,8 @@ fn object(described: &Described) -> Map<String, Value> {
     map.extend(inner.map(|(key, inner)| (key.to_owned(), inner)));
     map.insert("optional".into(), described.optional.into());
     map.extend(described.name.as_deref().map(|name| ("name".to_owned(), name.into())));
-    if described.versioned {
-        map.insert("version".into(), 1.into());
-    }
+    map.extend(described.version.map(|version| ("version".to_owned(), version.into())));
+    map.extend(described.doc.map(|doc| ("doc".to_owned(), doc.into())));
     if !described.parameters.is_empty() {
         let parameters = described.parameters.iter().map(|(key, value)| ((*key).to_owned(), json!(value)));
         map.insert("parameters".into(), Value::Object(parameters.collect()));
