@@ -2,7 +2,12 @@
 # Installs all that the tests, the demo and the benchmark need, once; says nothing when all is there.
 here=$(dirname "${BASH_SOURCE[0]}")
 . "$here/servers/home.sh"
-tools cc=build-essential setpriv=util-linux flock=util-linux pt-online-schema-change=percona-toolkit
-for server in mysql versitygw python kafka; do
+tools curl=curl cc=build-essential setpriv=util-linux flock=util-linux pt-online-schema-change=percona-toolkit \
+    pkg-config=pkg-config
+# What librdkafka is built with.
+for library in openssl=libssl-dev zlib=zlib1g-dev; do
+    pkg-config --exists "${library%%=*}" || tools no-such-command="${library#*=}"
+done
+for server in mysql versitygw python kafka registry; do
     bash "$here/servers/$server.sh" install
 done

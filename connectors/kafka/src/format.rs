@@ -4,19 +4,24 @@
 //! images, op, sequence, origins), for every MySQL type and every mode that [`FormatOptions::exact`] allows.
 //! The property test of `tests/formats` shows it.
 //!
-//! Both formats are Debezium's envelope: `debezium-json` as JSON, `avro` in the Confluent wire format. Rows go
+//! Both formats are Debezium's envelope: `debezium-json` as JSON, `avro` in the Confluent wire format with a schema
+//! registry. Rows go
 //! straight from Arrow arrays into the bytes of records and back, by a codec per column that is chosen once
 //! per table version; nothing is allocated per row or value. The crates `arrow-json` and `arrow-avro` would
 //! need every batch put together anew as nested arrays of envelopes, `source` and all; what is left for them
 //! to do is the smaller part.
 
+mod avro;
 mod bytes;
 mod codec;
 mod columns;
+mod connect;
 mod decimal;
 mod decoder;
+mod described;
 mod encoder;
 mod envelope;
+pub(crate) mod foreign;
 mod gathered;
 mod image;
 mod json;
@@ -31,6 +36,7 @@ pub use decoder::{Decoder, TableDecoder};
 pub use encoder::Encoder;
 pub use options::{BinaryMode, DecimalMode, Format, FormatOptions, TimeMode, UnsignedMode};
 
+pub(crate) use avro::types::Type as AvroType;
 use lakeward_core::{Error, ErrorKind, Op};
 
 /// Records of a batch or a mark: their bytes, one after the other.
@@ -74,6 +80,6 @@ pub struct Received<'a> {
 }
 
 #[cold]
-fn unreadable(what: impl Into<String>) -> Error {
+pub(crate) fn unreadable(what: impl Into<String>) -> Error {
     Error::new(ErrorKind::UnreadableRecord, what)
 }

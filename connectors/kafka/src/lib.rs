@@ -3,6 +3,7 @@
 pub mod checkpoints;
 pub mod client;
 pub mod config;
+pub mod debezium;
 pub mod format;
 pub mod group;
 pub mod preflight;

@@ -20,6 +20,7 @@ mod measure;
 pub mod mysql;
 mod pipeline;
 mod python;
+pub mod registry;
 mod replica;
 pub mod s3;
 mod scratch;

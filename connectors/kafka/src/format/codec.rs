@@ -12,7 +12,7 @@ use super::options::{BinaryMode, DecimalMode, FormatOptions, TimeMode, UnsignedM
 
 /// The form of a column's values in records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Codec {
+pub(crate) enum Codec {
     Boolean,
     /// All whole numbers but BIGINT UNSIGNED.
     Int,

@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use lakeward_core::{ChangeBatch, MarkReason, Result, TableMark, TableSchema};
 
+use super::avro::read::AvroReader;
 use super::gathered::Gathered;
-use super::json::read::{JsonReader, source_of};
+use super::json::read::JsonReader;
 use super::layout::Layout;
-use super::{FormatOptions, Received};
+use super::{FormatOptions, Received, avro, encoder, json};
+use crate::registry::Registry;
 
 /// Reads records; one per process.
 pub struct Decoder {
     options: FormatOptions,
     want_before: bool,
+    /// Of `avro`.
+    registry: Option<Arc<Registry>>,
 }
 
 impl Decoder {
@@ -22,7 +26,8 @@ impl Decoder {
     /// `Config` if records with these settings have lost values.
     pub fn new(options: &FormatOptions) -> Result<Decoder> {
         options.exact()?;
-        Ok(Decoder { options: options.clone(), want_before: false })
+        let registry = encoder::registry(options)?.map(Arc::new);
+        Ok(Decoder { options: options.clone(), want_before: false, registry })
     }
 
     /// Whether batches have previous images, as the pipeline's `before_images` says. Default: not.
@@ -37,8 +42,12 @@ impl Decoder {
     /// # Errors
     /// `Config` if the settings name columns that the table does not have.
     pub fn table(&self, schema: Arc<TableSchema>) -> Result<TableDecoder> {
-        let layout = Arc::new(Layout::new(&schema, &self.options)?);
-        Ok(TableDecoder { gathered: Gathered::new(layout, self.want_before)?, reader: JsonReader::default() })
+        let layout = Layout::new(&schema, &self.options)?;
+        let reader = match &self.registry {
+            Some(registry) => Reader::Avro(AvroReader::new(Arc::clone(registry))),
+            None => Reader::Json(JsonReader::default()),
+        };
+        TableDecoder::new(layout, reader, self.want_before)
     }
 
     /// The mark of a record's value.
@@ -52,23 +61,41 @@ impl Decoder {
         seq: i64,
         reason: MarkReason,
     ) -> Result<TableMark> {
-        Ok(TableMark { schema: Arc::clone(schema), seq, origin: source_of(value)?, reason })
+        let origin = match &self.registry {
+            Some(registry) => avro::read::source_of(registry, value)?,
+            None => json::read::source_of(value)?,
+        };
+        Ok(TableMark { schema: Arc::clone(schema), seq, origin, reason })
     }
 }
 
 /// Gathers records of one table version.
 pub struct TableDecoder {
     gathered: Gathered,
-    reader: JsonReader,
+    reader: Reader,
+}
+
+/// Reads records of one form.
+pub(super) enum Reader {
+    Json(JsonReader),
+    Avro(AvroReader),
 }
 
 impl TableDecoder {
-    /// Takes a record. One that fails leaves nothing behind.
+    pub(super) fn new(layout: Layout, reader: Reader, want_before: bool) -> Result<TableDecoder> {
+        Ok(TableDecoder { gathered: Gathered::new(Arc::new(layout), want_before)?, reader })
+    }
+
+    /// Takes a record. One that fails leaves nothing behind. For `avro` it asks the registry for a schema
+    /// that was not seen yet, and waits for it.
     ///
     /// # Errors
-    /// `UnreadableRecord` says what is wrong with it.
+    /// `UnreadableRecord` says what is wrong with it; `RegistryUnreachable`, `RegistryRefused`.
     pub fn push(&mut self, record: &Received<'_>) -> Result<()> {
-        self.reader.push(record, &mut self.gathered)
+        match &mut self.reader {
+            Reader::Json(reader) => reader.push(record, &mut self.gathered),
+            Reader::Avro(reader) => reader.push(record, &mut self.gathered),
+        }
     }
 
     /// Rows gathered so far.

@@ -8,11 +8,13 @@ use lakeward_core::{
     ChangeBatch, Clock, Error, ErrorKind, Op, OriginRun, Result, TableId, TableMark, TableSchema,
 };
 
+use super::avro::table::{AvroTable, Ids};
 use super::envelope::{Images, Row, Stamp};
 use super::image::Scratch;
-use super::json::table::JsonTable;
+use super::json::table::{JsonTable, Schemas};
 use super::layout::Layout;
-use super::{Encoded, EncodedRecord, FormatOptions};
+use super::{Encoded, EncodedRecord, Format, FormatOptions, avro, described, json};
+use crate::registry::Registry;
 
 /// Writes records.
 pub struct Encoder {
@@ -20,6 +22,8 @@ pub struct Encoder {
     /// The `name` of `source`.
     prefix: String,
     clock: Arc<dyn Clock>,
+    /// Of `avro`.
+    registry: Option<Registry>,
     /// The newest version of each table.
     tables: HashMap<TableId, Table>,
     scratch: Scratch,
@@ -27,7 +31,12 @@ pub struct Encoder {
 
 struct Table {
     layout: Layout,
-    writer: JsonTable,
+    writer: Writer,
+}
+
+enum Writer {
+    Json(JsonTable),
+    Avro(AvroTable),
 }
 
 impl Encoder {
@@ -37,6 +46,7 @@ impl Encoder {
     /// `Config` if the settings do not go together.
     pub fn new(options: &FormatOptions, prefix: &str, clock: Arc<dyn Clock>) -> Result<Encoder> {
         Ok(Encoder {
+            registry: registry(options)?,
             options: options.clone(),
             prefix: prefix.to_owned(),
             clock,
@@ -45,13 +55,32 @@ impl Encoder {
         })
     }
 
-    /// Gets ready for the batches of a table version, before the first of them.
+    /// Gets ready for the batches of a table version, before the first of them. For `avro` it registers the
+    /// version's schemas, and waits for the registry.
     ///
     /// # Errors
-    /// `Config` if the settings name columns that the table does not have.
-    pub fn schema(&mut self, schema: &Arc<TableSchema>, _topic: &str) -> Result<()> {
+    /// `Config` if the settings name columns that the table does not have; `RegistryUnreachable`,
+    /// `RegistryRefused`.
+    pub fn schema(&mut self, schema: &Arc<TableSchema>, topic: &str) -> Result<()> {
         let layout = Layout::new(schema, &self.options)?;
-        let writer = JsonTable::new(&layout, &self.prefix, None);
+        let (value, key) = (described::value(&layout, topic), described::key(&layout, topic));
+        let writer = match &self.registry {
+            Some(registry) => {
+                let register =
+                    |part: &str, text: String| registry.register(&format!("{topic}-{part}"), &text);
+                let ids = Ids {
+                    key: key.map_or(Ok(0), |key| register("key", avro::schema::text(&key)))?,
+                    value: register("value", avro::schema::text(&value))?,
+                };
+                Writer::Avro(AvroTable::new(&layout, &self.prefix, ids))
+            }
+            None => {
+                let part = json::schema::part;
+                let schemas = self.options.schemas;
+                let schemas = schemas.then(|| Schemas { value: part(&value), key: key.as_ref().map(part) });
+                Writer::Json(JsonTable::new(&layout, &self.prefix, schemas.as_ref()))
+            }
+        };
         self.tables.insert(schema.table.clone(), Table { layout, writer });
         Ok(())
     }
@@ -93,9 +122,23 @@ impl Encoder {
         into.clear();
         let stamp = Stamp { us: self.clock.unix_micros() };
         let table = table(&mut self.tables, &mark.schema)?;
-        table.writer.mark(mark, &stamp, &mut into.bytes);
+        match &mut table.writer {
+            Writer::Json(writer) => writer.mark(mark, &stamp, &mut into.bytes),
+            Writer::Avro(writer) => writer.mark(mark, &stamp, &mut into.bytes),
+        }
         into.records.push(EncodedRecord { row: 0, key: None, value: Some(0..into.bytes.len()) });
         Ok(())
+    }
+}
+
+/// The registry of `avro`, which needs one.
+pub(super) fn registry(options: &FormatOptions) -> Result<Option<Registry>> {
+    match (options.format, &options.schema_registry) {
+        (Format::DebeziumJson, _) => Ok(None),
+        (Format::Avro, Some(registry)) => Registry::new(registry).map(Some),
+        (Format::Avro, None) => Err(Error::new(ErrorKind::Config, "`format: avro` needs a schema registry")
+            .at("key", "schema_registry")
+            .remedy("set schema_registry: { url: … }, or format: debezium-json")),
     }
 }
 
@@ -124,7 +167,10 @@ impl Records<'_> {
         for ((row, op), number) in (first..).zip(ops).zip(numbers) {
             let is_read = *op == Op::Read;
             if snapshot != Some(is_read) {
-                self.table.writer.begin(&run.origin, is_read);
+                match &mut self.table.writer {
+                    Writer::Json(writer) => writer.begin(&run.origin, is_read),
+                    Writer::Avro(writer) => writer.begin(&run.origin, is_read),
+                }
                 snapshot = Some(is_read);
             }
             let row = self.images.row(row, *op, number);
@@ -139,11 +185,18 @@ impl Records<'_> {
         let mut key = None;
         if !layout.key.is_empty() {
             let from = bytes.len();
-            writer.key(&layout.key, &self.images.rows, row.at, self.scratch, bytes)?;
+            let (columns, rows) = (&layout.key, &self.images.rows);
+            match writer {
+                Writer::Json(writer) => writer.key(columns, rows, row.at, self.scratch, bytes)?,
+                Writer::Avro(writer) => writer.key(columns, rows, row.at, self.scratch, bytes)?,
+            }
             key = Some(Range { start: from, end: bytes.len() });
         }
         let from = bytes.len();
-        writer.value(row, &self.stamp, self.scratch, bytes)?;
+        match writer {
+            Writer::Json(writer) => writer.value(row, &self.stamp, self.scratch, bytes)?,
+            Writer::Avro(writer) => writer.value(row, &self.stamp, self.scratch, bytes)?,
+        }
         let value = Some(Range { start: from, end: bytes.len() });
         let tombstone = self.tombstones && row.op == Op::Delete && key.is_some();
         self.into.records.push(EncodedRecord { row: row.at, key: key.clone(), value });

@@ -212,13 +212,14 @@ impl<'a> Column<'a> {
     }
 }
 
-/// Digits of a fraction that hold it: none, or as many groups of three as Java prints.
+/// Digits of a fraction that hold it.
 fn digits(us: i64) -> u8 {
-    match (us % 1_000_000, us % 1_000) {
-        (0, _) => 0,
-        (_, 0) => 3,
-        _ => 6,
+    let (mut fraction, mut digits) = (us % 1_000_000, 6);
+    while digits > 0 && fraction % 10 == 0 {
+        fraction /= 10;
+        digits -= 1;
     }
+    digits
 }
 
 fn put_decimal(value: i128, scale: u8, mode: DecimalMode, text: &mut String, out: &mut impl Put) {

@@ -2,15 +2,17 @@
 //!
 //! As Debezium has them, a field may lack a value where its column allows NULL. Two more may, as their values
 //! can be missing here where Debezium would write a made-up one: dates and times of a pipeline that turns
-//! zero dates into nulls, and columns of a table whose record key does not tell which row was deleted (a
+//! zero dates into nulls, columns that were added to a table that had rows (a schema that gives them no default
+//! would not be compatible with the one before), and columns of a table whose record key does not tell which row was deleted (a
 //! delete of which only the key is known is then written as an image with nulls).
 
 use std::sync::Arc;
 
 use lakeward_core::{ColumnType, Error, ErrorKind, Result, TableSchema, ZeroDates};
 
+use super::avro::schema::adjusted;
 use super::codec::Codec;
-use super::options::FormatOptions;
+use super::options::{Format, FormatOptions};
 
 /// The fields of a table version's records.
 pub(super) struct Layout {
@@ -46,13 +48,32 @@ impl Layout {
                 );
             let of_key = schema.key.contains(&index);
             Field {
-                name: column.name.clone(),
+                name: match options.format {
+                    Format::DebeziumJson => column.name.clone(),
+                    Format::Avro => adjusted(&column.name),
+                },
                 codec: Codec::new(&column.ty, &schema.options, options),
-                optional: column.nullable || zero_as_null || (!key_tells_row && !of_key),
+                optional: column.nullable
+                    || zero_as_null
+                    || column.fill.is_some()
+                    || (!key_tells_row && !of_key),
             }
         };
-        let fields = schema.columns.iter().enumerate().map(field).collect();
+        let fields: Vec<Field> = schema.columns.iter().enumerate().map(field).collect();
+        must_differ(schema, &fields)?;
         Ok(Layout { schema: Arc::clone(schema), fields, key, key_tells_row })
+    }
+
+    /// The fields of records that others wrote.
+    pub(super) fn foreign(schema: &Arc<TableSchema>, codecs: &[Codec]) -> Layout {
+        let field = |(column, codec): (&lakeward_core::Column, &Codec)| Field {
+            name: column.name.clone(),
+            codec: *codec,
+            optional: column.nullable,
+        };
+        let fields = schema.columns.iter().zip(codecs).map(field).collect();
+        let key_tells_row = !schema.key.is_empty();
+        Layout { schema: Arc::clone(schema), fields, key: schema.key.clone(), key_tells_row }
     }
 
     /// The place of the field that is called `name`, which is probably `likely`.
@@ -76,4 +97,19 @@ fn column_named(schema: &TableSchema, name: &str) -> Result<usize> {
         .at("table", &schema.table)
         .remedy("name columns of the table")
     })
+}
+
+/// Avro allows few characters in names; two names may be the same without the others.
+fn must_differ(schema: &TableSchema, fields: &[Field]) -> Result<()> {
+    let mut names = std::collections::BTreeSet::new();
+    for field in fields {
+        if !names.insert(&field.name) {
+            let message =
+                format!("two columns are both `{}` in Avro, which allows letters, digits and _", field.name);
+            return Err(Error::new(ErrorKind::Config, message)
+                .at("table", &schema.table)
+                .remedy("rename one of them, leave out the table, or use format: debezium-json"));
+        }
+    }
+    Ok(())
 }

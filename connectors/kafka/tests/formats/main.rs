@@ -1,17 +1,20 @@
 //! Any change batch, of every column type and in every exact mode, comes back from its records.
 
+mod golden;
 mod sample;
 
 use std::sync::Arc;
 
 use lakeward_core::clock::ManualClock;
 use lakeward_core::{
-    ChangeBatch, ErrorKind, MarkReason, Op, Origin, TableId, TableMark, TypeOptions, ZeroDates,
+    ChangeBatch, ErrorKind, MarkReason, Op, Origin, Secret, TableId, TableMark, TypeOptions, ZeroDates,
 };
 use lakeward_kafka::format::{
-    BinaryMode, DecimalMode, Decoder, Encoded, EncodedRecord, Encoder, FormatOptions, Received, TimeMode,
-    UnsignedMode,
+    BinaryMode, DecimalMode, Decoder, Encoded, EncodedRecord, Encoder, Format, FormatOptions, Received,
+    TimeMode, UnsignedMode,
 };
+use lakeward_kafka::registry::RegistryOptions;
+use lakeward_test_support::registry::SchemaRegistry;
 use proptest::prelude::*;
 use sample::{Random, batch, schema};
 
@@ -39,7 +42,27 @@ fn exact_options() -> Vec<FormatOptions> {
         message_key_columns: [("d.t".to_owned(), vec!["must".to_owned()])].into(),
         ..plain.clone()
     };
-    vec![plain, other, url_safe, base64]
+    let schemas = FormatOptions { schemas: true, ..other.clone() };
+    let registry = RegistryOptions {
+        url: SchemaRegistry::shared().url(),
+        username: Some("anybody".into()),
+        password: Some(Secret::new("not asked for")),
+        ca: None,
+    };
+    let avro = |options: &FormatOptions| FormatOptions {
+        format: Format::Avro,
+        schema_registry: Some(registry.clone()),
+        ..options.clone()
+    };
+    let avro = [avro(&plain), avro(&other), avro(&base64)];
+    [plain, other, url_safe, base64, schemas].into_iter().chain(avro).collect()
+}
+
+/// A topic of its own for each way to write the table: their schemas are not compatible.
+fn topic(options: &FormatOptions, types: &TypeOptions, key: bool) -> String {
+    let modes = (options.time_precision_mode, options.binary_handling_mode);
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    format!("shop.d.t_{modes:?}_{}_{key}", types.time_as_string).chars().map(plain).collect()
 }
 
 /// Reads back what was written.
@@ -73,7 +96,7 @@ fn assert_same(left: &ChangeBatch, right: &ChangeBatch) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn any_batch_comes_back(seed: u64, want_before: bool, strings: bool, key: bool) {
         let types = TypeOptions {
@@ -86,7 +109,7 @@ proptest! {
         for options in exact_options() {
             let batch = batch(&schema, &options, want_before, &mut random);
             let mut encoder = encoder(&options);
-            encoder.schema(&schema, "shop.d.t").unwrap();
+            encoder.schema(&schema, &topic(&options, &types, key)).unwrap();
             let mut encoded = Encoded::default();
             encoder.batch(&batch, &mut encoded).unwrap();
             assert_same(&read_back(&options, &batch, &encoded), &batch);
@@ -113,7 +136,7 @@ fn a_mark_comes_back() {
             reason: MarkReason::Reread,
         };
         let mut encoder = encoder(&options);
-        encoder.schema(&schema, "shop.d.t").unwrap();
+        encoder.schema(&schema, &topic(&options, &schema.options, true)).unwrap();
         let mut encoded = Encoded::default();
         encoder.mark(&mark, &mut encoded).unwrap();
         let [EncodedRecord { row: 0, key: None, value: Some(value) }] = encoded.records.as_slice() else {
@@ -131,7 +154,7 @@ fn a_record_that_cannot_be_read_leaves_nothing_behind() {
     for options in exact_options() {
         let batch = batch(&schema, &options, true, &mut Random(3));
         let mut encoder = encoder(&options);
-        encoder.schema(&schema, "shop.d.t").unwrap();
+        encoder.schema(&schema, &topic(&options, &schema.options, true)).unwrap();
         let mut encoded = Encoded::default();
         encoder.batch(&batch, &mut encoded).unwrap();
         let decoder = Decoder::new(&options).unwrap().with_before(true);

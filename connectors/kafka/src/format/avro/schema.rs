@@ -1,0 +1,118 @@
+//! The Avro schema of records, as Kafka Connect's Avro converters derive it from Connect schemas.
+//!
+//! A record is defined where it first stands, and named from then on.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use crate::format::described::{Base, Described};
+
+/// A Connect schema as an Avro schema.
+pub(crate) fn text(described: &Described) -> String {
+    schema(described, &mut BTreeSet::new()).to_string()
+}
+
+/// A name that Avro allows: letters, digits and `_`, no digit first. Debezium's `avro` adjustment.
+pub(crate) fn adjusted(name: &str) -> String {
+    let kept = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' });
+    let digit_first = name.chars().next().is_none_or(|first| first.is_ascii_digit());
+    digit_first.then_some('_').into_iter().chain(kept).collect()
+}
+
+/// A name with a namespace, each part of it adjusted.
+fn full(name: &str) -> String {
+    name.split('.').map(adjusted).collect::<Vec<_>>().join(".")
+}
+
+/// The schema without regard to whether a value may be missing.
+fn schema(described: &Described, known: &mut BTreeSet<String>) -> Value {
+    let (ty, mut more) = match &described.base {
+        Base::Boolean => ("boolean", Map::new()),
+        Base::Int16 => ("int", Map::from_iter([("connect.type".to_owned(), json!("int16"))])),
+        Base::Int32 => ("int", Map::new()),
+        Base::Int64 => ("long", Map::new()),
+        Base::Float => ("float", Map::new()),
+        Base::Double => ("double", Map::new()),
+        Base::String => ("string", Map::new()),
+        Base::Bytes => ("bytes", Map::new()),
+        Base::Floats => ("array", Map::from_iter([("items".to_owned(), json!("float"))])),
+        Base::Struct(fields) => return record(described, fields, known),
+    };
+    annotate(described, &mut more);
+    if described.name.as_deref() == Some("org.apache.kafka.connect.data.Decimal") {
+        let number = |name: &str| {
+            let parameter = described.parameters.iter().find(|(key, _)| *key == name);
+            parameter.and_then(|(_, value)| value.parse::<u8>().ok())
+        };
+        more.insert("scale".into(), number("scale").unwrap_or(0).into());
+        more.insert("precision".into(), number("connect.decimal.precision").unwrap_or(64).into());
+        more.insert("logicalType".into(), "decimal".into());
+    }
+    if more.is_empty() {
+        return ty.into();
+    }
+    more.insert("type".into(), ty.into());
+    Value::Object(more)
+}
+
+fn annotate(described: &Described, map: &mut Map<String, Value>) {
+    map.extend(described.version.map(|version| ("connect.version".to_owned(), version.into())));
+    map.extend(described.doc.map(|doc| ("connect.doc".to_owned(), doc.into())));
+    if !described.parameters.is_empty() {
+        let parameters = described.parameters.iter().map(|(key, value)| ((*key).to_owned(), json!(value)));
+        map.insert("connect.parameters".into(), Value::Object(parameters.collect()));
+    }
+    if let Some(default) = described.default {
+        map.insert("connect.default".into(), default.into());
+    }
+    if let Some(name) = &described.name {
+        map.insert("connect.name".into(), full(name).into());
+    }
+}
+
+fn record(described: &Described, fields: &[(String, Described)], known: &mut BTreeSet<String>) -> Value {
+    let full_name = full(described.name.as_deref().unwrap_or("ConnectDefault"));
+    if !known.insert(full_name.clone()) {
+        return full_name.into();
+    }
+    let mut map = Map::new();
+    map.insert("type".into(), "record".into());
+    match full_name.rsplit_once('.') {
+        Some((namespace, name)) => {
+            map.insert("name".into(), name.into());
+            map.insert("namespace".into(), namespace.into());
+        }
+        None => {
+            map.insert("name".into(), full_name.clone().into());
+        }
+    }
+    map.insert(
+        "fields".into(),
+        fields.iter().map(|(name, described)| field(name, described, known)).collect(),
+    );
+    annotate(described, &mut map);
+    Value::Object(map)
+}
+
+fn field(name: &str, described: &Described, known: &mut BTreeSet<String>) -> Value {
+    let inner = schema(described, known);
+    match (described.optional, described.default) {
+        (false, _) => json!({ "name": name, "type": inner }),
+        (true, None) => json!({ "name": name, "type": ["null", inner], "default": null }),
+        // The default of a union is of its first type.
+        (true, Some(default)) => json!({ "name": name, "type": [inner, "null"], "default": default }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_avro_allows() {
+        assert_eq!(adjusted("plain_1"), "plain_1");
+        assert_eq!(adjusted("1a-b ü"), "_1a_b__");
+        assert_eq!(full("shop.d-1.t.Value"), "shop.d_1.t.Value");
+    }
+}
