@@ -1,6 +1,7 @@
 //! `make bench`: what `lakeward run` costs per row, each figure beside the limit of the same minutes:
 //! changes beside `mysqlbinlog --read-from-remote-server --raw` over the same binlog, a whole table beside
-//! `mysql --quick` over the same rows, and both at once.
+//! `mysql --quick` over the same rows, and both at once; `capture` beside Kafka's own measuring tool, `load` of what
+//! was captured; and how long a change takes at 2,000 rows/s.
 //!
 //! Machines are shared and noisy: compare CPU time per row, and ratios within one run. Each figure
 //! is the median of RUNS runs (default 3) over ROWS row events (default 2,000,000) and SNAPSHOT_ROWS rows
@@ -12,6 +13,7 @@
 )]
 
 mod changes;
+mod over_kafka;
 mod whole_table;
 
 use std::env;
@@ -20,6 +22,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
 use lakeward_test_support::s3::S3;
 use lakeward_test_support::{Measured, Pipeline, Place, python_program};
@@ -57,7 +60,18 @@ fn main() {
         figures.add("a whole table to a folder", table_rows, whole_table::snapshot(&server, table_rows));
         figures.add("both at once", rows + table_rows, whole_table::with_changes(both, rows + table_rows));
     }
+    let kafka = Kafka::start();
+    for run in 0..runs {
+        figures.add("Kafka's producer tool", rows, over_kafka::producer(&kafka, rows));
+        for (name, [captured, loaded], format) in over_kafka::FORMATS {
+            let pipeline = over_kafka::over(&server, &kafka, &format!("{name}-{run}"), &format(&registry));
+            figures.add(captured, rows, over_kafka::capture(&pipeline));
+            figures.add(loaded, rows, over_kafka::load(&pipeline, rows));
+            over_kafka::delete_topics(&kafka, name);
+        }
+    }
     figures.print();
+    over_kafka::latency(&server, &kafka);
 }
 
 /// What was measured, by name, in the order of the first run.
