@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
+use lakeward_test_support::registry::SchemaRegistry;
 use lakeward_test_support::s3::S3;
 use lakeward_test_support::{Measured, Pipeline, Place, python_program};
 
@@ -60,14 +61,15 @@ fn main() {
         figures.add("a whole table to a folder", table_rows, whole_table::snapshot(&server, table_rows));
         figures.add("both at once", rows + table_rows, whole_table::with_changes(both, rows + table_rows));
     }
-    let kafka = Kafka::start();
+    let (kafka, registry) = (Kafka::start(), SchemaRegistry::start());
     for run in 0..runs {
         figures.add("Kafka's producer tool", rows, over_kafka::producer(&kafka, rows));
         for (name, [captured, loaded], format) in over_kafka::FORMATS {
-            let pipeline = over_kafka::over(&server, &kafka, &format!("{name}-{run}"), &format(&registry));
+            let prefix = format!("{name}-{run}");
+            let pipeline = over_kafka::over(&server, &kafka, &prefix, &format(&registry));
             figures.add(captured, rows, over_kafka::capture(&pipeline));
             figures.add(loaded, rows, over_kafka::load(&pipeline, rows));
-            over_kafka::delete_topics(&kafka, name);
+            over_kafka::delete_topics(&kafka, &prefix);
         }
     }
     figures.print();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::mysql::MySql;
+use lakeward_test_support::registry::SchemaRegistry;
 use lakeward_test_support::{Measured, Pipeline, Place, Signal, measure, python, wait_until};
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -15,6 +16,17 @@ use super::{pipeline, rows_in};
 /// Bytes of a record of [`producer`]: those of the workload's rows in Avro.
 const RECORD_BYTES: &str = "239";
 const TOPIC_PARTITIONS: u32 = 4;
+
+/// The settings of a form of records.
+type Settings = fn(&SchemaRegistry) -> serde_json::Value;
+
+/// Forms of records: the topics' prefix, what `capture` and `load` are called, the settings.
+pub(super) const FORMATS: [(&str, [&str; 2], Settings); 2] = [
+    ("json", ["capture, debezium-json", "load, debezium-json"], |_| json!({ "format": "debezium-json" })),
+    ("avro", ["capture, avro", "load, avro"], |registry| {
+        json!({ "format": "avro", "schema_registry": { "url": registry.url() } })
+    }),
+];
 
 /// A pipeline of the binlog's changes over `kafka`, under topics of its own.
 pub(super) fn over(server: &MySql, kafka: &Kafka, prefix: &str, format: &serde_json::Value) -> Pipeline {
@@ -49,6 +61,15 @@ pub(super) fn load(pipeline: &Pipeline, rows: u64) -> Measured {
     let measured = measure(&pipeline.command(&["load", "--until-caught-up"]));
     assert_eq!(rows_in(&pipeline.lake()), rows, "row events in the lake");
     measured
+}
+
+/// Makes room: what a topic holds stays in the memory that the system caches files in.
+pub(super) fn delete_topics(kafka: &Kafka, prefix: &str) {
+    for topic in kafka.topics() {
+        if topic.starts_with(&format!("{prefix}.shop.")) {
+            kafka.delete_topic(&topic);
+        }
+    }
 }
 
 /// Row changes a second, and how long they go on.
