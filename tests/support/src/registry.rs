@@ -33,7 +33,7 @@ impl SchemaRegistry {
         command.arg("-jar").arg(installed(&format!("registry/app-{VERSION}")).join("quarkus-run.jar"));
         let mut child = Child::start("registry", &command, directory.path());
         let url = format!("http://127.0.0.1:{port}/apis/ccompat/v7");
-        wait_until("the schema registry to answer", Duration::from_secs(120), || {
+        wait_until("the schema registry to answer", Duration::from_secs(300), || {
             let ended = child.ended();
             assert!(ended.is_none(), "the schema registry ended ({ended:?})");
             let asked =

@@ -42,7 +42,8 @@ impl Described {
             base,
             optional: false,
             name: None,
-            versioned: false,
+            version: None,
+            doc: None,
             parameters: Vec::new(),
             default: None,
         }
