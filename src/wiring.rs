@@ -223,6 +223,11 @@ impl Asked {
     }
 }
 
+/// Why the pipeline would refuse `command` whatever its state.
+pub fn refused(pipeline: &Pipeline, command: &Command) -> Option<&'static str> {
+    pipeline.kafka.as_ref().and_then(|_| lakeward_kafka::requests::refused(command))
+}
+
 /// Puts a request to the pipeline.
 pub async fn ask(pipeline: &Pipeline, command: Command) -> Result<Asked> {
     let options = store_options();

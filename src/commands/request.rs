@@ -153,6 +153,9 @@ async fn asked(pipeline: &Pipeline, command: &Command, wait: bool) -> Result<Bec
             .at("pipeline", &pipeline.name)
             .remedy("start it: lakeward run. It reads the rows that are there by itself (snapshot.mode)"));
     };
+    if let Some(why) = wiring::refused(pipeline, command) {
+        return Ok(Became::Refused(format!("it {why}; without --where the whole table is read anew")));
+    }
     let mut asked = wiring::ask(pipeline, command.clone()).await?;
     if !wait {
         return Ok(Became::Standing { doubt: doubt(command, &before), waited: false });

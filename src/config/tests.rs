@@ -94,12 +94,17 @@ fn a_secret_in_a_wrong_place_is_not_shown() {
 }
 
 #[test]
-fn what_this_version_does_not_offer_says_what_to_write_instead() {
-    refused(
-        "snapshot:",
-        "transport: { kafka: { brokers: 'b:9092' } }\nsnapshot:",
-        &["kafka", "direct", "line 5"],
-    );
+fn the_transport_is_direct_or_kafka_with_settings_that_go_together() {
+    let over = |text: &str| format!("transport: {text}\nsnapshot:");
+    refused("snapshot:", &over("pigeon"), &["transport", "line 5"]);
+    let misspelt = over("{ kafka: { brokers: 'b:9092', topics: { partition: 3 } } }");
+    refused("snapshot:", &misspelt, &["transport.kafka.topics.partition", "`partitions`", "line 5"]);
+    refused("snapshot:", &over("{ kafka: { brokers: '' } }"), &["transport.kafka.brokers", "line 5"]);
+    let deletes = format!("truncate: deletes\n{}", over("{ kafka: { brokers: 'b:9092' } }"));
+    refused("snapshot:", &deletes, &["truncate", "Kafka", "line 5"]);
+    let kafka =
+        read(&SMALLEST.replace("snapshot:", &over("{ kafka: { brokers: 'b:9092' } }"))).unwrap().kafka;
+    assert_eq!(kafka.unwrap().prefix, "shop");
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn nearest(wrong: &str, known: &[&str]) -> String {
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match near {
         Some((_, word)) => format!("did you mean `{word}`?"),
-        None if known.is_empty() => "remove it; nothing can be set here".into(),
+        None if known.is_empty() => "remove it, or correct its name".into(),
         None => format!("remove it, or use one of: {}", known.join(", ")),
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lakeward_core::{Answer, Checkpoint, Clock, Error, ErrorKind, Request, Result};
+use lakeward_core::{Answer, Checkpoint, Clock, Command, Error, ErrorKind, Request, Result};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, error::KafkaError};
 use tokio::runtime::Handle;
@@ -66,6 +66,21 @@ impl Standing {
     }
 }
 
+/// Why `command` cannot be carried out over Kafka, if so: after a part of a table is read anew, what vanished from it is
+/// deleted, and that asks for the keys that live in the lake.
+pub fn refused(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Snapshot { condition: Some(_), .. } => {
+            Some("asks for a part of a table, and over Kafka nobody can tell which keys live in the lake")
+        }
+        Command::Snapshot { condition: None, .. }
+        | Command::Resume { .. }
+        | Command::Pause { .. }
+        | Command::Continue { .. }
+        | Command::Cancel { .. } => None,
+    }
+}
+
 fn parsed(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(String, Option<Request>)> {
     let wrong = |why: &str| {
         Error::new(ErrorKind::UnreadableRecord, format!("a request {why}, and is not carried out"))
@@ -77,6 +92,9 @@ fn parsed(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(String, Option<Re
         serde_json::from_slice(value).map_err(|error| wrong("cannot be read").caused_by(error))?;
     if request.id != id {
         return Err(wrong("bears another id"));
+    }
+    if let Some(why) = refused(&request.command) {
+        return Err(wrong(why));
     }
     Ok((id.to_owned(), Some(request)))
 }

@@ -43,15 +43,13 @@ fn plain_consumers_see_committed_events_only() {
     java.args(["--formatter-property", "print.offset=true", "--formatter-property", "print.value=false"]);
     let output = java.output().expect("java starts");
     let text = String::from_utf8_lossy(&output.stdout);
-    let number = |part: &str| part.split_once(':').expect("a name and a number").1.parse::<i64>().unwrap();
-    let mut seen: Vec<(i32, i64)> = text
-        .lines()
-        .map(|line| {
-            let mut parts = line.split('\t');
-            let mut next = || number(parts.next().unwrap());
-            (i32::try_from(next()).unwrap(), next())
-        })
-        .collect();
+    let number = |line: &str, name: &str| {
+        let part = line.split('\t').find_map(|part| part.strip_prefix(name));
+        part.unwrap_or_else(|| panic!("no {name} in {line:?}")).trim().parse::<i64>().expect(line)
+    };
+    let told = text.lines().filter(|line| line.contains("Partition:"));
+    let place = |line: &str| (i32::try_from(number(line, "Partition:")).unwrap(), number(line, "Offset:"));
+    let mut seen: Vec<(i32, i64)> = told.map(place).collect();
     seen.sort_unstable();
     assert_eq!(seen, ours, "the console consumer: {}", String::from_utf8_lossy(&output.stderr));
 }

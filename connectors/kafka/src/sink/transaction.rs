@@ -4,8 +4,9 @@
 //! after which the producer is of no use: the brokers settle what is open when the next one opens, or by their timeout.
 //!
 //! A producer that the brokers do not know any more is told by them in several ways, and for two reasons: another writer
-//! has opened the topics, or its transaction took too long and was given up. Which one it was, the checkpoint topic
-//! says: the last `writer` there ([`Transactions::fenced`]). Only the first reason ends a writer for good.
+//! has opened the topics, or its transaction took too long and was given up. Which one it was, the time says, and after
+//! that the checkpoint topic: the last `writer` there ([`Transactions::fenced`]). Only the first reason ends a writer
+//! for good.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -170,31 +171,26 @@ impl Transactions {
         self.producer.client().fatal_error().is_some_and(|(code, _)| is_fence(code))
     }
 
-    /// Why the brokers do not know this producer any more.
+    /// Why the brokers do not know this producer any more. They give up no transaction before its time is over, so until
+    /// then it is another writer. After that, the last name in the checkpoint topic tells.
     fn fenced(&self) -> Error {
-        let seen = (|| {
-            let topic = topics::checkpoint_topic(&self.kafka.prefix);
-            let reader = self.kafka.reader(&self.clock)?;
-            checkpoints::read(&reader, &topic, 0, &self.pipeline, self.clock.as_ref())
-        })();
-        match seen {
-            Ok(found) if found.writer.as_ref().is_none_or(|last| last.id == self.writer) => self.given_up(),
+        let open_for = |begun: &Begun| self.clock.elapsed().saturating_sub(begun.at);
+        if self.begun.as_ref().map(open_for).unwrap_or_default() < self.kafka.transaction_timeout {
+            return explained_fence();
+        }
+        match self.last_writer() {
+            Ok(last) if last.is_none_or(|last| last == self.writer) => self.too_long(),
             Ok(_) => explained_fence(),
             // It cannot be told now. To begin anew could fence the newer one, so this one ends.
             Err(error) => explained_fence().caused_by(error),
         }
     }
 
-    /// The brokers gave up the transaction, and nobody else has opened the topics.
-    fn given_up(&self) -> Error {
-        let open_for = |begun: &Begun| self.clock.elapsed().saturating_sub(begun.at);
-        match &self.begun {
-            Some(begun) if open_for(begun) >= self.kafka.transaction_timeout => self.too_long(),
-            Some(_) | None => Error::new(
-                ErrorKind::KafkaUnreachable,
-                "the brokers gave up a transaction of this writer; it is read and written again",
-            ),
-        }
+    fn last_writer(&self) -> Result<Option<uuid::Uuid>> {
+        let topic = topics::checkpoint_topic(&self.kafka.prefix);
+        let reader = self.kafka.reader(&self.clock)?;
+        let found = checkpoints::read(&reader, &topic, 0, &self.pipeline, self.clock.as_ref())?;
+        Ok(found.writer.map(|writer| writer.id))
     }
 
     /// A transaction took longer than it may. If that is because nothing went on for a good part of the time (this
@@ -253,10 +249,7 @@ pub(super) fn transactional_id(kafka: &Kafka) -> String {
 }
 
 fn is_fence(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping
-    )
+    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
 }
 
 fn explained_fence() -> Error {
