@@ -1,6 +1,7 @@
 //! Any change batch, of every column type and in every exact mode, comes back from its records.
 
 mod golden;
+mod registry;
 mod sample;
 
 use std::sync::Arc;
