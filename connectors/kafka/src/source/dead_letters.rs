@@ -89,7 +89,7 @@ impl DeadLetters {
         ];
         let headers = added
             .iter()
-            .fold(event.headers.clone().unwrap_or_else(OwnedHeaders::new), |all, (key, value)| {
+            .fold(event.headers.clone().unwrap_or_default(), |all, (key, value)| {
                 all.insert(Header { key, value: Some(value) })
             });
         let mut record = BaseRecord::<[u8], [u8], ()>::to(&self.topic).headers(headers);
