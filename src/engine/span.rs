@@ -42,15 +42,15 @@ impl Span {
 
     /// Reaches a boundary: as many numbers were given to events as rows arrived.
     pub(super) fn boundary(&mut self, checkpoint: Checkpoint) -> Result<()> {
-        if let Some(committed) = &self.committed {
-            if checkpoint.events_since(committed) != Some(self.rows) {
-                return Err(Error::new(
-                    ErrorKind::Bug,
-                    format!("{} rows arrived for the numbers from {}", self.rows, committed.next_seq),
-                )
-                .at("next number", checkpoint.next_seq)
-                .at("position", &checkpoint.position));
-            }
+        if let Some(committed) = &self.committed
+            && checkpoint.events_since(committed) != Some(self.rows)
+        {
+            return Err(Error::new(
+                ErrorKind::Bug,
+                format!("{} rows arrived for the numbers from {}", self.rows, committed.next_seq),
+            )
+            .at("next number", checkpoint.next_seq)
+            .at("position", &checkpoint.position));
         }
         self.at = Some(checkpoint);
         Ok(())

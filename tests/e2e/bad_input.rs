@@ -164,7 +164,16 @@ fn a_config_that_is_wrong() {
         ("source/mysql/password", json!("${env:NO_SUCH_VARIABLE}"), &["NO_SUCH_VARIABLE"]),
         ("source/mysql/password", json!("${file:/no/such/file}"), &["/no/such/file"]),
         ("snapshot/mode", json!("initial"), &["snapshot", "no_data"]),
-        ("transport", json!({ "kafka": { "brokers": "x:1" } }), &["kafka", "direct"]),
+        (
+            "transport",
+            json!({ "kafka": { "brokers": "x:1", "topics": { "partition": 3 } } }),
+            &["partition", "partitions"],
+        ),
+        (
+            "transport",
+            json!({ "kafka": { "brokers": "x:1", "properties": { "acks": 0 } } }),
+            &["acks", "exactly-once"],
+        ),
         ("start", json!("yesterday"), &["start", "yesterday"]),
         ("name", json!("not a name/.."), &["name"]),
         ("tables/include", json!([]), &["include"]),

@@ -10,7 +10,7 @@ use lakeward_core::{Clock, Error, ErrorKind, Result, failpoint};
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::Header;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use tracing::warn;
 
@@ -87,11 +87,9 @@ impl DeadLetters {
             ("lakeward.partition", lane.number.to_string()),
             ("lakeward.offset", event.offset.to_string()),
         ];
-        let headers = added
-            .iter()
-            .fold(event.headers.clone().unwrap_or_default(), |all, (key, value)| {
-                all.insert(Header { key, value: Some(value) })
-            });
+        let headers = added.iter().fold(event.headers.clone().unwrap_or_default(), |all, (key, value)| {
+            all.insert(Header { key, value: Some(value) })
+        });
         let mut record = BaseRecord::<[u8], [u8], ()>::to(&self.topic).headers(headers);
         record.key = event.key.as_deref();
         record.payload = Some(&event.value);

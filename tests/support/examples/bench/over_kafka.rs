@@ -23,9 +23,11 @@ type Settings = fn(&SchemaRegistry) -> serde_json::Value;
 /// Forms of records: the topics' prefix, what `capture` and `load` are called, the settings.
 pub(super) const FORMATS: [(&str, [&str; 2], Settings); 2] = [
     ("json", ["capture, debezium-json", "load, debezium-json"], |_| json!({ "format": "debezium-json" })),
-    ("avro", ["capture, avro", "load, avro"], |registry| {
-        json!({ "format": "avro", "schema_registry": { "url": registry.url() } })
-    }),
+    (
+        "avro",
+        ["capture, avro", "load, avro"],
+        |registry| json!({ "format": "avro", "schema_registry": { "url": registry.url() } }),
+    ),
 ];
 
 /// A pipeline of the binlog's changes over `kafka`, under topics of its own.
@@ -46,7 +48,12 @@ pub(super) fn producer(kafka: &Kafka, records: u64) -> Measured {
     let mut command = kafka.java("org.apache.kafka.tools.ProducerPerformance", "512m");
     command.args(["--topic", "limit", "--throughput", "-1", "--record-size", RECORD_BYTES]);
     command.args(["--num-records", &records.to_string(), "--producer-props"]);
-    command.args([&format!("bootstrap.servers={}", kafka.brokers()), "acks=all", "linger.ms=20", "batch.size=200000"]);
+    command.args([
+        &format!("bootstrap.servers={}", kafka.brokers()),
+        "acks=all",
+        "linger.ms=20",
+        "batch.size=200000",
+    ]);
     let measured = measure(&command);
     kafka.delete_topic("limit");
     measured
@@ -111,10 +118,14 @@ pub(super) fn latency(server: &MySql, kafka: &Kafka) {
     run.signal(Signal::Term);
     run.succeed(Duration::from_secs(60));
     let lake = python(&script("latency_lake.py"), &[&pipeline.lake().display().to_string()], "");
-    println!("\nlatency at {PACE} rows/s, ms\n  commit -> topic  {}  commit -> lake (interval 5 s)  {}", seen, lake);
+    println!(
+        "\nlatency at {PACE} rows/s, ms\n  commit -> topic  {}  commit -> lake (interval 5 s)  {}",
+        seen, lake
+    );
 }
 
 fn insert(conn: &mut Conn, rows: u64) {
     let values: Vec<String> = (0..rows).map(|n| format!("(REPEAT('v', 40), {n})")).collect();
-    conn.query_drop(format!("INSERT INTO pace.t (v, n) VALUES {}", values.join(", "))).expect("rows are taken");
+    conn.query_drop(format!("INSERT INTO pace.t (v, n) VALUES {}", values.join(", ")))
+        .expect("rows are taken");
 }
