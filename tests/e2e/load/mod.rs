@@ -30,7 +30,9 @@ pub(crate) fn over_kafka(pipeline: &mut Pipeline, kafka: &Kafka) {
         "transport",
         json!({ "kafka": {
         "brokers": kafka.brokers(),
-        "topics": { "partitions": 3 },
+        // The largest values of the type suite.
+        "topics": { "partitions": 3, "config": { "max.message.bytes": 30_000_000 } },
+        "properties": { "message.max.bytes": 30_000_000 },
         "load": { "session_timeout": "2s" },
     } }),
     );
