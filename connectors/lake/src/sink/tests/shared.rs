@@ -137,7 +137,8 @@ pub(crate) async fn workers_that_are_killed_put_every_row_once<S: Store>(store: 
                     .filter(|number| u64::from(number.cast_unsigned()) % shares == place % shares)
                     .collect();
                 let sink = worker(&store, &lake, u128::from(place) + 1, none_is_gone());
-                let polls = if attempt < 12 { 20 + (attempt * 7 + place * 5) % 23 * 12 } else { u64::MAX };
+                // The first one ends before it has opened.
+                let polls = if attempt < 12 { 5 + (attempt * 7 + place * 5) % 23 * 12 } else { u64::MAX };
                 let run = Killed { inner: pin!(to_the_end(sink, &own)), polls };
                 match run.await {
                     None => anew.killed += 1,
