@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A Python environment with the independent readers: DuckDB and pyarrow of a lake, confluent-kafka of topics, versions pinned.
+# A Python environment with the independent readers: DuckDB and pyarrow of a lake, boto3 of a store, confluent-kafka of topics, versions pinned.
 # Usage: python.sh install
 . "$(dirname "${BASH_SOURCE[0]}")/home.sh"
 VENV=$SERVERS_HOME/venv
-PACKAGES=(duckdb==1.5.5 pyarrow==26.0.1 confluent-kafka==2.12.2)
+PACKAGES=(duckdb==1.5.5 pyarrow==26.0.1 confluent-kafka==2.12.2 boto3==1.44.5)
 
 complete() {
     [ -x "$VENV/bin/python" ] && "$VENV/bin/python" - "${PACKAGES[@]}" 2>/dev/null <<'PY'
