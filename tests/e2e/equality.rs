@@ -284,13 +284,11 @@ fn every_row_of_a_snapshot_is_what_the_binlog_would_have_given_as_strings_and_bo
 }
 
 #[test]
-#[ignore = "not within its time yet: each new topic makes load open anew"]
 fn every_value_is_what_select_says_over_kafka_as_json() {
     check(Variant { kafka: Some(json!({})), before_images: true, ..Variant::default() });
 }
 
 #[test]
-#[ignore = "not within its time yet: each new topic makes load open anew"]
 fn every_value_is_what_select_says_over_kafka_as_strings_and_booleans() {
     check(Variant {
         mapping: Mapping { dates_as_string: true, time_as_string: true, tinyint1_as_boolean: true },
@@ -303,7 +301,6 @@ fn every_value_is_what_select_says_over_kafka_as_strings_and_booleans() {
 }
 
 #[test]
-#[ignore = "not within its time yet: each new topic makes load open anew"]
 fn every_row_of_a_snapshot_over_kafka_is_what_the_binlog_would_have_given() {
     check(Variant { kafka: Some(json!({})), ..snapshot() });
 }

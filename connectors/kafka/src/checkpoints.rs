@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::client::{ANSWER, Reader, explained};
+use crate::topics::bounds;
 
 /// The key of checkpoints.
 pub const CHECKPOINT_KEY: &str = "checkpoint";
@@ -199,7 +200,8 @@ pub fn read(reader: &Reader, topic: &str, from: i64, pipeline: &str, clock: &dyn
 /// What takes a record: its offset, key and value.
 pub(crate) type Take<'a> = dyn FnMut(i64, Option<&[u8]>, Option<&[u8]>) -> Result<()> + 'a;
 
-/// Reads the committed records of a topic of one topic partition, from `from` to its end.
+/// Reads the committed records of a topic of one topic partition, from `from` to the end that it has now. Where somebody
+/// writes all the while, the client may never say that it is at the end: the place is known before.
 pub(crate) fn read_records(
     reader: &Reader,
     topic: &str,
@@ -213,11 +215,13 @@ pub(crate) fn read_records(
     assigned.map_err(|error| {
         Error::new(ErrorKind::Bug, "a topic cannot be read").at("topic", topic).caused_by(error)
     })?;
-    let mut heard = clock.elapsed();
-    loop {
+    let (_, end) = bounds(reader, topic, 0)?;
+    let (mut next, mut heard) = (from, clock.elapsed());
+    while next < end {
         match reader.poll(LOOK) {
             Some(Ok(message)) => {
                 heard = clock.elapsed();
+                next = message.offset().saturating_add(1);
                 take(message.offset(), message.key(), message.payload())?;
             }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
@@ -237,6 +241,7 @@ pub(crate) fn read_records(
             );
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

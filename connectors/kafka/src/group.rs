@@ -203,9 +203,19 @@ impl Membership {
         &self.group
     }
 
-    /// What is ours now.
+    /// Asks for a share of these topics, too, and does not wait for it.
+    pub fn want_more(&self, topics: impl IntoIterator<Item = String>) {
+        self.shared.change(|state| state.wanted.extend(topics));
+    }
+
+    /// Changes whenever what is ours does.
     pub fn generation(&self) -> u64 {
         self.shared.lock().assignment.generation
+    }
+
+    /// What is ours now.
+    pub fn assignment(&self) -> Assignment {
+        self.shared.lock().assignment.clone()
     }
 
     /// What is ours, once the group has given something out since the first topic was wanted.

@@ -26,10 +26,11 @@
 //! *Order.* Within a topic partition numbers ascend; those of one table are merged by them, and as the number of events
 //! due is known, nobody waits for one that does not come. So a table's numbers ascend within a step; those of the
 //! next step are greater than the checkpoint before it. A topic partition that joins brings its older events in a step
-//! that begins anew, with a sink that is opened anew.
+//! that begins anew, with a sink that is opened anew, but for topics of which nothing was read before.
 //!
-//! *Several workers.* What is ours is what the group gave us when the source was opened. A change ends the source with
-//! `Rebalanced`, and both ends are opened anew; whoever goes on with a stale share is refused by the commit log.
+//! *Several workers.* What is ours is what the group gave us when the source was opened, and topics that are new since
+//! (`growth`). Any other change ends the source with `Rebalanced`, and both ends are opened anew; whoever goes on with
+//! a stale share is refused by the commit log.
 //!
 //! # Memory
 //! An eighth of the budget waits in the queue, an eighth is fetched ahead in all topic partitions, and as much is
@@ -39,6 +40,7 @@ mod captured;
 mod dead_letters;
 mod desk;
 mod gathering;
+mod growth;
 mod lane;
 mod link;
 mod opening;

@@ -17,7 +17,6 @@ fn assert_fenced(run: &mut Lakeward) {
 }
 
 #[test]
-#[ignore = "passes on some runs only: the first one may go on for long"]
 fn the_second_capture_fences_the_first() {
     let (server, kafka) = (server_with_tables(), Kafka::start());
     let pipeline = over(&server, &kafka);

@@ -8,7 +8,6 @@ use super::{broker, capture, over};
 use crate::world::{server, set, view};
 
 #[test]
-#[ignore = "not seen to pass yet"]
 fn ten_times_more_than_memory_and_one_slow_topic_partition() {
     let (server, kafka) = (server(), broker());
     server.sql(

@@ -7,7 +7,6 @@ use crate::traffic::{assert_lake_is_source, burst, server_with_tables};
 use crate::world::{ended, finish, set, view};
 
 #[test]
-#[ignore = "not seen to pass yet"]
 fn a_record_of_a_stranger_stops_its_topic_partition_and_the_others_go_on() {
     let (server, kafka) = (server_with_tables(), broker());
     let pipeline = over(&server, &kafka);

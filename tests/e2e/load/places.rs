@@ -32,7 +32,6 @@ fn alter_offsets(kafka: &Kafka, to: &str) {
 }
 
 #[test]
-#[ignore = "not seen to pass yet"]
 fn the_groups_offsets_decide_nothing() {
     let (server, kafka) = (server_with_tables(), broker());
     let pipeline = over(&server, &kafka);
@@ -68,7 +67,6 @@ fn sigterm_commits_and_the_next_worker_goes_on_there() {
 }
 
 #[test]
-#[ignore = "not seen to pass yet"]
 fn retention_that_overtook_the_lake_is_told_with_its_remedy() {
     let (server, kafka) = (server_with_tables(), broker());
     let pipeline = over(&server, &kafka);

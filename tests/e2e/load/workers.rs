@@ -9,7 +9,6 @@ use crate::traffic::{Traffic, assert_lake_is_source, server_with_tables};
 use crate::world::{ended, times, view};
 
 #[test]
-#[ignore = "seen to pass once; takes minutes"]
 fn three_workers_come_and_go_and_one_of_them_is_paused() {
     let rounds = times(6);
     let (server, kafka) = (server_with_tables(), broker());

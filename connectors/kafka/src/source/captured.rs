@@ -102,7 +102,7 @@ impl Captured {
             // Asked before the reading begins anew, so that its end is not below this one.
             let visible_end = bounds(&self.reader, &self.topic, 0)?.1;
             self.begin()?;
-            self.read_until_end(clock, take)?;
+            self.read_until(visible_end, clock, take)?;
             if visible_end >= end || clock.elapsed().saturating_sub(begun) > UNDER_WAY {
                 return Ok(());
             }
@@ -110,13 +110,15 @@ impl Captured {
         }
     }
 
-    fn read_until_end(
+    /// To `end`, or where the client says that nothing more is there: under a live writer it may never say so.
+    fn read_until(
         &mut self,
+        end: i64,
         clock: &Arc<dyn Clock>,
         take: &mut dyn FnMut(CaptureCheckpoint),
     ) -> Result<()> {
         let mut heard = clock.elapsed();
-        while !self.at_end {
+        while !self.at_end && self.next < end {
             match self.poll(POLL)? {
                 Some(checkpoint) => {
                     take(checkpoint);

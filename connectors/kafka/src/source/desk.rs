@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::queue::{Closed, Sender};
-use lakeward_core::{Error, ErrorKind, Feed, Op, Result, TableId};
+use lakeward_core::{Error, ErrorKind, Feed, KafkaPosition, Op, Result, TableId};
 use rdkafka::consumer::Consumer;
 
 use super::captured::Captured;
@@ -15,6 +15,7 @@ use super::versions::Versions;
 use super::{KafkaOptions, Until};
 use crate::client::{Reader, explained};
 use crate::format::Decoder;
+use crate::group::Assignment;
 
 /// Why the reading ends.
 pub(super) enum End {
@@ -47,8 +48,12 @@ pub(super) struct Desk {
     pub(super) reader: Arc<Reader>,
     /// Where records go that cannot be read, if not nowhere.
     pub(super) dead_letters: Option<DeadLetters>,
-    /// What is ours is of this generation.
-    pub(super) generation: u64,
+    /// What is read, and the generation of the group's word for it.
+    pub(super) assignment: Assignment,
+    /// Where the lake was when the source opened.
+    pub(super) known: KafkaPosition,
+    /// For how many topic partitions `reader` is made.
+    pub(super) room: usize,
 }
 
 impl Desk {
@@ -93,10 +98,10 @@ impl Desk {
     /// Whether to go on: somebody listens, the topic partitions are still ours, no error stands.
     pub(super) fn look(&self) -> Result<(), End> {
         self.sender.check()?;
-        let again = matches!(self.options.until, Until::Again(_));
-        if !again && self.options.membership.generation() != self.generation {
-            self.options.kafka_stats.rebalances.add(1);
-            return Err(rebalanced().into());
+        if let Some(now) = self.regrouped()
+            && !now.ours.is_superset(&self.assignment.ours)
+        {
+            return Err(self.rebalanced().into());
         }
         // Everything of the lanes comes through their own queues; here is what the client says beside.
         while let Some(said) = self.reader.poll(Duration::ZERO) {
@@ -121,13 +126,26 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// What is ours by now, where the group has changed that since it was last taken up.
+    pub(super) fn regrouped(&self) -> Option<Assignment> {
+        let membership = &self.options.membership;
+        match self.options.until {
+            Until::Again(_) => None,
+            Until::Forever | Until::CaughtUp => (membership.generation() != self.assignment.generation)
+                .then(|| membership.assignment()),
+        }
+    }
+
+    /// Our topic partitions are others than those that are read: both ends are to be opened anew.
+    pub(super) fn rebalanced(&self) -> Error {
+        self.options.kafka_stats.rebalances.add(1);
+        Error::new(ErrorKind::Rebalanced, "the topic partitions of this worker have changed")
+    }
+}
+
 /// How long a question between two events may take.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// What an item that holds no rows counts in the queue.
 const SMALL: usize = 1024;
-
-/// Our topic partitions are others than when the source was opened.
-pub(super) fn rebalanced() -> Error {
-    Error::new(ErrorKind::Rebalanced, "the topic partitions of this worker have changed")
-}

@@ -12,6 +12,7 @@ use tracing::info;
 use super::captured::Captured;
 use super::dead_letters::DeadLetters;
 use super::desk::Desk;
+use super::growth::room;
 use super::lane::Lane;
 use super::link;
 use super::places;
@@ -76,29 +77,33 @@ pub(super) fn open(options: KafkaOptions, sender: Sender<Result<Feed>>) -> Resul
         }
     };
     let existing = places::existing(captured.reader(), &known, &counts)?;
-    let Assignment { generation, ours } = ours(&options, &known, existing)?;
-    let ahead = options.memory.0 / 8 / (ours.len().max(1) as u64);
+    let assignment = ours(&options, &known, existing)?;
+    let room = room(assignment.ours.len());
+    let ahead = options.memory.0 / 8 / (room as u64);
     let reader = Arc::new(link::reader(&options.kafka, &options.clock, &group(&options), ahead)?);
     let dead_letters = DeadLetters::open(&options.kafka, &options.clock)?;
-    let topics = lanes(&reader, &ours, &known, &counts, dead_letters.is_some())?;
-    info!(topic_partitions = ours.len(), captured_checkpoint = targets.newest_number(), "reading from Kafka");
+    let topics = lanes(&reader, &assignment.ours, &known, &counts, dead_letters.is_some())?;
+    info!(topic_partitions = assignment.ours.len(), captured_checkpoint = targets.newest_number(), "reading from Kafka");
     let desk = Desk {
         sender,
         captured,
         decoder: Decoder::new(&options.kafka.format)?.with_before(options.before_images),
         versions: Versions::after(from.as_ref()),
         reader,
-        generation,
+        assignment,
+        known,
+        room,
         dead_letters,
         options,
     };
     let said = desk.options.clock.elapsed();
     Ok(Reading {
-        first: from.is_none() && !topics.is_empty(),
+        first: from.is_none(),
         desk,
         topics,
         targets,
         counts,
+        reached: None,
         last: None,
         said,
     })
@@ -122,7 +127,7 @@ fn ours(options: &KafkaOptions, known: &KafkaPosition, existing: BTreeSet<String
 }
 
 /// Finds the place of each topic partition, and begins to fetch.
-fn lanes(
+pub(super) fn lanes(
     reader: &Arc<Reader>,
     ours: &TopicPartitions,
     known: &KafkaPosition,
@@ -143,7 +148,7 @@ fn lanes(
         topics.entry(Arc::clone(&topic)).or_default().push(Lane::new(topic, *number, queue, place, whole));
     }
     if !ours.is_empty() {
-        reader.assign(&list).map_err(refused)?;
+        reader.incremental_assign(&list).map_err(refused)?;
     }
     Ok(topics.into_iter().map(|(name, lanes)| Topic::new(name, lanes)).collect())
 }

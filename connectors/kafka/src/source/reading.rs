@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use lakeward_core::stats::Lag;
 use lakeward_core::{Checkpoint, Feed, KafkaPosition, Position, Result, failpoint};
+use tracing::info;
 
 use super::Until;
-use super::desk::{Desk, End, rebalanced};
+use super::desk::{Desk, End};
+use super::growth::grown;
 use super::lane::Lane;
 use super::targets::{Counts, Targets, count};
 use super::topic::Topic;
@@ -21,8 +23,10 @@ pub(super) struct Reading {
     pub(super) targets: Targets,
     /// What the newest checkpoint counts.
     pub(super) counts: Counts,
-    /// A boundary at the very start, where the sink has none.
+    /// No boundary was sent yet, and the sink has none.
     pub(super) first: bool,
+    /// The checkpoint that was gone to last.
+    pub(super) reached: Option<CaptureCheckpoint>,
     /// The last boundary, and when it was sent.
     pub(super) last: Option<Checkpoint>,
     pub(super) said: Duration,
@@ -51,15 +55,17 @@ impl Reading {
         if let Until::Again(places) = self.desk.options.until.clone() {
             return self.again(&places);
         }
-        if self.first {
-            // What is committed from now on has a beginning that is known.
-            self.boundary(&beginning())?;
-        }
         loop {
             self.desk.look()?;
+            self.grow()?;
+            if self.first && !self.topics.is_empty() {
+                // What is committed from now on has a beginning that is known.
+                self.boundary(&beginning())?;
+            }
             let (here, floor) = (self.here(), self.floor());
             if let Some(target) = self.targets.next(&here, floor) {
                 self.step(&target)?;
+                self.reached = Some(target);
                 continue;
             }
             self.tell();
@@ -68,6 +74,19 @@ impl Reading {
                 Until::Forever | Until::Again(_) => self.wait()?,
             }
         }
+    }
+
+    /// Takes up topics that are new. What the last checkpoint counts of them is due at once.
+    fn grow(&mut self) -> Result<(), End> {
+        let new = grown(&mut self.desk, &self.counts)?;
+        if !new.is_empty() {
+            info!(topics = new.len(), "topics are new, and read from now on");
+            self.topics.extend(new);
+            if let Some(reached) = self.reached.take() {
+                self.targets.take_back(reached);
+            }
+        }
+        Ok(())
     }
 
     /// Goes to a checkpoint and says so.
@@ -131,6 +150,7 @@ impl Reading {
         }
         failpoint::hit("kafka.load.boundary")?;
         let checkpoint = Checkpoint { position: Position::Kafka(self.here()), ..captured.clone() };
+        self.first = false;
         self.last = Some(checkpoint.clone());
         self.said = self.desk.options.clock.elapsed();
         self.desk.send(Feed::Boundary(checkpoint))?;
@@ -143,7 +163,7 @@ impl Reading {
         let mut wait = WAIT;
         while let Some(checkpoint) = self.desk.captured.poll(wait)? {
             wait = Duration::ZERO;
-            self.take_up(checkpoint)?;
+            self.take_up(checkpoint);
         }
         let clock = &self.desk.options.clock;
         if clock.elapsed().saturating_sub(self.said) > BEAT {
@@ -157,8 +177,10 @@ impl Reading {
         Ok(())
     }
 
-    fn take_up(&mut self, checkpoint: CaptureCheckpoint) -> Result<(), End> {
-        let is_new = checkpoint.events.keys().any(|topic| !self.counts.contains_key(topic));
+    fn take_up(&mut self, checkpoint: CaptureCheckpoint) {
+        let known = &self.counts;
+        let new: Vec<String> =
+            checkpoint.events.keys().filter(|topic| !known.contains_key(*topic)).cloned().collect();
         self.desk
             .options
             .kafka_stats
@@ -166,8 +188,10 @@ impl Reading {
             .set(i64::try_from(checkpoint.number).unwrap_or(i64::MAX));
         self.counts.clone_from(&checkpoint.events);
         self.targets.push(checkpoint);
-        // The group must give out the new topic: that is asked for where the source is opened.
-        if is_new { Err(rebalanced().into()) } else { Ok(()) }
+        if !new.is_empty() {
+            // The group must give them out, to whomever.
+            self.desk.options.membership.want_more(new);
+        }
     }
 
     fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {

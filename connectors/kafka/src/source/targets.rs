@@ -46,6 +46,11 @@ impl Targets {
         self.waiting.push_back(checkpoint);
     }
 
+    /// Takes back one that was gone to: topic partitions that came since must reach it, too.
+    pub(super) fn take_back(&mut self, reached: CaptureCheckpoint) {
+        self.waiting.push_front(reached);
+    }
+
     /// The number of the newest one seen; 0 before the first.
     pub(super) fn newest_number(&self) -> u64 {
         self.newest
@@ -132,6 +137,16 @@ mod tests {
         assert_eq!(step(&mut targets, 0, 6), None);
         assert_eq!(step(&mut targets, 0, 2), Some(5));
         assert_eq!(targets.newest_number(), 5);
+    }
+
+    #[test]
+    fn one_that_was_reached_is_gone_to_again_where_topic_partitions_came() {
+        let mut targets = Targets::default();
+        targets.push(captured(1, 10));
+        let reached = targets.next(&here(0), 0).unwrap();
+        assert_eq!(step(&mut targets, 10, 1), None);
+        targets.take_back(reached);
+        assert_eq!(step(&mut targets, 10, 1), Some(1));
     }
 
     #[test]

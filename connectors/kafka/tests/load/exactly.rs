@@ -114,15 +114,37 @@ async fn boundaries_count_what_came_before_them_and_new_events_follow() {
     assert!(position(&at).iter().all(|(_, _, place)| place.checkpoint == 2));
     let ops = items.iter().filter_map(|item| if let Item::Event(_, op, _) = item { Some(*op) } else { None });
     assert_eq!(ops.collect::<Vec<_>>(), ["c", "c", "c", "d"]);
-    // A table that is new: its topic is given to the group, and the source is opened anew.
-    writer.events("carts", 2, &[(Op::Create, 1)]);
+}
+
+/// Topics that come while others are read, one after the other and several at once, before and after the first event.
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_that_are_new_are_taken_up_without_opening_anew() {
+    let broker = broker();
+    let mut writer = Writer::start(&broker);
     writer.commit();
-    let error = read_until(&mut source, |_| false).await.unwrap_err();
-    assert_eq!(error.kind(), lakeward_core::ErrorKind::Rebalanced, "{error}");
-    drop(source);
-    let mut source = open(options(&broker, &membership, Some(&at), Until::Forever)).await.unwrap();
-    let items = read_until(&mut source, |all| seqs(all) == [5]).await.unwrap();
-    assert_eq!(seqs(&items), [5]);
+    let membership = membership(&broker, "one");
+    let mut source = open(options(&broker, &membership, None, Until::Forever)).await.unwrap();
+    let mut all = Vec::new();
+    for round in 0..4 {
+        for table_name in (0..=round).map(|number| format!("new_{round}_{number}")) {
+            broker.create_topic(&topic(&table_name), 2, &[]);
+            writer.version(&table(&table_name));
+            writer.events(&table_name, 2, &[(Op::Create, 1), (Op::Create, 2), (Op::Update, 1)]);
+        }
+        writer.commit();
+        let due = usize::try_from(writer.next_seq() - 1).unwrap();
+        let before = seqs(&all).len();
+        all.extend(read_until(&mut source, |more| before + seqs(more).len() == due).await.unwrap());
+        assert_versions_first(&all);
+        assert_ascending_by_table(&all);
+    }
+    all.extend(read_until(&mut source, |more| matches!(more.last(), Some(Item::Boundary(_)))).await.unwrap());
+    let mut numbers = seqs(&all);
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..writer.next_seq()).collect::<Vec<_>>());
+    let events: u64 =
+        position(&boundaries(&all).pop().unwrap()).iter().map(|(_, _, place)| place.events).sum();
+    assert_eq!(events, numbers.len() as u64, "the last boundary covers all of them");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -191,22 +191,33 @@ impl Kafka {
         assert!(failed.is_none(), "cannot write to {topic}: {failed:?}");
     }
 
-    /// All committed records of a topic, topic partition by topic partition.
+    /// All committed records that a topic has now, topic partition by topic partition.
     pub fn read(&self, topic: &str) -> Vec<Record> {
         let consumer = self.consumer();
         let count = self.partitions(topic);
         let mut places = TopicPartitionList::new();
+        // Where somebody writes all the while, the client may never say that it is at an end.
+        let mut ends = std::collections::BTreeMap::new();
         for partition in 0..count {
             let partition = i32::try_from(partition).expect("few topic partitions");
-            places.add_partition_offset(topic, partition, Offset::Beginning).expect("a place");
+            let (first, end) = consumer.fetch_watermarks(topic, partition, LIMIT).expect("the broker answers");
+            if first < end {
+                ends.insert(partition, end);
+                places.add_partition_offset(topic, partition, Offset::Beginning).expect("a place");
+            }
         }
         consumer.assign(&places).expect("places can be assigned");
         let mut records = Vec::new();
-        let mut ended = std::collections::BTreeSet::new();
-        while ended.len() < count {
+        while !ends.is_empty() {
             match consumer.poll(LIMIT).unwrap_or_else(|| panic!("no record and no end of {topic}")) {
-                Ok(message) => records.push(record(&message)),
-                Err(KafkaError::PartitionEOF(partition)) => drop(ended.insert(partition)),
+                Ok(message) => {
+                    let (partition, next) = (message.partition(), message.offset() + 1);
+                    records.push(record(&message));
+                    if ends.get(&partition).is_some_and(|end| next >= *end) {
+                        ends.remove(&partition);
+                    }
+                }
+                Err(KafkaError::PartitionEOF(partition)) => drop(ends.remove(&partition)),
                 Err(error) => panic!("cannot read {topic}: {error}"),
             }
         }
