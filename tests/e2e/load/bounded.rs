@@ -15,7 +15,7 @@ fn ten_times_more_than_memory_and_one_slow_topic_partition() {
          CREATE DATABASE shop;
          CREATE TABLE shop.big (id BIGINT PRIMARY KEY, part INT NOT NULL, filling VARBINARY(4000));
          INSERT INTO shop.big WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000) \
-         SELECT i, 1, RANDOM_BYTES(2000) FROM n",
+         SELECT i, 1, CONCAT(RANDOM_BYTES(1000), RANDOM_BYTES(1000)) FROM n",
     );
     let mut pipeline = over(&server, &kafka);
     set(&mut pipeline, "memory", "64MiB");

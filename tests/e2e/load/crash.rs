@@ -73,6 +73,7 @@ fn load_and_capture_are_killed_at_random_times() {
         let (start, lifetime) = (Instant::now(), Duration::from_millis(20 + random.below(1_500)));
         wait_until("the time of the kill", LIMIT, || {
             assert!(load.ended().is_none(), "load {kill} ended by itself: {}", load.printed());
+            assert!(capture.ended().is_none(), "capture ended by itself: {}", capture.printed());
             (start.elapsed() >= lifetime).then_some(())
         });
         load.signal(Signal::Kill);

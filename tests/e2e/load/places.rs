@@ -78,7 +78,7 @@ fn retention_that_overtook_the_lake_is_told_with_its_remedy() {
     // What is loaded may go; what is not may not.
     kafka.delete_records("shop.shop.carts");
     kafka.delete_records("shop.shop.orders");
-    loads_with(&pipeline, 12, &["retention", "To mend it", "shop.shop."]);
+    loads_with(&pipeline, 12, &["retention", "to mend it", "shop.shop."]);
 }
 
 #[test]

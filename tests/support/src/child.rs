@@ -4,7 +4,7 @@
 //! the value is in a static), the kernel kills it: `setpriv --pdeathsig` asks for that. The kernel
 //! means the *thread* that started the child, so all are started by one thread that never ends.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -95,6 +95,29 @@ impl Child {
         };
         let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "cannot send SIG{name} to {}", self.name);
+    }
+
+    /// A file of the kernel's that tells of it; empty once it has ended.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap_or_default()
+    }
+
+    /// Greatest resident set so far, MiB; `None` once it has ended.
+    pub fn peak_mib(&self) -> Option<f64> {
+        let status = self.proc("status");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib / 1024.0)
+    }
+
+    /// CPU time so far, of the user and the system; `None` once it has ended.
+    pub fn cpu(&self) -> Option<Duration> {
+        let stat = self.proc("stat");
+        // After the name, which may hold blanks: fields 14 and 15 of proc(5), in hundredths of a second.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks = fields.get(11..13)?.iter().map(|field| field.parse::<u64>());
+        Some(Duration::from_millis(ticks.sum::<Result<u64, _>>().ok()? * 10))
     }
 
     /// How it ended, if it has.

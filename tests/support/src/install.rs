@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// `path` below the servers' home. Fails with the command to run when nothing is there.
-pub(crate) fn installed(path: &str) -> PathBuf {
+pub fn installed(path: &str) -> PathBuf {
     let home = env::var("SERVERS_HOME").map_or_else(
         |_| PathBuf::from(env::var("HOME").expect("HOME is set")).join(".cache/test-servers"),
         PathBuf::from,

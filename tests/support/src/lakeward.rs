@@ -127,13 +127,10 @@ impl Lakeward {
 
     /// Greatest resident set so far, MiB; `None` once it has ended.
     pub fn peak_mib(&self) -> Option<f64> {
-        let status = self.proc("status");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-        let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib / 1024.0)
+        self.child.peak_mib()
     }
 
     fn proc(&self, file: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap_or_default()
+        self.child.proc(file)
     }
 }

@@ -92,7 +92,10 @@ impl Pipeline {
 
     /// The command `lakeward <arguments> --config <file>`, the file written. (JSON is YAML, too.)
     pub fn command(&self, arguments: &[&str]) -> Command {
-        fs::write(self.file(), format!("{:#}\n", self.config)).expect("the folder is writable");
+        // Whole at any time: other processes of the pipeline may be reading it.
+        let new = self.directory.join("lakeward.yaml.new");
+        fs::write(&new, format!("{:#}\n", self.config)).expect("the folder is writable");
+        fs::rename(&new, self.file()).expect("the folder is writable");
         let mut command = Command::new(Lakeward::binary());
         command.args(arguments).arg("--config").arg(self.file());
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));

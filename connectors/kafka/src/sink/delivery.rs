@@ -4,7 +4,7 @@
 //! itself refuses that), with the table, the key and the reason; and a topic that was made anew is noticed by the first
 //! offset that is not above the last one.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,9 +45,11 @@ pub(super) struct Deliveries {
     context: Context,
     failed: AtomicBool,
     state: Mutex<State>,
-    /// A record was written or given up: there is room.
-    room: Condvar,
-    waiting: AtomicBool,
+    /// Records that were handed to the client, and of which nothing was heard yet.
+    open: AtomicU64,
+    /// Whoever waits goes on once there are so few of them; nobody waits while it is below all numbers.
+    awaited: AtomicI64,
+    few: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -55,14 +57,18 @@ struct State {
     failure: Option<Failure>,
 }
 
+/// Nobody waits.
+const NOBODY: i64 = -1;
+
 impl Deliveries {
     pub(super) fn new(context: Context) -> Self {
         Deliveries {
             context,
             failed: AtomicBool::new(false),
             state: Mutex::default(),
-            room: Condvar::new(),
-            waiting: AtomicBool::new(false),
+            open: AtomicU64::new(0),
+            awaited: AtomicI64::new(NOBODY),
+            few: Condvar::new(),
         }
     }
 
@@ -79,12 +85,38 @@ impl Deliveries {
         if self.failed.load(Ordering::Acquire) { self.lock().failure.clone() } else { None }
     }
 
-    /// Waits until a record is done with, or for `limit`.
-    pub(super) fn wait_for_room(&self, limit: Duration) {
+    /// A record is about to be handed to the client.
+    pub(super) fn handed_over(&self) {
+        self.open.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The client did not take it.
+    pub(super) fn not_taken(&self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Records that are on their way.
+    pub(super) fn open(&self) -> u64 {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// Waits until `few` records are on their way, or for `limit`. There is one that waits, at most: the writer.
+    pub(super) fn wait_for(&self, few: u64, limit: Duration) {
         let state = self.lock();
-        self.waiting.store(true, Ordering::SeqCst);
-        drop(self.room.wait_timeout(state, limit));
-        self.waiting.store(false, Ordering::SeqCst);
+        self.awaited.store(i64::try_from(few).unwrap_or(i64::MAX), Ordering::SeqCst);
+        // Looked at after it is known who waits, and under the lock that whoever wakes takes.
+        if self.open() > few {
+            drop(self.few.wait_timeout(state, limit));
+        }
+        self.awaited.store(NOBODY, Ordering::SeqCst);
+    }
+
+    fn heard(&self) {
+        let left = self.open.fetch_sub(1, Ordering::SeqCst).saturating_sub(1);
+        if i64::try_from(left).unwrap_or(i64::MAX) <= self.awaited.load(Ordering::SeqCst) {
+            drop(self.lock());
+            self.few.notify_all();
+        }
     }
 
     fn fail(&self, failure: Failure) {
@@ -138,9 +170,6 @@ impl ProducerContext for Deliveries {
                 error: error.clone(),
             }),
         }
-        if self.waiting.load(Ordering::SeqCst) {
-            drop(self.lock());
-            self.room.notify_all();
-        }
+        self.heard();
     }
 }

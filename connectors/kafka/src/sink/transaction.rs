@@ -23,7 +23,11 @@ use crate::{checkpoints, topics};
 
 /// How long one try of a call of a transaction may take.
 const TRY: Duration = Duration::from_secs(10);
-/// How long the brokers are asked for the outcome of a commit before the run begins anew.
+/// How long one look at the records under way waits.
+const LOOK: Duration = Duration::from_millis(100);
+/// The part of the records under way that must be done with until there is room again: one of so many.
+const ROOM_PART: u64 = 8;
+/// How long the brokers may take no record, or do not tell the outcome of a commit, before the run begins anew.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Transactions that stood still until their time was over, since which checkpoint and how often: outlives a sink.
@@ -108,19 +112,62 @@ impl Transactions {
 
     /// Something of the open one was done. An error if it took too long by now, or a record was not written.
     pub(super) fn stands(&mut self) -> Result<()> {
+        let now = self.clock.elapsed();
+        if let Some(begun) = &mut self.begun {
+            begun.stood_still = begun.stood_still.max(now.saturating_sub(begun.moved));
+            begun.moved = now;
+        }
+        self.waits()
+    }
+
+    /// The same where nothing was done.
+    fn waits(&mut self) -> Result<()> {
         if let Some(failure) = self.producer.context().failure() {
             return Err(self.unwritten(failure));
         }
-        let now = self.clock.elapsed();
-        let limit = self.kafka.transaction_timeout;
-        let Some(begun) = &mut self.begun else { return Ok(()) };
-        begun.stood_still = begun.stood_still.max(now.saturating_sub(begun.moved));
-        begun.moved = now;
-        if now.saturating_sub(begun.at) < limit { Ok(()) } else { Err(self.too_long()) }
+        let open_for = |begun: &Begun| self.clock.elapsed().saturating_sub(begun.at);
+        match self.begun.as_ref().map(open_for) {
+            Some(time) if time >= self.kafka.transaction_timeout => Err(self.too_long()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Waits for room in the client's queue, which is full: for much of it, as to be woken for each record costs more
+    /// than the record itself.
+    pub(super) fn wait_for_room(&mut self) -> Result<()> {
+        let open = self.producer.context().open();
+        self.producer.context().wait_for(open - open.div_ceil(ROOM_PART), LOOK);
+        if self.producer.context().open() < open { self.stands() } else { self.waits() }
+    }
+
+    /// Waits until the brokers have all records of the open one. The library's own way to wait looks every 100 ms.
+    fn settle(&mut self) -> Result<()> {
+        let mut open = self.producer.context().open();
+        let mut moved = self.clock.elapsed();
+        // The client counts a record until its delivery report is dropped, a moment after we heard of it.
+        while self.producer.in_flight_count() > 0 {
+            self.producer.context().wait_for(0, LOOK);
+            let now = self.clock.elapsed();
+            match self.producer.context().open() {
+                0 => std::thread::yield_now(),
+                left if left < open => {
+                    (open, moved) = (left, now);
+                    self.stands()?;
+                }
+                _ if now.saturating_sub(moved) > PATIENCE => {
+                    let late = KafkaError::MessageConsumption(Code::OperationTimedOut);
+                    let trouble = self.producer.context().context().trouble();
+                    return Err(explained("the writing of records", &late, trouble));
+                }
+                _ => self.waits()?,
+            }
+        }
+        Ok(())
     }
 
     /// Makes all of the open one stand.
     pub(super) fn commit(&mut self) -> Result<()> {
+        self.settle()?;
         let asked = self.clock.elapsed();
         loop {
             let Err(error) = self.producer.commit_transaction(TRY) else {

@@ -18,7 +18,7 @@ use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseRecord, Producer};
 
 use super::SinkOptions;
-use super::delivery::Place;
+use super::delivery::{Deliveries, Place};
 use super::lane::{Lane, headers};
 use super::transaction::{Transactions, shown, too_large};
 use crate::checkpoints::{self, CHECKPOINT_KEY, CaptureCheckpoint, FORMAT, WRITER_KEY, schema_key};
@@ -30,8 +30,6 @@ use crate::topics::{self, Admin, Names, checkpoint_topic, request_topic};
 const PIECE: usize = 1 << 20;
 /// Rows of the first piece of a table, whose rows may have any size.
 const FIRST_ROWS: usize = 64;
-/// How long to wait for room in the client's queue before looking whether the transaction still stands.
-const ROOM: Duration = Duration::from_millis(100);
 /// How often topics are looked at for more topic partitions.
 const LOOK_AT_TOPICS: Duration = Duration::from_secs(30);
 
@@ -294,6 +292,10 @@ impl Writer {
         self.send_event(lane, 0, None, slice(encoded, Some(value)), Some(headers))
     }
 
+    fn deliveries(&self) -> &Deliveries {
+        self.transactions.producer.context()
+    }
+
     /// Hands one record to the client; waits while its queue is full.
     fn send(
         &mut self,
@@ -307,11 +309,12 @@ impl Writer {
         record.payload = value;
         record.headers = Some(headers);
         loop {
+            self.deliveries().handed_over();
             let Err((error, given_back)) = self.transactions.producer.send(record) else { return Ok(()) };
+            self.deliveries().not_taken();
             match error {
                 KafkaError::MessageProduction(Code::QueueFull) => {
-                    self.transactions.producer.context().wait_for_room(ROOM);
-                    self.transactions.stands()?;
+                    self.transactions.wait_for_room()?;
                     record = given_back;
                 }
                 KafkaError::MessageProduction(Code::MessageSizeTooLarge) => {

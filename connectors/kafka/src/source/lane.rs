@@ -155,8 +155,9 @@ impl Lane {
         self.place.dead_letters = self.place.dead_letters.saturating_add(1);
     }
 
-    /// An event that was taken stays where it is, and so does the lane.
-    pub(super) fn stop(&mut self, reason: &str) {
+    /// An event that was taken stays where it is, and so does the lane: at that record, past what is no event before it.
+    pub(super) fn stop(&mut self, offset: i64, reason: &str) {
+        self.place.offset = offset;
         self.place.stopped = Some(reason.to_owned());
     }
 

@@ -177,7 +177,7 @@ impl Topic {
             return Err(told.into());
         }
         error!(kind = told.kind().name(), "a topic partition is stopped; the others go on: {told}");
-        lane.stop(error.message());
+        lane.stop(event.offset, error.message());
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! `make bench`: what `lakeward run` costs per row, each figure beside the limit of the same minutes:
 //! changes beside `mysqlbinlog --read-from-remote-server --raw` over the same binlog, a whole table beside
-//! `mysql --quick` over the same rows, and both at once; `capture` beside Kafka's own measuring tool, `load` of what
+//! `mysql --quick` over the same rows, and both at once; `capture` beside Kafka's own measuring tool and Debezium
+//! (measured once, as it is far slower), `load` of what
 //! was captured; and how long a change takes at 2,000 rows/s.
 //!
 //! Machines are shared and noisy: compare CPU time per row, and ratios within one run. Each figure
@@ -13,6 +14,7 @@
 )]
 
 mod changes;
+mod debezium;
 mod over_kafka;
 mod whole_table;
 
@@ -22,6 +24,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use debezium::Debezium;
 use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
 use lakeward_test_support::registry::SchemaRegistry;
@@ -39,6 +42,8 @@ fn main() {
     // These begin before there are changes, so that they find all of them in the log and the table
     // beside it.
     let both: Vec<Pipeline> = (0..runs).map(|_| whole_table::before_changes(&server)).collect();
+    let kafka = Kafka::start();
+    let debezium = Debezium::before_changes(&server, &kafka);
     let started = Instant::now();
     write_workload(&server, "cdc", rows);
     write_workload(&server, "snap", table_rows);
@@ -61,9 +66,10 @@ fn main() {
         figures.add("a whole table to a folder", table_rows, whole_table::snapshot(&server, table_rows));
         figures.add("both at once", rows + table_rows, whole_table::with_changes(both, rows + table_rows));
     }
-    let (kafka, registry) = (Kafka::start(), SchemaRegistry::start());
+    let registry = SchemaRegistry::start();
+    figures.add(DEBEZIUM, rows, debezium.capture(&kafka, rows));
     for run in 0..runs {
-        figures.add("Kafka's producer tool", rows, over_kafka::producer(&kafka, rows));
+        figures.add(PRODUCER, rows, over_kafka::producer(&kafka, rows));
         for (name, [captured, loaded], format) in over_kafka::FORMATS {
             let prefix = format!("{name}-{run}");
             let pipeline = over_kafka::over(&server, &kafka, &prefix, &format(&registry));
@@ -75,6 +81,9 @@ fn main() {
     figures.print();
     over_kafka::latency(&server, &kafka);
 }
+
+const DEBEZIUM: &str = "Debezium in Connect, JSON";
+const PRODUCER: &str = "Kafka's producer tool";
 
 /// What was measured, by name, in the order of the first run.
 #[derive(Default)]
@@ -91,6 +100,11 @@ impl Figures {
     fn wall(&self, name: &str) -> f64 {
         let found = self.0.iter().find(|(known, _, _)| *known == name);
         median(&found.expect("it was measured").2).wall.as_secs_f64()
+    }
+
+    fn cpu(&self, name: &str) -> f64 {
+        let found = self.0.iter().find(|(known, _, _)| *known == name);
+        median(&found.expect("it was measured").2).cpu.as_secs_f64()
     }
 
     fn print(&self) {
@@ -116,6 +130,14 @@ impl Figures {
         );
         let apart = self.wall("changes to a folder") + self.wall("a whole table to a folder");
         println!("both at once, time against one after the other: {:.2}", self.wall("both at once") / apart);
+        for (_, [captured, _], _) in over_kafka::FORMATS {
+            println!(
+                "{captured}: rows/s against Debezium {:.1}, against Kafka's producer tool {:.2}; CPU per row {:.1} times less than Debezium",
+                ratio(captured, DEBEZIUM),
+                ratio(captured, PRODUCER),
+                self.cpu(DEBEZIUM) / self.cpu(captured)
+            );
+        }
     }
 }
 

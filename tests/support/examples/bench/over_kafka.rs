@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lakeward_test_support::kafka::Kafka;
+use lakeward_test_support::kafka::{Kafka, Record};
 use lakeward_test_support::mysql::MySql;
 use lakeward_test_support::registry::SchemaRegistry;
 use lakeward_test_support::{Measured, Pipeline, Place, Signal, measure, python, wait_until};
@@ -93,6 +93,14 @@ pub(super) fn latency(server: &MySql, kafka: &Kafka) {
     pipeline.config["start"] = "latest".into();
     pipeline.config["lake"]["commit"]["interval"] = "5s".into();
     let mut run = pipeline.start(&["run"]);
+    let own = "pace.__lakeward.checkpoints";
+    // From here on changes are captured; a first one makes the topic.
+    let is_checkpoint = |record: &Record| record.key.as_deref() == Some(b"checkpoint");
+    wait_until("the first checkpoint", Duration::from_secs(60), || {
+        assert!(run.ended().is_none(), "the run ended: {}", run.printed());
+        let there = kafka.topics().iter().any(|name| name == own);
+        (there && kafka.read(own).iter().any(is_checkpoint)).then_some(())
+    });
     let mut conn = server.conn();
     insert(&mut conn, 1);
     let topic = "pace.pace.t";
