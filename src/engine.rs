@@ -135,7 +135,7 @@ impl Ended {
         let tables = self.committed.iter().flat_map(|checkpoint| checkpoint.tables.iter());
         tables
             .filter(|(_, state)| match state.status {
-                TableStatus::Active => false,
+                TableStatus::Active | TableStatus::LeftOut => false,
                 TableStatus::Stopped { .. } => true,
             })
             .map(|(table, _)| table)

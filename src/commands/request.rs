@@ -254,7 +254,7 @@ impl Became {
 fn doubt(command: &Command, shown: &Checkpoint) -> Option<&'static str> {
     let state = shown.tables.get(command.table());
     let stopped = state.is_some_and(|state| match state.status {
-        TableStatus::Active => false,
+        TableStatus::Active | TableStatus::LeftOut => false,
         TableStatus::Stopped { .. } => true,
     });
     let paused = match state.map(|state| &state.snapshot) {

@@ -3,7 +3,8 @@
 
 use lakeward_core::clock::SystemClock;
 use lakeward_core::{
-    Checkpoint, Clock, Position, Request, Result, Snapshot, SnapshotState, TableId, TableStatus,
+    Checkpoint, Clock, Position, Request, Result, Snapshot, SnapshotState, TableId, TableState,
+    TableStatus,
 };
 use serde::Serialize;
 
@@ -65,6 +66,8 @@ enum Server {
 struct Tables {
     active: usize,
     stopped: Vec<Stopped>,
+    /// Once captured, and not any more.
+    left_out: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -181,6 +184,7 @@ fn tables(checkpoint: &Checkpoint) -> Tables {
     for (table, state) in checkpoint.tables.iter() {
         match &state.status {
             TableStatus::Active => tables.active += 1,
+            TableStatus::LeftOut => tables.left_out.push(table.to_string()),
             TableStatus::Stopped { kind, message, remedy, at } => tables.stopped.push(Stopped {
                 table: table.to_string(),
                 kind: kind.clone(),
@@ -195,7 +199,8 @@ fn tables(checkpoint: &Checkpoint) -> Tables {
 
 fn snapshots(checkpoint: &Checkpoint) -> Snapshots {
     let mut snapshots = Snapshots::default();
-    for (table, state) in checkpoint.tables.iter() {
+    let captured = |state: &TableState| state.status != TableStatus::LeftOut;
+    for (table, state) in checkpoint.tables.iter().filter(|(_, state)| captured(state)) {
         match &state.snapshot {
             SnapshotState::NotAsked => snapshots.not_asked += 1,
             SnapshotState::Done => snapshots.done += 1,
@@ -242,8 +247,11 @@ fn text(status: &Status) -> String {
             }
         }
     }
-    let Tables { active, stopped } = &status.tables;
+    let Tables { active, stopped, left_out } = &status.tables;
     text.push_str(&format!("tables    {active} captured, {} stopped\n", stopped.len()));
+    if !left_out.is_empty() {
+        text.push_str(&format!("  left out since: {}\n", left_out.join(", ")));
+    }
     for table in stopped {
         text.push_str(&format!(
             "  {} stopped at {}: {} ({})\n",

@@ -164,6 +164,9 @@ pub struct SnapshotPlan {
 pub enum TableStatus {
     /// They are.
     Active,
+    /// They are not: the table is not among those that the pipeline captures (`tables.include`) any more.
+    /// What the lake has of it stays. Captured again, it is read anew: its changes in between are missing.
+    LeftOut,
     /// They are not, since `at`; none of its events takes a number.
     Stopped {
         /// The kind of error, [`crate::ErrorKind::name`].

@@ -30,6 +30,15 @@ pub(crate) fn checkpoint() -> Checkpoint {
             },
         ),
         (
+            TableId::new("shop", "away"),
+            TableState {
+                schema_version: 1,
+                status: TableStatus::LeftOut,
+                snapshot: SnapshotState::Done,
+                deleted_by_key: false,
+            },
+        ),
+        (
             TableId::new("shop", "b"),
             TableState {
                 schema_version: 1,
@@ -72,7 +81,7 @@ fn a_status_tells_position_stopped_tables_and_a_server_that_is_away() {
         kafka: None,
     };
     let told = text(&status);
-    for words in ["binlog.000002:4711", "10 change events", "no answer", "1 captured, 1 stopped", "do this"] {
+    for words in ["binlog.000002:4711", "10 change events", "no answer", "1 captured, 1 stopped", "do this", "left out since: shop.away"] {
         assert!(told.contains(words), "{words} is not in:\n{told}");
     }
     let json = serde_json::json!(status);

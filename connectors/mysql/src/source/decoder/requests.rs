@@ -92,7 +92,7 @@ impl Decoder {
         if self.tables.get(at)?.is_active() {
             return Ok(Some(format!("{table} is not stopped")));
         }
-        self.tables.unstop(at)?;
+        self.tables.activate(at)?;
         self.maps.retain(|_, map| map.table != Some(at));
         // What happened to its structure while it was stopped was not followed.
         self.doubt(at)?;

@@ -1,5 +1,12 @@
 //! What the stream tells snapshots: which tables must be read, that rows must be read anew, that a
 //! structure moved, that a table lost its rows.
+//!
+//! Guarantee: an active table of which the lake lacks changes is read anew, whole. That holds for one that was
+//! left out of the captured tables for a while, as well: what left is noted in the checkpoint
+//! ([`TableStatus::LeftOut`]) by the first run that does not capture it, so a later run knows that it comes
+//! back. (Where that first run commits nothing, no change was passed over either.)
+//!
+//! [`TableStatus::LeftOut`]: lakeward_core::TableStatus::LeftOut
 
 use lakeward_core::stats::SnapshotPhase;
 use lakeward_core::{
@@ -22,6 +29,10 @@ impl Decoder {
             self.meet(table)?;
         }
         for at in 0..self.tables.len() {
+            self.compare_with_filter(at)?;
+        }
+        self.settings.stats.tables_stopped.set(self.tables.stopped() as i64);
+        for at in 0..self.tables.len() {
             let table = self.tables.get(at)?;
             let state = table.snapshot.clone();
             match (&state, mode) {
@@ -40,6 +51,30 @@ impl Decoder {
         }
         self.done_seq = self.next_seq;
         Ok(())
+    }
+
+    /// Notes that a table of the checkpoint is not captured any more, or is captured again.
+    fn compare_with_filter(&mut self, at: usize) -> Outcome {
+        let table = self.tables.get(at)?;
+        let (id, left_out) = (table.id.clone(), table.is_left_out());
+        match (self.settings.filter.captures(&id), left_out) {
+            (true, false) | (false, true) => Ok(()),
+            (false, false) => {
+                tracing::warn!(table = %id, "it is not captured any more; captured again, it is read anew");
+                self.give_up(at)?;
+                Ok(self.tables.leave_out(at)?)
+            }
+            (true, true) => {
+                tracing::warn!(table = %id, "it was left out for a while: its changes in between are missing");
+                self.tables.activate(at)?;
+                // What happened to its structure was not followed either.
+                self.doubt(at)?;
+                match self.reread(at) {
+                    Ok(()) => Ok(()),
+                    Err(error) => self.stop_table(at, error.at("reason", "it was left out for a while")),
+                }
+            }
+        }
     }
 
     /// A captured table that the stream names. One that is met for the first time had rows before,
