@@ -3,8 +3,7 @@
 
 use lakeward_core::clock::SystemClock;
 use lakeward_core::{
-    Checkpoint, Clock, Position, Request, Result, Snapshot, SnapshotState, TableId, TableState,
-    TableStatus,
+    Checkpoint, Clock, Position, Request, Result, Snapshot, SnapshotState, TableId, TableState, TableStatus,
 };
 use serde::Serialize;
 
@@ -83,6 +82,8 @@ struct Stopped {
 #[derive(Default, Serialize)]
 struct Snapshots {
     not_asked: usize,
+    /// Given up, or read in part.
+    partial: Vec<String>,
     done: usize,
     open: Vec<Open>,
 }
@@ -203,6 +204,7 @@ fn snapshots(checkpoint: &Checkpoint) -> Snapshots {
     for (table, state) in checkpoint.tables.iter().filter(|(_, state)| captured(state)) {
         match &state.snapshot {
             SnapshotState::NotAsked => snapshots.not_asked += 1,
+            SnapshotState::Partial => snapshots.partial.push(table.to_string()),
             SnapshotState::Done => snapshots.done += 1,
             SnapshotState::Open(snapshot) => snapshots.open.push(open(table, snapshot)),
         }
@@ -274,8 +276,8 @@ fn text(status: &Status) -> String {
 
 /// Nothing where no snapshot was ever asked for.
 fn snapshot_lines(snapshots: &Snapshots) -> String {
-    let Snapshots { not_asked, done, open } = snapshots;
-    if *done == 0 && open.is_empty() {
+    let Snapshots { not_asked, partial, done, open } = snapshots;
+    if *done == 0 && open.is_empty() && partial.is_empty() {
         return String::new();
     }
     let in_state = |state| open.iter().filter(|open| open.state == state).count();
@@ -285,6 +287,9 @@ fn snapshot_lines(snapshots: &Snapshots) -> String {
     }
     parts.push(format!("{not_asked} not asked for"));
     let mut text = format!("snapshots {}\n", parts.join(", "));
+    if !partial.is_empty() {
+        text.push_str(&format!("  given up, or read in part: {}\n", partial.join(", ")));
+    }
     for Open { table, state, condition, pace } in open {
         text.push_str(&format!("  {table} {}", state.words()));
         if let Some(condition) = condition {

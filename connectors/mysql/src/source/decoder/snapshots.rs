@@ -10,7 +10,8 @@
 
 use lakeward_core::stats::SnapshotPhase;
 use lakeward_core::{
-    Error, ErrorKind, Feed, MarkReason, Origin, Result, Snapshot, SnapshotState, TableId, TableMark,
+    Error, ErrorKind, Feed, MarkReason, Origin, Result, Snapshot, SnapshotCause, SnapshotState, TableId,
+    TableMark,
 };
 
 use super::{Decoder, Outcome, SMALL_BYTES};
@@ -40,11 +41,12 @@ impl Decoder {
                 _ if lost => {
                     // What happened to its structure is lost, too.
                     self.doubt(at)?;
-                    self.open_anew(at)?;
+                    self.open_anew(at, SnapshotCause::Needed)?;
                 }
-                (SnapshotState::Done | SnapshotState::NotAsked, SnapshotMode::Always) => {
-                    self.open_anew(at)?
-                }
+                (
+                    SnapshotState::Done | SnapshotState::Partial | SnapshotState::NotAsked,
+                    SnapshotMode::Always,
+                ) => self.open_anew(at, asked_of(&state))?,
                 // Told again, and gone on with.
                 _ => self.set_snapshot(at, state)?,
             }
@@ -98,7 +100,7 @@ impl Decoder {
     pub(super) fn is_all_to_come(&self, at: usize) -> Result<bool> {
         Ok(match &self.tables.get(at)?.snapshot {
             SnapshotState::Open(open) => open.plan.is_none() && open.condition.is_none(),
-            SnapshotState::Done | SnapshotState::NotAsked => false,
+            SnapshotState::Done | SnapshotState::Partial | SnapshotState::NotAsked => false,
         })
     }
 
@@ -116,18 +118,18 @@ impl Decoder {
             .of_table(&table)
             .remedy(format!("lakeward resume {table}")));
         }
-        self.open_anew(at)
+        self.open_anew(at, SnapshotCause::Needed)
     }
 
     /// Opens a snapshot of the whole table, whatever was before.
-    pub(super) fn open_anew(&mut self, at: usize) -> Result<()> {
+    pub(super) fn open_anew(&mut self, at: usize, cause: SnapshotCause) -> Result<()> {
         // A number that was reserved before does not serve: events that came since are void, too.
         self.retire_snapshot(at)?;
         // Where no event of the table was seen there is nothing to void.
         let has_events = self.tables.get(at)?.schema.is_some();
         let mark = has_events.then(|| self.reserve());
         self.settings.stats.snapshots.remove(&self.tables.get(at)?.id);
-        self.set_snapshot(at, SnapshotState::Open(Snapshot { mark, ..Snapshot::default() }))
+        self.set_snapshot(at, SnapshotState::Open(Snapshot { mark, cause, ..Snapshot::default() }))
     }
 
     /// An open snapshot is not gone on with, as what it was to void is void otherwise. The number that was
@@ -160,9 +162,13 @@ impl Decoder {
     pub(super) fn end_snapshot(&mut self, at: usize) -> Outcome {
         let table = self.tables.get_mut(at)?;
         table.reading.restart();
-        let mark = match &table.snapshot {
-            SnapshotState::Open(open) => open.mark,
-            SnapshotState::NotAsked | SnapshotState::Done => None,
+        let (mark, state) = match &table.snapshot {
+            // A part of a table of which the lake lacks others.
+            SnapshotState::Open(open) if open.condition.is_some() => (open.mark, given_up(open.cause)),
+            SnapshotState::Open(open) => (open.mark, SnapshotState::Done),
+            SnapshotState::NotAsked | SnapshotState::Partial | SnapshotState::Done => {
+                (None, SnapshotState::Done)
+            }
         };
         if let Some(seq) = mark {
             let schema = table.schema.clone().ok_or_else(|| {
@@ -177,7 +183,7 @@ impl Decoder {
             self.rows_since_boundary += 1;
             self.out.send(Ok(Feed::Mark(mark)), SMALL_BYTES)?;
         }
-        Ok(self.set_snapshot(at, SnapshotState::Done)?)
+        Ok(self.set_snapshot(at, state)?)
     }
 
     /// Sets how far a table's snapshot is, and tells it.
@@ -200,10 +206,10 @@ impl Decoder {
                     (false, false) => SnapshotPhase::Waiting,
                 };
             }),
-            (SnapshotState::Done, SnapshotState::Open(_)) => {
+            (SnapshotState::Done | SnapshotState::Partial, SnapshotState::Open(_)) => {
                 told.update(&table.id, |count| count.phase = SnapshotPhase::Done);
             }
-            (SnapshotState::Done | SnapshotState::NotAsked, _) => {}
+            (SnapshotState::Done | SnapshotState::Partial | SnapshotState::NotAsked, _) => {}
         }
         self.tables.set_snapshot(at, state)
     }
@@ -218,7 +224,24 @@ impl Decoder {
     pub(super) fn snapshots_settled(&self) -> bool {
         self.tables.iter().all(|table| match &table.snapshot {
             SnapshotState::Open(open) => open.paused || !table.is_active(),
-            SnapshotState::NotAsked | SnapshotState::Done => true,
+            SnapshotState::NotAsked | SnapshotState::Partial | SnapshotState::Done => true,
         })
+    }
+}
+
+/// Why a table is read that is read on demand.
+pub(super) fn asked_of(before: &SnapshotState) -> SnapshotCause {
+    match before {
+        SnapshotState::Done => SnapshotCause::Asked,
+        SnapshotState::NotAsked | SnapshotState::Partial => SnapshotCause::First,
+        SnapshotState::Open(open) => open.cause,
+    }
+}
+
+/// What is true of a table when a reading ends before its end.
+pub(super) fn given_up(cause: SnapshotCause) -> SnapshotState {
+    match cause {
+        SnapshotCause::Asked => SnapshotState::Done,
+        SnapshotCause::First | SnapshotCause::Needed => SnapshotState::Partial,
     }
 }
