@@ -19,7 +19,7 @@ use super::lookup;
 use super::pace::Pace;
 use super::plan::Range;
 use super::read::{self, Piece, Trouble};
-use super::sight::Sight;
+use super::sight::{Opened, Sight};
 use crate::config::MysqlConfig;
 use crate::source::decoder::reading::{Found, Outcome as FoundOutcome, Task, Ticket};
 use crate::source::decoder::view::Taken;
@@ -100,7 +100,7 @@ impl ChunkThread {
         let done = match &ticket.task {
             Task::Plan => self.plan(&ticket),
             Task::Chunk { range, is_cut, rows, key } => self.chunk(&ticket, range, *is_cut, *rows, key),
-            Task::Whole => self.whole(&ticket).map(|()| None),
+            Task::Whole => self.whole(&ticket),
             Task::Lookup { keys, schema } => self.lookup(&ticket, keys, schema),
         };
         match done {
@@ -154,6 +154,7 @@ impl ChunkThread {
             false => read::greatest_key(&mut link.conn, &schema, &described)?,
         };
         let estimated_rows = link.estimated_rows(&ticket.table, ticket.condition.as_deref())?;
+        failpoint::hit("mysql.snapshot.seen")?;
         let seen = self.sight.close(opened)?;
         let outcome = FoundOutcome::Plan { last, estimated_rows };
         Ok(Some(Found { schema, seen, outcome, took: Duration::ZERO }))
@@ -172,10 +173,11 @@ impl ChunkThread {
             let seen = self.sight.close(opened)?;
             return Ok(Some(self.missing(ticket, seen)));
         };
-        if !described.key.0.iter().map(|column| &column.name).eq(key) {
-            return Err(Trouble::Moved("its key is another one".to_owned()));
-        }
         let schema = self.schema(ticket, &described);
+        if !described.key.0.iter().map(|column| &column.name).eq(key) {
+            let seen = self.sight.close(opened)?;
+            return Ok(Some(Found { schema, seen, outcome: FoundOutcome::OtherKey, took: Duration::ZERO }));
+        }
         let link = self.sight.link()?;
         let mut range = range.clone();
         if !is_cut {
@@ -203,6 +205,7 @@ impl ChunkThread {
             Ok(())
         })?;
         let took = common.clock.elapsed().saturating_sub(begun);
+        failpoint::hit("mysql.snapshot.seen")?;
         let seen = self.sight.close(opened)?;
         Ok(Some(Found { schema, seen, outcome: FoundOutcome::Rows(pieces), took }))
     }
@@ -234,9 +237,10 @@ impl ChunkThread {
     }
 
     /// Reads a table without a key. [`crate::source::decoder::view`] tells why that is exact.
-    fn whole(&mut self, ticket: &Ticket) -> Result<(), Trouble> {
+    fn whole(&mut self, ticket: &Ticket) -> Result<Option<Found>, Trouble> {
         self.sight.may_lock(ticket, "the table has no key")?;
         let turns = self.common.turns.clone();
+        let before = self.sight.source()?.describe(&ticket.table)?;
         let (held, ()) = turns.hold(|_| Ok(()))?;
         let seen = self.sight.lock(ticket)?;
         turns.between(|decoder| decoder.view_opened(ticket, &seen.covered))?;
@@ -244,9 +248,14 @@ impl ChunkThread {
         let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
             return Err(Trouble::Moved("it is gone".to_owned()));
         };
+        // The same before the lock and after it: so it was while the view was opened.
+        if before.is_none_or(|before| before.structure != described.structure) {
+            return Err(Trouble::Moved("its structure is another one now".to_owned()));
+        }
         let schema = self.schema(ticket, &described);
         if !schema.key.is_empty() {
-            return Err(Trouble::Moved("it has a key now".to_owned()));
+            let seen = self.sight.close(Opened::View(seen))?;
+            return Ok(Some(Found { schema, seen, outcome: FoundOutcome::OtherKey, took: Duration::ZERO }));
         }
         failpoint::hit("mysql.snapshot.read")?;
         let sql = read::whole_sql(&schema);
@@ -259,7 +268,8 @@ impl ChunkThread {
             wait_for_view(common, || turns.between(|decoder| decoder.take_view(ticket, &found, &mut piece)))
         })?;
         crate::session::run(&mut link.conn, "COMMIT")?;
-        wait_for_view(common, || turns.between(|decoder| decoder.view_ended(ticket, &found)))
+        wait_for_view(common, || turns.between(|decoder| decoder.view_ended(ticket, &found)))?;
+        Ok(None)
     }
 
     fn schema(&self, ticket: &Ticket, described: &Described) -> Arc<TableSchema> {

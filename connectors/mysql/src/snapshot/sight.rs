@@ -97,7 +97,8 @@ impl Sight {
         match opened {
             Opened::View(seen) => {
                 run(&mut self.link()?.conn, "COMMIT")?;
-                Ok(seen)
+                // The structure was described after the view was opened: what altered it since is covered, too.
+                Ok(Seen { at_us: seen.at_us, ..self.source()?.end_of_log()? })
             }
             Opened::BySets => {
                 let (mut seen, at_us) = self.link()?.executed()?;
@@ -149,7 +150,7 @@ impl Sight {
     }
 
     /// The connection to the source itself.
-    fn source(&mut self) -> Result<&mut Link> {
+    pub(crate) fn source(&mut self) -> Result<&mut Link> {
         if self.source.is_none() {
             self.source = Some(Link::open(&self.common.source)?);
         }

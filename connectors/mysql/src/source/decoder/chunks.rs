@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use arrow::array::{RecordBatch, new_null_array};
 use lakeward_core::{
-    ChangeBatch, ChangeMeta, Feed, Op, Origin, OriginRun, Result, Snapshot, SnapshotPlan, SnapshotState,
-    TableSchema, failpoint,
+    ChangeBatch, ChangeMeta, Feed, Op, Origin, OriginRun, Result, Snapshot, SnapshotCause, SnapshotPlan,
+    SnapshotState, TableSchema, failpoint,
 };
 
 use super::reading::{FIRST_CHUNK_ROWS, Found, Outcome as FoundOutcome, Task, Ticket};
@@ -223,11 +223,19 @@ impl Decoder {
             return self.end_snapshot(at);
         }
         self.adopt(at, &found.schema)?;
+        if let FoundOutcome::OtherKey = found.outcome {
+            // A statement that changed it would have voided the ticket. What went out by the key that the plan
+            // has may be told apart wrongly.
+            tracing::warn!(table = %ticket.table, "its key is not the one it is read by; its rows are read anew");
+            self.open_anew(at, SnapshotCause::Needed)?;
+            self.done_seq = self.next_seq;
+            return Ok(());
+        }
         if self.tables.get(at)?.reading.era != ticket.era {
             return Ok(());
         }
         match found.outcome {
-            FoundOutcome::NoTable => Ok(()),
+            FoundOutcome::NoTable | FoundOutcome::OtherKey => Ok(()),
             FoundOutcome::Missing(missing) => self.release_missing(&ticket, &found.seen, &missing),
             FoundOutcome::Plan { last, estimated_rows } => {
                 self.planned(&ticket, &found.schema, last, estimated_rows)
