@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use lakeward_core::error::Policy;
 use lakeward_core::{
+    SnapshotState,
     Checkpoint, Clock, Error, ErrorKind, Feed, KeysAsked, Position, Result, Resume, Sink, Source, TableId,
     TableStatus,
 };
@@ -137,6 +138,18 @@ impl Ended {
             .filter(|(_, state)| match state.status {
                 TableStatus::Active | TableStatus::LeftOut => false,
                 TableStatus::Stopped { .. } => true,
+            })
+            .map(|(table, _)| table)
+            .collect()
+    }
+
+    /// Captured tables whose rows are not all in the lake, as the reading was paused.
+    pub fn paused_tables(&self) -> Vec<&TableId> {
+        let tables = self.committed.iter().flat_map(|checkpoint| checkpoint.tables.iter());
+        tables
+            .filter(|(_, state)| match (&state.status, &state.snapshot) {
+                (TableStatus::Active, SnapshotState::Open(open)) => open.paused,
+                (TableStatus::Active | TableStatus::LeftOut | TableStatus::Stopped { .. }, _) => false,
             })
             .map(|(table, _)| table)
             .collect()

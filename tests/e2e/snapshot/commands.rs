@@ -149,6 +149,8 @@ fn a_reading_waits_over_a_restart_and_goes_on() {
     assert_eq!(open(&pipeline), Some(true), "it is under way, and waits");
     drop(busy);
     stop(&mut run);
+    let bounded = catches_up_with(&pipeline, CAUGHT_UP_WITH_STOPPED_TABLES);
+    assert!(bounded.printed().contains("paused"), "no success without its rows: {}", bounded.printed());
     change_unseen(&server, "DELETE FROM shop.t WHERE k <= 100");
     let mut run = pipeline.start(&["run"]);
     for n in 0..3 {
@@ -225,7 +227,9 @@ fn a_first_reading_that_is_given_up_is_told_of() {
         assert!(status.stdout.contains("given up, or read in part: shop.t"), "{}", status.printed());
         // What an operator gave up is not begun again by a restart, and a part does not make it whole.
         ask(&pipeline, &["snapshot", "shop.t", "--where", "k <= 100"]);
-        wait_until("the part to be read", Duration::from_secs(60), || open(&pipeline).is_none().then_some(()));
+        wait_until("the part to be read", Duration::from_secs(60), || {
+            open(&pipeline).is_none().then_some(())
+        });
         stop(&mut run);
         run = pipeline.start(&["run"]);
     }

@@ -119,7 +119,7 @@ impl ChunkThread {
         match trouble {
             Trouble::TooLarge => turns.between(|decoder| decoder.give_back(ticket, true)),
             Trouble::Moved(how) => {
-                tracing::info!(table = %ticket.table, "the table is being altered ({how}); its rows are read again");
+                tracing::info!(table = %ticket.table, "its rows are to be read again: {how}");
                 turns.between(|decoder| decoder.give_back(ticket, false))
             }
             Trouble::Halted(halt @ (Halt::Closed | Halt::Done)) => Err(halt),

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lakeward_core::{Op, Position, SnapshotState, TableStatus};
+use lakeward_core::{Command, Op, Position, SnapshotState, TableStatus};
 use lakeward_mysql::Until;
 use lakeward_mysql::snapshot::{SnapshotLock, SnapshotMode, SnapshotOptions};
 use lakeward_test_support::mysql::{MySql, MySqlOptions, USER};
 use mysql::prelude::Queryable;
 
-use crate::lake::{Lake, Setup, is_settled, server, server_pairs};
+use crate::lake::{Lake, Setup, is_settled, server, server_pairs, table};
+use crate::requests::{answer, request};
 
 fn locking() -> SnapshotOptions {
     SnapshotOptions { lock: SnapshotLock::Tables, ..SnapshotOptions::default() }
@@ -101,6 +102,45 @@ fn a_table_without_a_key_has_each_row_as_often_as_the_source() {
         in_lake.sort_unstable();
         assert_eq!(in_lake, server_pairs(&server, "t", "n", "v"), "gtid {gtid}");
     }
+}
+
+/// Transactions that our account has open.
+fn open_transactions(server: &MySql) -> u64 {
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p \
+         ON p.id = t.trx_mysql_thread_id WHERE p.user = '{USER}'"
+    );
+    server.value(&sql).parse().unwrap()
+}
+
+#[test]
+fn a_table_without_a_key_that_is_paused_lets_go_of_its_view_and_is_read_from_its_beginning_later() {
+    let server = filled(true, "CREATE TABLE shop.t (n INT, v INT, KEY (n))");
+    server.sql("INSERT INTO shop.t SELECT a.n, b.n FROM shop.t a, (SELECT n FROM shop.t WHERE n <= 4) b");
+    const ROWS: usize = 150_000;
+    let mut lake = Lake::default();
+    let mut run = Setup { snapshot: locking(), ..Setup::default() }.open(&server).unwrap();
+    run.until(&mut lake, |lake| lake.count("t", Op::Read) > 0);
+    let mut asked = vec![request("1", Command::Pause { table: table("t") })];
+    run.ask(asked.clone());
+    run.until(&mut lake, |lake| answer(lake, "1").is_some());
+    assert_eq!(answer(&lake, "1"), Some(None));
+    let (read, mut boundaries) = (lake.count("t", Op::Read), 0);
+    assert!(read < ROWS, "it was at its end before it could be paused");
+    run.until(&mut lake, |_| {
+        boundaries += 1;
+        boundaries == 20
+    });
+    assert!(matches!(lake.state("t"), SnapshotState::Open(open) if open.paused));
+    assert_eq!(lake.count("t", Op::Read), read, "no row goes out while it waits");
+    assert_eq!(open_transactions(&server), 0, "no view is held meanwhile");
+    server.sql("DELETE FROM shop.t WHERE n = 5");
+    asked.push(request("2", Command::Continue { table: table("t") }));
+    run.ask(asked);
+    run.until_equal(&server, &mut lake);
+    let left: i64 = server.value("SELECT COUNT(*) FROM shop.t").parse().unwrap();
+    assert_eq!(lake.counted("t").values().sum::<i64>(), left);
+    assert!(lake.counted("t").values().all(|count| *count > 0));
 }
 
 #[test]

@@ -112,6 +112,10 @@ impl Decoder {
         let found = self.tables.find(table).map(|at| Ok((at, self.tables.get(at)?.snapshot.clone())));
         match found.transpose()? {
             Some((at, SnapshotState::Open(open))) if open.paused != paused => {
+                if open.plan.as_ref().is_some_and(|plan| plan.key.is_empty()) {
+                    // Its view is let go, and read from its beginning when that is continued.
+                    self.structure_touched(at)?;
+                }
                 self.set_snapshot(at, SnapshotState::Open(Snapshot { paused, ..open }))?;
                 Ok(None)
             }
@@ -124,9 +128,9 @@ impl Decoder {
     fn cancel(&mut self, table: &TableId) -> Result<Option<String>> {
         let Some(at) = self.tables.find(table) else { return Ok(Some(format!("{table} is not being read"))) };
         match &self.tables.get(at)?.snapshot {
-            SnapshotState::Open(open) if open.cause == SnapshotCause::Needed => {
-                Ok(Some(format!("the lake lacks changes of {table} until it is read; --pause lets that wait")))
-            }
+            SnapshotState::Open(open) if open.cause == SnapshotCause::Needed => Ok(Some(format!(
+                "the lake lacks changes of {table} until it is read; --pause lets that wait"
+            ))),
             SnapshotState::Open(_) => self.give_up(at).map(|()| None),
             SnapshotState::NotAsked | SnapshotState::Partial | SnapshotState::Done => {
                 Ok(Some(format!("{table} is not being read")))
