@@ -106,6 +106,23 @@ fn always_does_not_read_again_after_a_lost_connection() {
     assert_eq!((count(&ops, "r"), count(&ops, "t")), (ROWS, 0), "{ops:?}");
 }
 
+/// Nobody asked for the rows that were there; now somebody does.
+#[test]
+fn a_pipeline_without_data_that_is_to_have_it_later_reads_all_tables() {
+    let server = server_with_table();
+    let mut pipeline = mode(&server, "no_data");
+    pipeline.catch_up();
+    server.sql("UPDATE shop.t SET n = n + 1 WHERE k <= 10; DELETE FROM shop.t WHERE k = 20");
+    pipeline.catch_up();
+    set(&mut pipeline, "snapshot/mode", "initial");
+    for _ in 0..2 {
+        server.sql("UPDATE shop.t SET n = n + 1 WHERE k <= 5");
+        pipeline.catch_up();
+        let ops = compared(&server, &pipeline);
+        assert_eq!((count(&ops, "r"), count(&ops, "t")), (ROWS - 1, 1), "once: {ops:?}");
+    }
+}
+
 /// The log that is needed to go on is gone.
 fn lose_the_position(server: &MySql) {
     server.sql(

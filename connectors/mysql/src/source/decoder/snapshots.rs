@@ -47,6 +47,19 @@ impl Decoder {
                     SnapshotState::Done | SnapshotState::Partial | SnapshotState::NotAsked,
                     SnapshotMode::Always,
                 ) => self.open_anew(at, asked_of(&state))?,
+                (SnapshotState::NotAsked, _) if self.settings.snapshots => {
+                    let table = table.id.to_string();
+                    tracing::info!(table, "the rows from before its changes were never read: they are now");
+                    self.open_anew(at, SnapshotCause::First)?;
+                }
+                (SnapshotState::Partial, _) if self.settings.snapshots => {
+                    let table = table.id.to_string();
+                    tracing::warn!(
+                        table,
+                        "its earlier rows are not all in the lake: the reading was given up, or was one of a part; \
+                         `lakeward snapshot {table}` reads them"
+                    );
+                }
                 // Told again, and gone on with.
                 _ => self.set_snapshot(at, state)?,
             }
