@@ -8,7 +8,7 @@ use lakeward_core::{Error, ErrorKind, GtidSet, Result};
 
 use super::SnapshotLock;
 use super::chunks::Common;
-use super::link::{Link, Seen, named};
+use super::link::{Lag, Link, Seen, named};
 use super::read::{Trouble, needs_lock, trouble};
 use crate::session::run;
 use crate::source::decoder::Halt;
@@ -16,6 +16,9 @@ use crate::source::decoder::reading::Ticket;
 
 /// How long a replica may take to have what the source's log had when it was first asked.
 const LINEAGE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Time between two words about a server that does not come to have what its log, or its source's, has.
+const WORD: Duration = Duration::from_secs(60);
 
 /// A SELECT may see everything that the stream had yielded.
 pub(crate) enum Opened {
@@ -72,11 +75,16 @@ impl Sight {
 
     fn wait_for(&mut self, yielded: &GtidSet, is_replica: bool) -> Result<(), Trouble> {
         let begun = self.common.clock.elapsed();
+        let mut told = Duration::ZERO;
         while !self.link()?.wait_for(yielded, 1)? {
             if self.common.turns.has_ended() {
                 return Err(Halt::Closed.into());
             }
             let waited = self.common.clock.elapsed().saturating_sub(begun);
+            if waited.saturating_sub(told) >= WORD {
+                told = waited;
+                self.tell_of_wait(yielded, is_replica)?;
+            }
             if is_replica && !self.lineage_proved && waited > LINEAGE_LIMIT {
                 let (has, _) = self.link()?.executed()?;
                 let lacks = yielded.minus(&has);
@@ -89,6 +97,17 @@ impl Sight {
             }
         }
         self.lineage_proved = true;
+        Ok(())
+    }
+
+    /// Rows wait for a server that may stand still.
+    fn tell_of_wait(&mut self, yielded: &GtidSet, is_replica: bool) -> Result<()> {
+        let link = self.link()?;
+        let (has, _) = link.executed()?;
+        let lag = if is_replica { link.replica_lag()? } else { Lag::Untold };
+        let lacks = yielded.minus(&has).count();
+        let who = if is_replica { "snapshot.replica" } else { "the server" };
+        tracing::warn!(lacks, ?lag, "rows wait for {who} to execute transactions that were read from the log");
         Ok(())
     }
 
