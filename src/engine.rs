@@ -33,9 +33,8 @@ use std::time::Duration;
 
 use lakeward_core::error::Policy;
 use lakeward_core::{
-    SnapshotState,
-    Checkpoint, Clock, Error, ErrorKind, Feed, KeysAsked, Position, Result, Resume, Sink, Source, TableId,
-    TableStatus,
+    Checkpoint, Clock, Error, ErrorKind, Feed, KeysAsked, Position, Result, Resume, Sink, SnapshotState,
+    Source, TableId, TableStatus,
 };
 use tracing::{debug, info, warn};
 

@@ -165,7 +165,7 @@ impl Decoder {
 
     /// Records what goes out of a table, for the windows that are open.
     pub(super) fn record(&mut self, at: usize, batch: &ChangeBatch) -> Result<()> {
-        let limit = self.settings.chunk_goal_bytes;
+        let (limit, now) = (self.settings.chunk_goal_bytes, self.settings.clock.elapsed());
         let reading = &mut self.tables.get_mut(at)?.reading;
         if reading.open.is_empty() {
             return Ok(());
@@ -174,6 +174,8 @@ impl Decoder {
         if reading.recording.bytes() > limit {
             tracing::info!(table = %batch.schema.table, "too many changes while chunks are read; smaller ones");
             reading.chunk_rows = (reading.chunk_rows / 4).max(1);
+            // While the stream is behind, the next window would fill up as fast.
+            reading.not_before = now + REST;
             self.structure_touched(at)?;
         }
         Ok(())

@@ -77,6 +77,28 @@ fn a_chunk_that_finds_another_key_than_its_plan_has_the_table_read_anew() {
 }
 
 #[test]
+fn a_table_whose_window_filled_up_is_left_alone_for_a_moment() {
+    let table = TableId::new("shop", "t");
+    let clock = Arc::new(ManualClock::at(0));
+    let mut run = run_as(&["shop.t"], begin(&known(), true), |settings| {
+        (settings.snapshots, settings.chunk_goal_bytes, settings.gather_bytes) = (true, 1, 1);
+        settings.clock = clock.clone();
+    });
+    let decoder = &mut run.decoder;
+    decoder.begin_snapshots(std::slice::from_ref(&table), SnapshotMode::Initial, false).unwrap();
+    let plan = decoder.next_ticket().unwrap().expect("a plan is asked for");
+    let schema = known().schemas.into_iter().find(|schema| schema.table == table).expect("it is known");
+    decoder.hand_over(plan, Found { schema, ..nine(&table) }).unwrap();
+    let chunk = decoder.next_ticket().unwrap().expect("a chunk is asked for");
+    assert!(matches!(chunk.task, Task::Chunk { .. }), "{:?}", chunk.task);
+    // A transaction with rows of it: more than a window may hold here.
+    feed_events(decoder, &data("mysql-9.7-minimal"), 1456, 5).unwrap();
+    assert!(decoder.next_ticket().unwrap().is_none(), "it would fill up again at once");
+    clock.advance(Duration::from_secs(1));
+    assert!(decoder.next_ticket().unwrap().is_some(), "it is not forgotten");
+}
+
+#[test]
 fn a_plan_that_is_older_than_rows_which_were_passed_over_is_made_again() {
     let table = TableId::new("shop", "t");
     let mut run = run_as(&["shop.t"], begin(&Resume::default(), true), |settings| settings.snapshots = true);
