@@ -122,6 +122,7 @@ impl ChunkThread {
                 tracing::info!(table = %ticket.table, "its rows are to be read again: {how}");
                 turns.between(|decoder| decoder.give_back(ticket, false))
             }
+            Trouble::Later(why) => turns.between(|decoder| decoder.put_off(ticket, why)),
             Trouble::Halted(halt @ (Halt::Closed | Halt::Done)) => Err(halt),
             Trouble::Halted(Halt::Failed(error)) | Trouble::Failed(error) => match error.policy() {
                 Policy::Retry => {

@@ -2,7 +2,8 @@
 //!
 //! Guarantee: values come as the server stores them: `character_set_results` is NULL (no conversion),
 //! `time_zone` is UTC ([`crate::session`]). Every SELECT is a transaction of its own, except in a
-//! consistent view that is asked for.
+//! consistent view that is asked for. Nothing waits for a lock of a table for longer than a second, the shortest
+//! time that the server knows: others queue behind who waits.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +93,7 @@ impl Link {
         run(
             &mut conn,
             "SET @@SESSION.character_set_results = NULL, @@SESSION.information_schema_stats_expiry = 0, \
-             @@SESSION.lock_wait_timeout = 2, @@SESSION.transaction_isolation = 'REPEATABLE-READ'",
+             @@SESSION.lock_wait_timeout = 1, @@SESSION.transaction_isolation = 'REPEATABLE-READ'",
         )?;
         Ok(Link { conn, version, uuid, collations, charsets })
     }

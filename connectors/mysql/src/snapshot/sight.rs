@@ -107,7 +107,11 @@ impl Sight {
         let lag = if is_replica { link.replica_lag()? } else { Lag::Untold };
         let lacks = yielded.minus(&has).count();
         let who = if is_replica { "snapshot.replica" } else { "the server" };
-        tracing::warn!(lacks, ?lag, "rows wait for {who} to execute transactions that were read from the log");
+        tracing::warn!(
+            lacks,
+            ?lag,
+            "rows wait for {who} to execute transactions that were read from the log"
+        );
         Ok(())
     }
 
@@ -144,12 +148,17 @@ impl Sight {
     pub(crate) fn lock(&mut self, ticket: &Ticket) -> Result<Seen, Trouble> {
         /// `ER_NO_SUCH_TABLE`, `ER_BAD_DB_ERROR`: there is nothing to lock.
         const MISSING: [u16; 2] = [1146, 1049];
+        /// `ER_LOCK_WAIT_TIMEOUT`.
+        const WAITED: u16 = 1205;
         // A view is of the server whose log is read, whatever replica there is.
         self.link = Some(Link::open(&self.common.source)?);
         let lock = format!("LOCK TABLES {} READ", named(&ticket.table));
         let locked = mysql::prelude::Queryable::query_drop(&mut self.source()?.conn, &lock);
         match locked {
             Err(mysql::Error::MySqlError(error)) if MISSING.contains(&error.code) => {}
+            Err(mysql::Error::MySqlError(error)) if error.code == WAITED => {
+                return Err(Trouble::Later("a transaction holds the table, so it cannot be locked"));
+            }
             Err(error) => {
                 return Err(match trouble(error, &lock) {
                     Trouble::Failed(error) if error.kind() == ErrorKind::SourceGrant => error

@@ -1,6 +1,7 @@
 //! Where no lock-free proof exists: servers without GTIDs, tables without a key.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use lakeward_core::{Command, Op, Position, SnapshotState, TableStatus};
 use lakeward_mysql::Until;
@@ -141,6 +142,45 @@ fn a_table_without_a_key_that_is_paused_lets_go_of_its_view_and_is_read_from_its
     let left: i64 = server.value("SELECT COUNT(*) FROM shop.t").parse().unwrap();
     assert_eq!(lake.counted("t").values().sum::<i64>(), left);
     assert!(lake.counted("t").values().all(|count| *count > 0));
+}
+
+/// Who waits for a table's lock keeps all writers waiting behind: that is for a second at most, and rarer and
+/// rarer.
+#[test]
+fn writers_are_hardly_held_up_behind_a_lock_that_waits_for_a_long_transaction() {
+    const HELD: Duration = Duration::from_secs(12);
+    const HELD_UP_MAX: Duration = Duration::from_secs(6);
+    let server = filled(true, "CREATE TABLE shop.t (n INT, v INT, KEY (n))");
+    let mut long = server.conn();
+    long.query_drop("BEGIN").unwrap();
+    long.query_drop("INSERT INTO shop.t VALUES (50000, 1)").unwrap();
+    let begun = Instant::now();
+    let mut lake = Lake::default();
+    let held_up = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let (mut conn, mut held_up) = (server.conn(), Duration::ZERO);
+            while begun.elapsed() < HELD {
+                let asked = Instant::now();
+                conn.query_drop("INSERT INTO shop.t VALUES (60000, 1)").unwrap();
+                let took = asked.elapsed();
+                held_up += if took > Duration::from_millis(200) { took } else { Duration::ZERO };
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            held_up
+        });
+        let mut run = Setup { snapshot: locking(), ..Setup::default() }.open(&server).unwrap();
+        run.until(&mut lake, |_| begun.elapsed() > HELD);
+        let held_up = writer.join().unwrap();
+        assert_eq!(lake.count("t", Op::Read), 0, "it could not be locked");
+        long.query_drop("COMMIT").unwrap();
+        run.until_equal(&server, &mut lake);
+        held_up
+    });
+    println!("held up for {held_up:?} of {HELD:?}");
+    assert!(held_up > Duration::from_millis(500), "the lock was tried");
+    assert!(held_up < HELD_UP_MAX, "{held_up:?} of {HELD:?}");
+    let rows: i64 = server.value("SELECT COUNT(*) FROM shop.t").parse().unwrap();
+    assert_eq!(lake.counted("t").values().sum::<i64>(), rows);
 }
 
 #[test]

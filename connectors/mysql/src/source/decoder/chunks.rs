@@ -30,6 +30,8 @@ use crate::snapshot::window::{KeyBytes, unrecorded};
 const CHUNK_TIME: Duration = Duration::from_secs(1);
 /// How long a table is left alone after trouble with it.
 const REST: Duration = Duration::from_millis(500);
+/// How long it is left alone at most where it is put off again and again.
+const REST_MAX: Duration = Duration::from_secs(30);
 /// Rows of a chunk at most.
 const CHUNK_ROWS_MAX: u64 = 1_000_000;
 
@@ -130,7 +132,9 @@ impl Decoder {
         }
         let due = self.has_yielded(&found.seen.covered);
         self.waiting_bytes += found.bytes();
-        self.tables.get_mut(ticket.at)?.reading.back.push((ticket, found));
+        let reading = &mut self.tables.get_mut(ticket.at)?.reading;
+        reading.put_off = 0;
+        reading.back.push((ticket, found));
         if due { self.boundary() } else { Ok(()) }
     }
 
@@ -160,6 +164,18 @@ impl Decoder {
             comparison.give_back(ticket.id, too_large);
         }
         reading.close(ticket.id);
+        Ok(())
+    }
+
+    /// A thread is not to do now what it was asked: each time it is asked again later, as a try may harm others.
+    pub(crate) fn put_off(&mut self, ticket: &Ticket, why: &str) -> Outcome {
+        self.give_back(ticket, false)?;
+        let now = self.settings.clock.elapsed();
+        let reading = &mut self.tables.get_mut(ticket.at)?.reading;
+        reading.put_off += 1;
+        let rest = REST_MAX.min(REST * 2u32.saturating_pow(reading.put_off));
+        reading.not_before = now + rest;
+        tracing::info!(table = %ticket.table, "{why}; again in {} s", rest.as_secs());
         Ok(())
     }
 

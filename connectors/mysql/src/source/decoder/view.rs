@@ -35,6 +35,7 @@ impl Decoder {
         let reading = &mut self.tables.get_mut(ticket.at)?.reading;
         let Covered::Log(end) = covered else { return Ok(()) };
         if reading.era == ticket.era {
+            reading.put_off = 0;
             reading.view_at = Some(end.clone());
             self.views += 1;
             // The log may have nothing after it.
