@@ -2,8 +2,9 @@
 //!
 //! Guarantees: a ticket ends in exactly one way (handed over, given back, its table stopped), so nothing
 //! of a table is left behind unread; an error about one table stops that table, a passing one is tried
-//! again after a pause; no lock and no transaction is held beyond one SELECT, but for a table without a
-//! key; a thread ends within a few seconds of the run ([`super::read::SELECT_LIMIT`]).
+//! again after a pause; no lock and no transaction is held beyond one SELECT, but for the view of a table
+//! without a key, which is open until the stream has come to its place and all rows went out: it is opened
+//! only where the stream is close to the end of the log ([`CLOSE`]); a thread ends within a few seconds of the run ([`super::read::SELECT_LIMIT`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use lakeward_core::stats::SourceStats;
 use lakeward_core::{Clock, Error, ErrorKind, Feed, Result, TableSchema, TypeOptions, failpoint};
 
 use super::SnapshotOptions;
-use super::link::{Described, Seen};
+use super::link::{Covered, Described, Seen};
 use super::lookup;
 use super::pace::Pace;
 use super::plan::Range;
@@ -33,6 +34,9 @@ const IDLE: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long rows of a view wait for the stream before they look again.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// The stream is close to the end of the log if it comes within this time to where that was.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// What all threads share.
 pub(crate) struct Common {
@@ -240,6 +244,9 @@ impl ChunkThread {
     /// Reads a table without a key. [`crate::source::decoder::view`] tells why that is exact.
     fn whole(&mut self, ticket: &Ticket) -> Result<Option<Found>, Trouble> {
         self.sight.may_lock(ticket, "the table has no key")?;
+        if !self.is_close_to_the_end(ticket)? {
+            return Err(Trouble::Later("the stream is behind, and a view would be open until it is not"));
+        }
         let turns = self.common.turns.clone();
         let before = self.sight.source()?.describe(&ticket.table)?;
         let (held, ()) = turns.hold(|_| Ok(()))?;
@@ -271,6 +278,25 @@ impl ChunkThread {
         crate::session::run(&mut link.conn, "COMMIT")?;
         wait_for_view(common, || turns.between(|decoder| decoder.view_ended(ticket, &found)))?;
         Ok(None)
+    }
+
+    /// Whether the stream comes to the present end of the log soon.
+    fn is_close_to_the_end(&mut self, ticket: &Ticket) -> Result<bool, Trouble> {
+        let common = self.common.clone();
+        let Common { turns, clock, out, .. } = &*common;
+        let source = self.sight.source()?;
+        let end = match ticket.yielded {
+            Some(_) => Covered::Gtids(source.executed()?.0),
+            None => source.end_of_log()?.covered,
+        };
+        let begun = clock.elapsed();
+        while !turns.between(|decoder| Ok(decoder.has_yielded(&end)))? {
+            if clock.elapsed().saturating_sub(begun) > CLOSE {
+                return Ok(false);
+            }
+            out.pause(LOOK).map_err(Halt::from)?;
+        }
+        Ok(true)
     }
 
     fn schema(&self, ticket: &Ticket, described: &Described) -> Arc<TableSchema> {

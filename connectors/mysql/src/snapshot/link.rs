@@ -3,7 +3,7 @@
 //! Guarantee: values come as the server stores them: `character_set_results` is NULL (no conversion),
 //! `time_zone` is UTC ([`crate::session`]). Every SELECT is a transaction of its own, except in a
 //! consistent view that is asked for. Nothing waits for a lock of a table for longer than a second, the shortest
-//! time that the server knows: others queue behind who waits.
+//! time that the server knows: the stream stands still meanwhile, and statements that alter it queue behind.
 
 use std::collections::BTreeMap;
 

@@ -198,7 +198,7 @@ impl Decoder {
     }
 
     /// Whether everything that rows can have seen was yielded.
-    pub(super) fn has_yielded(&self, covered: &Covered) -> bool {
+    pub(crate) fn has_yielded(&self, covered: &Covered) -> bool {
         match (covered, &self.gtids) {
             (Covered::Gtids(seen), Some(yielded)) => seen.is_subset_of(yielded),
             (Covered::Gtids(_), None) => false,
