@@ -171,6 +171,7 @@ fn the_server_takes_every_kind_of_statement() {
         "PARTITION BY RANGE",
         "TRUNCATE PARTITION",
         "DROP PARTITION",
+        "EXCHANGE PARTITION",
         "COALESCE PARTITION",
         "REMOVE PARTITIONING",
         "REPLACE INTO",
