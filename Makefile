@@ -14,7 +14,7 @@ demo: install
 	$(CARGO) build $(BUILD)
 	target/release/examples/demo
 
-## test: everything, with real servers (about 15 minutes after the build)
+## test: everything, with real servers
 test: install
 	$(CARGO) test --release --workspace --features failpoints --no-fail-fast -- --test-threads=$(TEST_THREADS)
 

@@ -23,7 +23,7 @@ Examples:
   lakeward snapshot shop.orders   # read one table's rows anew while the rest goes on
   lakeward resume shop.orders     # bring back a table that stopped
 
-Exit codes: 0 done, 2 config, 3 check found errors, 6 caught up with stopped tables; the README has all.";
+Exit codes: 0 done, 2 config, 3 check found errors, 6 caught up with stopped or paused tables; the README has all.";
 
 /// Every change of a MySQL server in a data lake, exactly once.
 #[derive(Parser)]
@@ -109,7 +109,7 @@ pub(crate) enum Outcome {
     Refused,
     /// The pipeline did not answer a request yet.
     Unanswered,
-    /// Caught up, but tables are stopped.
+    /// Caught up, but tables are stopped, or the reading of their rows is paused.
     TablesStopped,
 }
 
@@ -132,7 +132,9 @@ impl Outcome {
             Outcome::Unanswered => {
                 "The pipeline did not answer yet; the request stands and is taken when it runs."
             }
-            Outcome::TablesStopped => "Caught up and committed, but tables are stopped.",
+            Outcome::TablesStopped => {
+                "Caught up and committed, but tables are stopped, or paused before all their rows were read."
+            }
         }
     }
 }

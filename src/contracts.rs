@@ -72,7 +72,9 @@ fn checkpoint(offset: u64, gtids: &str, next_seq: i64) -> Checkpoint {
     let (active, done) = (TableStatus::Active, SnapshotState::Done);
     let state = |status, snapshot| TableState { schema_version: 1, status, snapshot, deleted_by_key: false };
     let tables = [
+        (TableId::new("shop", "items"), state(active.clone(), SnapshotState::Partial)),
         (TableId::new("shop", "lines"), state(active.clone(), SnapshotState::Open(part))),
+        (TableId::new("shop", "logs"), state(TableStatus::LeftOut, done.clone())),
         (TableId::new("shop", "notes"), state(active.clone(), SnapshotState::NotAsked)),
         (TableId::new("shop", "orders"), state(active, SnapshotState::Open(open))),
         (TableId::new("shop", "prices"), state(stopped, done)),

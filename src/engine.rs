@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use lakeward_core::error::Policy;
 use lakeward_core::{
-    Checkpoint, Clock, Error, ErrorKind, Feed, KeysAsked, Position, Result, Resume, Sink, Source, TableId,
-    TableStatus,
+    Checkpoint, Clock, Error, ErrorKind, Feed, KeysAsked, Position, Result, Resume, Sink, SnapshotState,
+    Source, TableId, TableStatus,
 };
 use tracing::{debug, info, warn};
 
@@ -135,8 +135,20 @@ impl Ended {
         let tables = self.committed.iter().flat_map(|checkpoint| checkpoint.tables.iter());
         tables
             .filter(|(_, state)| match state.status {
-                TableStatus::Active => false,
+                TableStatus::Active | TableStatus::LeftOut => false,
                 TableStatus::Stopped { .. } => true,
+            })
+            .map(|(table, _)| table)
+            .collect()
+    }
+
+    /// Captured tables whose rows are not all in the lake, as the reading was paused.
+    pub fn paused_tables(&self) -> Vec<&TableId> {
+        let tables = self.committed.iter().flat_map(|checkpoint| checkpoint.tables.iter());
+        tables
+            .filter(|(_, state)| match (&state.status, &state.snapshot) {
+                (TableStatus::Active, SnapshotState::Open(open)) => open.paused,
+                (TableStatus::Active | TableStatus::LeftOut | TableStatus::Stopped { .. }, _) => false,
             })
             .map(|(table, _)| table)
             .collect()

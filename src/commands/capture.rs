@@ -20,7 +20,7 @@ use crate::wiring::capture::Capture;
 /// SIGTERM or SIGINT commits what was read and ends within seconds; a second one ends at once.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  lakeward capture --config shop.yaml\n  lakeward capture \
-                        --until-caught-up   # ends with 6 when tables are stopped")]
+                        --until-caught-up   # ends with 6 when tables are stopped or paused")]
 pub(crate) struct CaptureArgs {
     #[command(flatten)]
     which: Which,

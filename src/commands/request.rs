@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use lakeward_core::{
-    Answer, Checkpoint, Command, Error, ErrorKind, Result, SnapshotState, TableFilter, TableId, TableStatus,
+    Answer, Checkpoint, Command, Error, ErrorKind, Result, SnapshotCause, SnapshotState, TableFilter,
+    TableId, TableStatus,
 };
 use serde_json::json;
 
@@ -28,7 +29,7 @@ use crate::wiring;
     after_help = "Examples:\n  lakeward snapshot shop.orders\n  lakeward snapshot shop.orders --where \
                   \"created_at >= '2026-11-01'\"\n  lakeward snapshot shop.orders --pause     # let it wait; \
                   --continue goes on where it was\n  lakeward snapshot shop.orders --cancel    # give it up; \
-                  what the lake has stays valid\n  lakeward status                           # how far it \
+                  what the lake has stays valid (refused where it lacks changes)\n  lakeward status                           # how far it \
                   is\n\nExit codes: 0 taken (or put, with --no-wait), 4 refused, 5 no answer yet: the \
                   request stands."
 )]
@@ -44,7 +45,8 @@ pub(crate) struct SnapshotArgs {
     /// Go on with a reading that waits.
     #[arg(long = "continue")]
     go_on: bool,
-    /// Give the reading up. Nothing is voided, and rows read so far stay.
+    /// Give the reading up. Nothing is voided, and rows read so far stay. Refused where the lake lacks changes
+    /// of the table until it is read; of a first reading `status` says that it was given up.
     #[arg(long)]
     cancel: bool,
 }
@@ -254,19 +256,23 @@ impl Became {
 fn doubt(command: &Command, shown: &Checkpoint) -> Option<&'static str> {
     let state = shown.tables.get(command.table());
     let stopped = state.is_some_and(|state| match state.status {
-        TableStatus::Active => false,
+        TableStatus::Active | TableStatus::LeftOut => false,
         TableStatus::Stopped { .. } => true,
     });
-    let paused = match state.map(|state| &state.snapshot) {
-        Some(SnapshotState::Open(snapshot)) => Some(snapshot.paused),
-        Some(SnapshotState::NotAsked | SnapshotState::Done) | None => None,
+    let open = match state.map(|state| &state.snapshot) {
+        Some(SnapshotState::Open(snapshot)) => Some(snapshot),
+        Some(SnapshotState::NotAsked | SnapshotState::Partial | SnapshotState::Done) | None => None,
     };
+    let paused = open.map(|snapshot| snapshot.paused);
     match command {
         Command::Resume { .. } => (!stopped).then_some("the table is not stopped"),
         Command::Snapshot { .. } if stopped => Some("the table is stopped (`lakeward resume` reads it anew)"),
         Command::Snapshot { .. } => paused.map(|_| "its rows are being read already"),
         Command::Pause { .. } if paused == Some(true) => Some("the reading waits already"),
         Command::Continue { .. } if paused == Some(false) => Some("the reading does not wait"),
+        Command::Cancel { .. } if open.is_some_and(|open| open.cause == SnapshotCause::Needed) => {
+            Some("the lake lacks changes of the table until it is read")
+        }
         Command::Pause { .. } | Command::Continue { .. } | Command::Cancel { .. } => {
             paused.is_none().then_some("no reading of its rows is under way")
         }
@@ -336,6 +342,11 @@ mod tests {
             (&go_on, active(open(true)), None),
             (&go_on, active(open(false)), Some("the reading does not wait")),
             (&cancel, active(open(true)), None),
+            (
+                &cancel,
+                active(SnapshotState::Open(Snapshot { cause: SnapshotCause::Needed, ..Snapshot::default() })),
+                Some("the lake lacks changes of the table until it is read"),
+            ),
             (&cancel, active(SnapshotState::NotAsked), Some("no reading of its rows is under way")),
         ] {
             assert_eq!(doubt(command, &state), expected, "{command}");

@@ -25,7 +25,7 @@ use crate::wiring::Connectors;
 /// does SIGKILL.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  lakeward run --config shop.yaml\n  lakeward run --until-caught-up   # \
-                        for cron: ends with 6 when tables are stopped")]
+                        for cron: ends with 6 when tables are stopped or paused")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     which: Which,
@@ -122,7 +122,8 @@ pub(super) fn told(ended: &Ended) -> Outcome {
     }
     let stopped: Vec<String> = ended.stopped_tables().iter().map(ToString::to_string).collect();
     let standing = ended.stopped_topic_partitions();
-    if stopped.is_empty() && standing.is_empty() {
+    let paused: Vec<String> = ended.paused_tables().iter().map(ToString::to_string).collect();
+    if stopped.is_empty() && paused.is_empty() && standing.is_empty() {
         return Outcome::Done;
     }
     if !standing.is_empty() {
@@ -136,6 +137,12 @@ pub(super) fn told(ended: &Ended) -> Outcome {
         warn!(
             tables = stopped.join(", "),
             "tables are stopped; `lakeward status` says why, and how to mend it"
+        );
+    }
+    if !paused.is_empty() {
+        warn!(
+            tables = paused.join(", "),
+            "the reading of tables is paused; `lakeward snapshot <table> --continue` goes on with it"
         );
     }
     match ended.reason {

@@ -3,7 +3,7 @@
 
 use lakeward_core::clock::SystemClock;
 use lakeward_core::{
-    Checkpoint, Clock, Position, Request, Result, Snapshot, SnapshotState, TableId, TableStatus,
+    Checkpoint, Clock, Position, Request, Result, Snapshot, SnapshotState, TableId, TableState, TableStatus,
 };
 use serde::Serialize;
 
@@ -65,6 +65,8 @@ enum Server {
 struct Tables {
     active: usize,
     stopped: Vec<Stopped>,
+    /// Once captured, and not any more.
+    left_out: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -80,6 +82,8 @@ struct Stopped {
 #[derive(Default, Serialize)]
 struct Snapshots {
     not_asked: usize,
+    /// Given up, or read in part.
+    partial: Vec<String>,
     done: usize,
     open: Vec<Open>,
 }
@@ -181,6 +185,7 @@ fn tables(checkpoint: &Checkpoint) -> Tables {
     for (table, state) in checkpoint.tables.iter() {
         match &state.status {
             TableStatus::Active => tables.active += 1,
+            TableStatus::LeftOut => tables.left_out.push(table.to_string()),
             TableStatus::Stopped { kind, message, remedy, at } => tables.stopped.push(Stopped {
                 table: table.to_string(),
                 kind: kind.clone(),
@@ -195,9 +200,11 @@ fn tables(checkpoint: &Checkpoint) -> Tables {
 
 fn snapshots(checkpoint: &Checkpoint) -> Snapshots {
     let mut snapshots = Snapshots::default();
-    for (table, state) in checkpoint.tables.iter() {
+    let captured = |state: &TableState| state.status != TableStatus::LeftOut;
+    for (table, state) in checkpoint.tables.iter().filter(|(_, state)| captured(state)) {
         match &state.snapshot {
             SnapshotState::NotAsked => snapshots.not_asked += 1,
+            SnapshotState::Partial => snapshots.partial.push(table.to_string()),
             SnapshotState::Done => snapshots.done += 1,
             SnapshotState::Open(snapshot) => snapshots.open.push(open(table, snapshot)),
         }
@@ -242,8 +249,11 @@ fn text(status: &Status) -> String {
             }
         }
     }
-    let Tables { active, stopped } = &status.tables;
+    let Tables { active, stopped, left_out } = &status.tables;
     text.push_str(&format!("tables    {active} captured, {} stopped\n", stopped.len()));
+    if !left_out.is_empty() {
+        text.push_str(&format!("  left out since: {}\n", left_out.join(", ")));
+    }
     for table in stopped {
         text.push_str(&format!(
             "  {} stopped at {}: {} ({})\n",
@@ -266,8 +276,8 @@ fn text(status: &Status) -> String {
 
 /// Nothing where no snapshot was ever asked for.
 fn snapshot_lines(snapshots: &Snapshots) -> String {
-    let Snapshots { not_asked, done, open } = snapshots;
-    if *done == 0 && open.is_empty() {
+    let Snapshots { not_asked, partial, done, open } = snapshots;
+    if *done == 0 && open.is_empty() && partial.is_empty() {
         return String::new();
     }
     let in_state = |state| open.iter().filter(|open| open.state == state).count();
@@ -277,6 +287,9 @@ fn snapshot_lines(snapshots: &Snapshots) -> String {
     }
     parts.push(format!("{not_asked} not asked for"));
     let mut text = format!("snapshots {}\n", parts.join(", "));
+    if !partial.is_empty() {
+        text.push_str(&format!("  given up, or read in part: {}\n", partial.join(", ")));
+    }
     for Open { table, state, condition, pace } in open {
         text.push_str(&format!("  {table} {}", state.words()));
         if let Some(condition) = condition {

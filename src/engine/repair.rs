@@ -79,7 +79,7 @@ fn at_rest(mut checkpoint: Checkpoint) -> Checkpoint {
     for state in tables.values_mut() {
         match &mut state.snapshot {
             SnapshotState::Open(snapshot) => snapshot.paused = true,
-            SnapshotState::NotAsked | SnapshotState::Done => {}
+            SnapshotState::NotAsked | SnapshotState::Partial | SnapshotState::Done => {}
         }
     }
     checkpoint.tables = tables.into();

@@ -107,6 +107,9 @@ pub enum SnapshotState {
     /// They were never asked for (`snapshot.mode: no_data`).
     #[default]
     NotAsked,
+    /// Some of them may be, and no more is asked for: their reading was given up, or only a part of them
+    /// was read.
+    Partial,
     /// They are, or the table began empty.
     Done,
     /// They are being read.
@@ -126,12 +129,28 @@ pub struct Snapshot {
     /// The number reserved for the mark that ends it: all events below it are void then. `None` where
     /// the lake holds no earlier event of the table, and for a part of a table.
     pub mark: Option<i64>,
+    /// Why they are read: what is true when the reading is given up depends on it.
+    pub cause: SnapshotCause,
     /// SQL condition of a part; `None`: the whole table.
     pub condition: Option<String>,
     /// Reading waits until it is continued.
     pub paused: bool,
     /// What was settled when reading began; `None` before.
     pub plan: Option<SnapshotPlan>,
+}
+
+/// Why a table's rows are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotCause {
+    /// The rows from before the table's changes are not all in the lake: given up, they never are.
+    /// (Also what was stored before causes were.)
+    #[default]
+    First,
+    /// It was asked for, of a table that the lake has whole: given up, the lake still has it.
+    Asked,
+    /// The lake lacks changes of the table, or has rows that are not its any more: it cannot be given up.
+    Needed,
 }
 
 /// A key as SQL literals, one for each of its columns, as the server wrote them: it alone compares
@@ -164,6 +183,9 @@ pub struct SnapshotPlan {
 pub enum TableStatus {
     /// They are.
     Active,
+    /// They are not: the table is not among those that the pipeline captures (`tables.include`) any more.
+    /// What the lake has of it stays. Captured again, it is read anew: its changes in between are missing.
+    LeftOut,
     /// They are not, since `at`; none of its events takes a number.
     Stopped {
         /// The kind of error, [`crate::ErrorKind::name`].
@@ -310,5 +332,12 @@ mod tests {
         let state: TableState = serde_json::from_str(old).unwrap();
         assert_eq!(state.snapshot, SnapshotState::NotAsked);
         assert!(!state.deleted_by_key);
+    }
+
+    #[test]
+    fn a_snapshot_stored_before_causes_were_is_read() {
+        let old = r#"{ "state": "open", "mark": 3, "condition": null, "paused": false, "plan": null }"#;
+        let state: SnapshotState = serde_json::from_str(old).unwrap();
+        assert_eq!(state, SnapshotState::Open(Snapshot { mark: Some(3), ..Snapshot::default() }));
     }
 }

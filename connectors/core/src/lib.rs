@@ -25,7 +25,9 @@ pub mod stats;
 pub mod table_filter;
 
 pub use change_batch::{ChangeBatch, ChangeMeta, MarkReason, Op, Origin, OriginRun, TableMark};
-pub use checkpoint::{Checkpoint, KeyBound, Snapshot, SnapshotPlan, SnapshotState, TableState, TableStatus};
+pub use checkpoint::{
+    Checkpoint, KeyBound, Snapshot, SnapshotCause, SnapshotPlan, SnapshotState, TableState, TableStatus,
+};
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result, Scope};
 pub use gtid::{Gtid, GtidSet};

@@ -3,7 +3,7 @@
 //! A reader opens the folder of a table as one table, by the names of columns. So one name must stand for
 //! values of one kind in all files:
 //! - A column keeps its name in the lake while its type is the same or widens so that readers read the
-//!   narrower files as the wider type (DuckDB, pyarrow and Trino do, by themselves): whole numbers,
+//!   narrower files as the wider type (DuckDB and pyarrow do, by themselves; Trino was not tried): whole numbers,
 //!   FLOAT to DOUBLE, decimals of one scale. What is text in the lake stays text: VARCHAR, TEXT, ENUM,
 //!   SET, JSON of any length and charset.
 //! - Any other change is incompatible: BIGINT to BIGINT UNSIGNED (a decimal, of another physical type),

@@ -40,7 +40,7 @@ use lakeward_core::queue::{self, Receiver};
 
 /// Failpoints of this crate: before a connection is made, before an event is taken, before a
 /// boundary is sent; of snapshots: before a window opens, before it is asked how a table is read,
-/// before rows are read, before they are released; of living keys: before they are asked for, before the
+/// before rows are read, before it is noted what they or the plan have seen, before they are released; of living keys: before they are asked for, before the
 /// deletes of a TRUNCATE are sent, before keys are looked up, before what was missing is deleted.
 pub const FAILPOINTS: &[&str] = &[
     "mysql.connect",
@@ -49,6 +49,7 @@ pub const FAILPOINTS: &[&str] = &[
     "mysql.snapshot.window",
     "mysql.snapshot.plan",
     "mysql.snapshot.read",
+    "mysql.snapshot.seen",
     "mysql.snapshot.release",
     "mysql.keys.ask",
     "mysql.keys.delete",

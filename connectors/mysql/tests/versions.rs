@@ -160,7 +160,7 @@ impl Pipeline {
             TableStatus::Stopped { kind, message, remedy, .. } => {
                 (kind.clone(), message.clone(), remedy.clone().unwrap())
             }
-            TableStatus::Active => panic!("{table} must stop"),
+            TableStatus::Active | TableStatus::LeftOut => panic!("{table} must stop"),
         }
     }
 }

@@ -30,6 +30,15 @@ pub(crate) fn checkpoint() -> Checkpoint {
             },
         ),
         (
+            TableId::new("shop", "away"),
+            TableState {
+                schema_version: 1,
+                status: TableStatus::LeftOut,
+                snapshot: SnapshotState::Done,
+                deleted_by_key: false,
+            },
+        ),
+        (
             TableId::new("shop", "b"),
             TableState {
                 schema_version: 1,
@@ -72,7 +81,14 @@ fn a_status_tells_position_stopped_tables_and_a_server_that_is_away() {
         kafka: None,
     };
     let told = text(&status);
-    for words in ["binlog.000002:4711", "10 change events", "no answer", "1 captured, 1 stopped", "do this"] {
+    for words in [
+        "binlog.000002:4711",
+        "10 change events",
+        "no answer",
+        "1 captured, 1 stopped",
+        "do this",
+        "left out since: shop.away",
+    ] {
         assert!(told.contains(words), "{words} is not in:\n{told}");
     }
     let json = serde_json::json!(status);
@@ -115,6 +131,7 @@ fn snapshots_are_told_by_table_with_rows_percent_rate_and_time_left() {
         ("c", SnapshotState::Open(Snapshot::default())),
         ("d", SnapshotState::Done),
         ("e", SnapshotState::NotAsked),
+        ("f", SnapshotState::Partial),
     ]);
     let told = text(&status);
     for line in [
@@ -122,6 +139,7 @@ fn snapshots_are_told_by_table_with_rows_percent_rate_and_time_left() {
         "  shop.a being read, where id > 5: 400 of about 1,000 rows (40 %), 100 rows/s, 6 s left",
         "  shop.b paused, where id > 5: 400 of about 1,000 rows (40 %), 100 rows/s",
         "  shop.c to come",
+        "  given up, or read in part: shop.f",
         "  pause shop.orders",
     ] {
         assert!(told.lines().any(|told| told == line), "{line} is not in:\n{told}");

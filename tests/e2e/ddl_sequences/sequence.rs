@@ -59,11 +59,13 @@ impl Sequence {
         let mut conn = self.conn(server);
         for _ in 0..count {
             let tables: Vec<Table> = tables(&mut conn, &self.database);
-            let statement = match self.random.below(5) {
+            let statements = match self.random.below(5) {
                 0 | 1 => ddl(&mut self.random, &tables),
-                _ => dml(&mut self.random, &tables),
+                _ => vec![dml(&mut self.random, &tables)],
             };
-            self.run(&mut conn, &statement);
+            for statement in statements {
+                self.run(&mut conn, &statement);
+            }
         }
         self.done.push("-- the end of a burst".to_owned());
     }

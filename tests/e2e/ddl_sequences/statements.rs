@@ -78,8 +78,27 @@ pub(super) fn create(random: &mut Random) -> String {
     format!("CREATE TABLE {} ({key}, {}){charset}{partitions}", table_name(random), columns.join(", "))
 }
 
-/// One statement that changes tables.
-pub(super) fn ddl(random: &mut Random, tables: &[Table]) -> String {
+/// Statements that change tables: mostly one.
+pub(super) fn ddl(random: &mut Random, tables: &[Table]) -> Vec<String> {
+    let ranged = tables.iter().find(|table| table.is_ranged());
+    match (random.below(10), ranged) {
+        (0, Some(table)) if tables.len() < TABLES => exchange(random, table),
+        _ => vec![one_ddl(random, tables)],
+    }
+}
+
+/// The rows of a partition and those of a table change places; no row event tells of it.
+fn exchange(random: &mut Random, table: &Table) -> Vec<String> {
+    let (name, other) = (&table.name, table_name(random));
+    vec![
+        format!("CREATE TABLE {other} LIKE {name}"),
+        format!("ALTER TABLE {other} REMOVE PARTITIONING"),
+        format!("INSERT INTO {other} SELECT * FROM {name} PARTITION (p0) LIMIT 1"),
+        format!("ALTER TABLE {name} EXCHANGE PARTITION p0 WITH TABLE {other}"),
+    ]
+}
+
+fn one_ddl(random: &mut Random, tables: &[Table]) -> String {
     if tables.is_empty() {
         return create(random);
     }
@@ -182,7 +201,8 @@ fn key(random: &mut Random, table: &Table) -> String {
     let name = &table.name;
     let old = if table.key().is_empty() { "" } else { "DROP PRIMARY KEY, " };
     let column = table.pick(random, |column| !column.generated && !column.in_key);
-    match (random.below(4), column) {
+    match (random.below(5), column) {
+        (4, _) => format!("ALTER TABLE {name} DROP INDEX id"),
         (0 | 1, Some(column)) => format!("ALTER TABLE {name} {old}ADD PRIMARY KEY (id, `{}`)", column.name),
         (2, _) => format!("ALTER TABLE {name} ADD UNIQUE KEY (id)"),
         _ => format!("ALTER TABLE {name} {old}ADD PRIMARY KEY (id)"),
@@ -200,7 +220,8 @@ fn charset(random: &mut Random, table: &Table) -> String {
 fn partitions(random: &mut Random, table: &Table) -> String {
     let operation = match table.partitioned.as_deref() {
         None => *random.pick(&["PARTITION BY KEY () PARTITIONS 3", RANGES]),
-        Some(method) if method.starts_with("RANGE") => *random.pick(&[
+        Some(_) if table.is_ranged() => *random.pick(&[
+            "REORGANIZE PARTITION p1 INTO (PARTITION p1 VALUES LESS THAN (90), PARTITION p2 VALUES LESS THAN MAXVALUE)",
             "TRUNCATE PARTITION p0",
             "DROP PARTITION p0",
             "DROP PARTITION p0",

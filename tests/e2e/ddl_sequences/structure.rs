@@ -35,6 +35,11 @@ impl Table {
         (!columns.is_empty()).then(|| *random.pick(&columns))
     }
 
+    /// Whether it has partitions of ranges.
+    pub(super) fn is_ranged(&self) -> bool {
+        self.partitioned.as_deref().is_some_and(|method| method.starts_with("RANGE"))
+    }
+
     /// Columns of its primary key.
     pub(super) fn key(&self) -> Vec<&Column> {
         self.columns.iter().filter(|column| column.in_key).collect()

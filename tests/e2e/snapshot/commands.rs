@@ -149,6 +149,8 @@ fn a_reading_waits_over_a_restart_and_goes_on() {
     assert_eq!(open(&pipeline), Some(true), "it is under way, and waits");
     drop(busy);
     stop(&mut run);
+    let bounded = catches_up_with(&pipeline, CAUGHT_UP_WITH_STOPPED_TABLES);
+    assert!(bounded.printed().contains("paused"), "no success without its rows: {}", bounded.printed());
     change_unseen(&server, "DELETE FROM shop.t WHERE k <= 100");
     let mut run = pipeline.start(&["run"]);
     for n in 0..3 {
@@ -184,6 +186,58 @@ fn a_reading_that_is_given_up_voids_nothing() {
     assert_eq!((count(&ops, "r"), count(&ops, "t")), (ROWS, 0), "{ops:?}");
     pipeline.catch_up();
     assert_eq!(equal(&server, &pipeline), ops);
+}
+
+/// Without the reading, the changes from while it was stopped are in no lake: no command leaves that hole.
+#[test]
+fn a_reading_without_which_changes_are_missing_is_not_given_up() {
+    let (server, pipeline, mut run) = begin();
+    server.sql("SET SESSION binlog_format = 'STATEMENT'; UPDATE shop.t SET n = 5 WHERE k < 50");
+    wait_until("the table to stop", Duration::from_secs(60), || {
+        view(&pipeline).stopped().contains_key(&names()[0]).then_some(())
+    });
+    server.sql("DELETE FROM shop.t WHERE k > 4990");
+    let busy = busy_threads(&server, MANY_THREADS + 10);
+    ask(&pipeline, &["resume", "shop.t"]);
+    let refused = finish(&pipeline, &["snapshot", "shop.t", "--cancel"]);
+    assert_eq!(refused.code, REFUSED, "{}", refused.printed());
+    assert!(refused.printed().contains("lacks changes"), "{}", refused.printed());
+    assert_eq!(open(&pipeline), Some(false), "it is still to be read");
+    drop(busy);
+    wait_until_read(&pipeline, &mut run, &names(), Duration::from_secs(60));
+    wait_until_complete(&pipeline, &server, &mut run);
+    stop(&mut run);
+    equal(&server, &pipeline);
+}
+
+#[test]
+fn a_first_reading_that_is_given_up_is_told_of() {
+    let server = server_with_numbers(ROWS, MySqlOptions::default());
+    Target::create(&server, kind("counted"), "t", ROWS);
+    let mut pipeline = initial(&server);
+    set(&mut pipeline, "snapshot/max_threads_running", MANY_THREADS);
+    let busy = busy_threads(&server, MANY_THREADS + 10);
+    let mut run = pipeline.start(&["run"]);
+    wait_until("a checkpoint", Duration::from_secs(30), || open(&pipeline));
+    ask(&pipeline, &["snapshot", "shop.t", "--cancel"]);
+    drop(busy);
+    for _ in 0..2 {
+        assert_eq!(view(&pipeline).snapshot_states()[&names()[0]], "partial");
+        let status = finish(&pipeline, &["status"]);
+        assert!(status.stdout.contains("given up, or read in part: shop.t"), "{}", status.printed());
+        // What an operator gave up is not begun again by a restart, and a part does not make it whole.
+        ask(&pipeline, &["snapshot", "shop.t", "--where", "k <= 100"]);
+        wait_until("the part to be read", Duration::from_secs(60), || {
+            open(&pipeline).is_none().then_some(())
+        });
+        stop(&mut run);
+        run = pipeline.start(&["run"]);
+    }
+    ask(&pipeline, &["snapshot", "shop.t"]);
+    wait_until_read(&pipeline, &mut run, &names(), Duration::from_secs(60));
+    wait_until_complete(&pipeline, &server, &mut run);
+    stop(&mut run);
+    equal(&server, &pipeline);
 }
 
 /// Its chunks wait while the server is busy, and are read when it is not any more.

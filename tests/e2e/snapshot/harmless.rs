@@ -10,7 +10,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::fire::{Fire, Target};
-use super::keys::{KEYLESS, kind};
+use super::keys::{KEYLESS, KeyKind, kind};
 use super::pipeline::{allow_locks, are_read, initial, server_with_numbers};
 use crate::whole::assert_equal;
 use crate::world::{set, stop, view};
@@ -23,7 +23,8 @@ const INSTANT: Duration = Duration::from_millis(700);
 /// What was seen of lakeward's sessions.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Metadata locks on tables: since when each is there, by table, kind and session.
+    /// Metadata locks on tables, had or waited for (others queue behind that): since when each is there, by
+    /// table, kind and session.
     held: BTreeMap<(String, String, u64), Instant>,
     /// The longest time that a lock of each kind was held.
     longest: BTreeMap<String, Duration>,
@@ -38,9 +39,10 @@ impl Seen {
     fn look(&mut self, conn: &mut Conn) {
         let locks: Vec<(String, String, u64)> = conn
             .query(format!(
-                "SELECT CONCAT(object_schema, '.', object_name), lock_type, owner_thread_id \
+                "SELECT CONCAT(object_schema, '.', object_name), \
+                 CONCAT(lock_type, IF(lock_status = 'GRANTED', '', ' waited for')), owner_thread_id \
                  FROM performance_schema.metadata_locks JOIN performance_schema.threads ON owner_thread_id = thread_id \
-                 WHERE processlist_user = '{USER}' AND object_type = 'TABLE' AND object_schema = 'shop' AND lock_status = 'GRANTED'"
+                 WHERE processlist_user = '{USER}' AND object_type = 'TABLE' AND object_schema = 'shop'"
             ))
             .expect("locks can be seen");
         let now = Instant::now();
@@ -148,9 +150,18 @@ fn reading_takes_no_lock_and_writes_nothing() {
 
 #[test]
 fn the_lock_that_was_allowed_lasts_an_instant() {
+    locked_for_an_instant(KEYLESS, true);
+}
+
+#[test]
+fn the_lock_of_each_chunk_lasts_an_instant_where_there_are_no_gtids() {
+    locked_for_an_instant(kind("counted"), false);
+}
+
+fn locked_for_an_instant(kind: KeyKind, gtid: bool) {
     let rows = 200_000;
-    let server = server_with_numbers(rows, MySqlOptions::default());
-    let targets = [Target::create(&server, KEYLESS, KEYLESS.name, rows)];
+    let server = server_with_numbers(rows, MySqlOptions { gtid, ..MySqlOptions::default() });
+    let targets = [Target::create(&server, kind, kind.name, rows)];
     let mut pipeline = initial(&server);
     allow_locks(&server, &mut pipeline);
     set(&mut pipeline, "before_images", true);

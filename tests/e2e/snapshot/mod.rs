@@ -1,5 +1,6 @@
 //! Whole tables: the rows that are there when a pipeline begins, read while everything goes on.
 
+mod between;
 mod commands;
 mod comparison;
 mod fire;

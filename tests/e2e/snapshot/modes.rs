@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use lakeward_test_support::mysql::{MySql, MySqlOptions};
+use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
 use lakeward_test_support::{Pipeline, wait_until};
 
 use super::fire::Target;
 use super::keys::kind;
 use super::pipeline::{initial, server_with_numbers, wait_until_read};
 use crate::whole::{Keyed, Ops, assert_equal};
-use crate::world::{ended, finish, set, stop, view, wait_until_complete};
+use crate::world::{
+    CAUGHT_UP_WITH_STOPPED_TABLES, catches_up_with, ended, finish, set, stop, view, wait_until_complete,
+};
 
 const ROWS: u64 = 5000;
 
@@ -104,6 +106,23 @@ fn always_does_not_read_again_after_a_lost_connection() {
     assert_eq!((count(&ops, "r"), count(&ops, "t")), (ROWS, 0), "{ops:?}");
 }
 
+/// Nobody asked for the rows that were there; now somebody does.
+#[test]
+fn a_pipeline_without_data_that_is_to_have_it_later_reads_all_tables() {
+    let server = server_with_table();
+    let mut pipeline = mode(&server, "no_data");
+    pipeline.catch_up();
+    server.sql("UPDATE shop.t SET n = n + 1 WHERE k <= 10; DELETE FROM shop.t WHERE k = 20");
+    pipeline.catch_up();
+    set(&mut pipeline, "snapshot/mode", "initial");
+    for _ in 0..2 {
+        server.sql("UPDATE shop.t SET n = n + 1 WHERE k <= 5");
+        pipeline.catch_up();
+        let ops = compared(&server, &pipeline);
+        assert_eq!((count(&ops, "r"), count(&ops, "t")), (ROWS - 1, 1), "once: {ops:?}");
+    }
+}
+
 /// The log that is needed to go on is gone.
 fn lose_the_position(server: &MySql) {
     server.sql(
@@ -170,4 +189,52 @@ fn a_table_added_to_the_config_later_is_read_while_the_others_go_on() {
     let ops = assert_equal(&server, &view(&pipeline), &tables);
     assert_eq!((count(&ops[0], "r"), count(&ops[0], "u")), (ROWS, 49 + 6), "{ops:?}");
     assert_eq!((count(&ops[1], "r"), count(&ops[1], "t")), (ROWS, 0), "{ops:?}");
+}
+
+fn statuses(pipeline: &Pipeline) -> Vec<String> {
+    let checkpoint = view(pipeline).checkpoint().expect("a checkpoint");
+    let tables = checkpoint["tables"].as_array().expect("tables").iter();
+    tables.map(|table| format!("{}: {}", table["table"][1], table["status"]["state"])).collect()
+}
+
+/// What happened to it meanwhile, to its structure too, was followed by nobody: it is read anew.
+#[test]
+fn a_table_left_out_and_taken_in_again() {
+    for row_metadata in [RowMetadata::Full, RowMetadata::Minimal] {
+        let server = server_with_numbers(ROWS, MySqlOptions { row_metadata, ..MySqlOptions::default() });
+        Target::create(&server, kind("counted"), "t", ROWS);
+        Target::create(&server, kind("counted"), "other", 100);
+        let mut pipeline = mode(&server, "initial");
+        pipeline.catch_up();
+        set(&mut pipeline, "tables/exclude", serde_json::json!(["shop.t"]));
+        server.sql("DELETE FROM shop.t WHERE k <= 100; UPDATE shop.t SET n = n + 1 WHERE k = 200");
+        pipeline.catch_up();
+        assert_eq!(statuses(&pipeline), [r#""other": "active""#, r#""t": "left_out""#]);
+        server.sql("ALTER TABLE shop.t ADD COLUMN extra INT DEFAULT 7 FIRST; INSERT INTO shop.t (k, n) VALUES (9001, 1)");
+        server.sql("UPDATE shop.other SET n = 5");
+        pipeline.catch_up();
+        set(&mut pipeline, "tables/exclude", serde_json::json!([]));
+        server.sql("UPDATE shop.t SET n = n + 1 WHERE k = 300");
+        pipeline.catch_up();
+        let tables = [Keyed::shop("t", &["k"]), Keyed::shop("other", &["k"])];
+        let ops = assert_equal(&server, &view(&pipeline), &tables);
+        assert_eq!((count(&ops[0], "r"), count(&ops[0], "t")), (2 * ROWS - 99, 1), "{ops:?}");
+        assert_eq!((count(&ops[1], "r"), count(&ops[1], "t")), (100, 0), "the other goes on: {ops:?}");
+    }
+}
+
+/// Nothing may be read there: the table stops, and says how it is brought back.
+#[test]
+fn a_table_left_out_and_taken_in_again_stops_where_no_rows_are_read() {
+    let server = server_with_table();
+    let mut pipeline = mode(&server, "initial");
+    pipeline.catch_up();
+    set(&mut pipeline, "tables/exclude", serde_json::json!(["shop.t"]));
+    pipeline.catch_up();
+    set(&mut pipeline, "tables/exclude", serde_json::json!([]));
+    set(&mut pipeline, "snapshot/mode", "no_data");
+    catches_up_with(&pipeline, CAUGHT_UP_WITH_STOPPED_TABLES);
+    let stopped = view(&pipeline).stopped();
+    let remedy = stopped[&("shop".to_owned(), "t".to_owned())].remedy.as_deref();
+    assert_eq!(remedy, Some("lakeward resume shop.t"));
 }

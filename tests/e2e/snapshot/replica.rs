@@ -13,21 +13,34 @@ use super::under_fire::{read_under_fire, rows};
 
 #[test]
 fn chunks_are_read_from_a_replica_that_lags() {
-    let rows = rows(60_000);
+    read_from_a_replica(&["counted", "binary_16"], rows(60_000), 2);
+}
+
+/// One thread goes on, the others wait until it has caught up.
+#[test]
+fn few_chunks_are_read_from_a_replica_that_is_far_behind() {
+    let log = read_from_a_replica(&["counted"], 20_000, 6);
+    assert!(log.contains("reading waits"), "{log}");
+}
+
+/// Reads tables of so many rows from a replica that is so many seconds late; answers the log.
+fn read_from_a_replica(names: &[&str], rows: u64, late: u64) -> String {
     let server = server_with_numbers(rows, MySqlOptions::default());
-    let targets = ["counted", "binary_16"].map(|name| Target::create_logged(&server, kind(name), name, rows));
+    let create = |name: &&str| Target::create_logged(&server, kind(name), name, rows);
+    let targets: Vec<Target> = names.iter().map(create).collect();
     let replica = MySql::start(MySqlOptions::default());
     replica.replicate(server.port(), true);
     replica.wait_for_applied(&server, Duration::from_secs(60));
-    replica.sql(
-        "STOP REPLICA SQL_THREAD; CHANGE REPLICATION SOURCE TO SOURCE_DELAY = 2; START REPLICA SQL_THREAD",
-    );
+    replica.sql(&format!(
+        "STOP REPLICA SQL_THREAD; CHANGE REPLICATION SOURCE TO SOURCE_DELAY = {late}; START REPLICA SQL_THREAD"
+    ));
     let mut pipeline = initial(&server);
     let mut reading = pipeline.config["source"]["mysql"].clone();
     reading["port"] = replica.port().into();
     pipeline.config["snapshot"]["replica"] = reading;
-    read_under_fire(&server, &pipeline, &targets, 3);
+    let ended = read_under_fire(&server, &pipeline, &targets, 3);
     let (from_source, from_replica) = (rows_sent(&server), rows_sent(&replica));
     println!("rows sent by the source: {from_source}, by the replica: {from_replica}");
     assert!(from_replica >= rows && from_source < rows / 10, "the source is spared");
+    ended.printed()
 }

@@ -10,7 +10,7 @@ use super::fire::{Fire, Target};
 use super::keys::{KEYLESS, KeyKind, kind, kinds};
 use super::pipeline::{allow_locks, initial, server_with_numbers, wait_until_read};
 use crate::whole::assert_equal;
-use crate::world::{set, stop, times, view};
+use crate::world::{Ended, set, stop, times, view};
 
 /// Rows of a table: a million where it matters or time is given.
 pub(super) fn rows(usual: u64) -> u64 {
@@ -18,7 +18,12 @@ pub(super) fn rows(usual: u64) -> u64 {
 }
 
 /// Reads the tables while writers work on them, then stops the writers, catches up and compares.
-pub(super) fn read_under_fire(server: &MySql, pipeline: &Pipeline, targets: &[Target], writers: u64) {
+pub(super) fn read_under_fire(
+    server: &MySql,
+    pipeline: &Pipeline,
+    targets: &[Target],
+    writers: u64,
+) -> Ended {
     let seed = seed();
     let fire = Fire::start(server, targets, seed, writers, Duration::from_millis(2));
     let started = Instant::now();
@@ -27,7 +32,7 @@ pub(super) fn read_under_fire(server: &MySql, pipeline: &Pipeline, targets: &[Ta
     wait_until_read(pipeline, &mut run, &names, Duration::from_secs(300));
     let took = started.elapsed();
     let meanwhile = fire.finish();
-    stop(&mut run);
+    let ended = stop(&mut run);
     pipeline.catch_up();
     let keyed: Vec<_> = targets.iter().map(|target| target.kind.keyed(&target.table)).collect();
     let ops = assert_equal(server, &view(pipeline), &keyed);
@@ -37,6 +42,7 @@ pub(super) fn read_under_fire(server: &MySql, pipeline: &Pipeline, targets: &[Ta
         assert!(followed > 0, "{}: the stream goes on meanwhile: {ops:?}", target.table);
     }
     println!("{} tables read in {took:.1?} under {meanwhile} transactions: {ops:?}", targets.len());
+    ended
 }
 
 fn one_table(kind: KeyKind, rows: u64, options: MySqlOptions) {
@@ -58,9 +64,18 @@ fn a_million_rows_with_a_case_insensitive_key_and_minimal_metadata() {
 
 #[test]
 fn a_table_of_each_kind_of_key() {
+    each_kind_of_key(RowMetadata::Full);
+}
+
+#[test]
+fn a_table_of_each_kind_of_key_with_minimal_metadata() {
+    each_kind_of_key(RowMetadata::Minimal);
+}
+
+fn each_kind_of_key(row_metadata: RowMetadata) {
     let rows = rows(60_000);
-    let server =
-        server_with_numbers(rows, MySqlOptions { time_zone: "+05:30".into(), ..MySqlOptions::default() });
+    let options = MySqlOptions { row_metadata, time_zone: "+05:30".into(), ..MySqlOptions::default() };
+    let server = server_with_numbers(rows, options);
     let targets: Vec<Target> =
         kinds().iter().map(|kind| Target::create(&server, *kind, kind.name, rows)).collect();
     read_under_fire(&server, &initial(&server), &targets, 4);

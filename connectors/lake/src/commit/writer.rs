@@ -330,7 +330,10 @@ fn is_early(from: &Checkpoint, file: &FileEntry) -> bool {
 fn is_reserved_mark(from: &Checkpoint, file: &FileEntry) -> bool {
     match from.tables.get(&file.table).map(|state| &state.snapshot) {
         Some(SnapshotState::Open(Snapshot { mark: Some(mark), .. })) => file.seq == (*mark, *mark),
-        Some(SnapshotState::Open(_) | SnapshotState::NotAsked | SnapshotState::Done) | None => false,
+        Some(
+            SnapshotState::Open(_) | SnapshotState::NotAsked | SnapshotState::Partial | SnapshotState::Done,
+        )
+        | None => false,
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Guarantees: a ticket ends in exactly one way (handed over, given back, its table stopped), so nothing
 //! of a table is left behind unread; an error about one table stops that table, a passing one is tried
-//! again after a pause; no lock and no transaction is held beyond one SELECT, but for a table without a
-//! key; a thread ends within a few seconds of the run ([`super::read::SELECT_LIMIT`]).
+//! again after a pause; no lock and no transaction is held beyond one SELECT, but for the view of a table
+//! without a key, which is open until the stream has come to its place and all rows went out: it is opened
+//! only where the stream is close to the end of the log ([`CLOSE`]); a thread ends within a few seconds of the run ([`super::read::SELECT_LIMIT`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +15,12 @@ use lakeward_core::stats::SourceStats;
 use lakeward_core::{Clock, Error, ErrorKind, Feed, Result, TableSchema, TypeOptions, failpoint};
 
 use super::SnapshotOptions;
-use super::link::{Described, Seen};
+use super::link::{Covered, Described, Seen};
 use super::lookup;
 use super::pace::Pace;
 use super::plan::Range;
 use super::read::{self, Piece, Trouble};
-use super::sight::Sight;
+use super::sight::{Opened, Sight};
 use crate::config::MysqlConfig;
 use crate::source::decoder::reading::{Found, Outcome as FoundOutcome, Task, Ticket};
 use crate::source::decoder::view::Taken;
@@ -33,6 +34,9 @@ const IDLE: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long rows of a view wait for the stream before they look again.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// The stream is close to the end of the log if it comes within this time to where that was.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// What all threads share.
 pub(crate) struct Common {
@@ -100,7 +104,7 @@ impl ChunkThread {
         let done = match &ticket.task {
             Task::Plan => self.plan(&ticket),
             Task::Chunk { range, is_cut, rows, key } => self.chunk(&ticket, range, *is_cut, *rows, key),
-            Task::Whole => self.whole(&ticket).map(|()| None),
+            Task::Whole => self.whole(&ticket),
             Task::Lookup { keys, schema } => self.lookup(&ticket, keys, schema),
         };
         match done {
@@ -119,9 +123,10 @@ impl ChunkThread {
         match trouble {
             Trouble::TooLarge => turns.between(|decoder| decoder.give_back(ticket, true)),
             Trouble::Moved(how) => {
-                tracing::info!(table = %ticket.table, "the table is being altered ({how}); its rows are read again");
+                tracing::info!(table = %ticket.table, "its rows are to be read again: {how}");
                 turns.between(|decoder| decoder.give_back(ticket, false))
             }
+            Trouble::Later(why) => turns.between(|decoder| decoder.put_off(ticket, why)),
             Trouble::Halted(halt @ (Halt::Closed | Halt::Done)) => Err(halt),
             Trouble::Halted(Halt::Failed(error)) | Trouble::Failed(error) => match error.policy() {
                 Policy::Retry => {
@@ -154,6 +159,7 @@ impl ChunkThread {
             false => read::greatest_key(&mut link.conn, &schema, &described)?,
         };
         let estimated_rows = link.estimated_rows(&ticket.table, ticket.condition.as_deref())?;
+        failpoint::hit("mysql.snapshot.seen")?;
         let seen = self.sight.close(opened)?;
         let outcome = FoundOutcome::Plan { last, estimated_rows };
         Ok(Some(Found { schema, seen, outcome, took: Duration::ZERO }))
@@ -172,10 +178,11 @@ impl ChunkThread {
             let seen = self.sight.close(opened)?;
             return Ok(Some(self.missing(ticket, seen)));
         };
-        if !described.key.0.iter().map(|column| &column.name).eq(key) {
-            return Err(Trouble::Moved("its key is another one".to_owned()));
-        }
         let schema = self.schema(ticket, &described);
+        if !described.key.0.iter().map(|column| &column.name).eq(key) {
+            let seen = self.sight.close(opened)?;
+            return Ok(Some(Found { schema, seen, outcome: FoundOutcome::OtherKey, took: Duration::ZERO }));
+        }
         let link = self.sight.link()?;
         let mut range = range.clone();
         if !is_cut {
@@ -203,6 +210,7 @@ impl ChunkThread {
             Ok(())
         })?;
         let took = common.clock.elapsed().saturating_sub(begun);
+        failpoint::hit("mysql.snapshot.seen")?;
         let seen = self.sight.close(opened)?;
         Ok(Some(Found { schema, seen, outcome: FoundOutcome::Rows(pieces), took }))
     }
@@ -234,9 +242,13 @@ impl ChunkThread {
     }
 
     /// Reads a table without a key. [`crate::source::decoder::view`] tells why that is exact.
-    fn whole(&mut self, ticket: &Ticket) -> Result<(), Trouble> {
+    fn whole(&mut self, ticket: &Ticket) -> Result<Option<Found>, Trouble> {
         self.sight.may_lock(ticket, "the table has no key")?;
+        if !self.is_close_to_the_end(ticket)? {
+            return Err(Trouble::Later("the stream is behind, and a view would be open until it is not"));
+        }
         let turns = self.common.turns.clone();
+        let before = self.sight.source()?.describe(&ticket.table)?;
         let (held, ()) = turns.hold(|_| Ok(()))?;
         let seen = self.sight.lock(ticket)?;
         turns.between(|decoder| decoder.view_opened(ticket, &seen.covered))?;
@@ -244,9 +256,14 @@ impl ChunkThread {
         let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
             return Err(Trouble::Moved("it is gone".to_owned()));
         };
+        // The same before the lock and after it: so it was while the view was opened.
+        if before.is_none_or(|before| before.structure != described.structure) {
+            return Err(Trouble::Moved("its structure is another one now".to_owned()));
+        }
         let schema = self.schema(ticket, &described);
         if !schema.key.is_empty() {
-            return Err(Trouble::Moved("it has a key now".to_owned()));
+            let seen = self.sight.close(Opened::View(seen))?;
+            return Ok(Some(Found { schema, seen, outcome: FoundOutcome::OtherKey, took: Duration::ZERO }));
         }
         failpoint::hit("mysql.snapshot.read")?;
         let sql = read::whole_sql(&schema);
@@ -259,7 +276,27 @@ impl ChunkThread {
             wait_for_view(common, || turns.between(|decoder| decoder.take_view(ticket, &found, &mut piece)))
         })?;
         crate::session::run(&mut link.conn, "COMMIT")?;
-        wait_for_view(common, || turns.between(|decoder| decoder.view_ended(ticket, &found)))
+        wait_for_view(common, || turns.between(|decoder| decoder.view_ended(ticket, &found)))?;
+        Ok(None)
+    }
+
+    /// Whether the stream comes to the present end of the log soon.
+    fn is_close_to_the_end(&mut self, ticket: &Ticket) -> Result<bool, Trouble> {
+        let common = self.common.clone();
+        let Common { turns, clock, out, .. } = &*common;
+        let source = self.sight.source()?;
+        let end = match ticket.yielded {
+            Some(_) => Covered::Gtids(source.executed()?.0),
+            None => source.end_of_log()?.covered,
+        };
+        let begun = clock.elapsed();
+        while !turns.between(|decoder| Ok(decoder.has_yielded(&end)))? {
+            if clock.elapsed().saturating_sub(begun) > CLOSE {
+                return Ok(false);
+            }
+            out.pause(LOOK).map_err(Halt::from)?;
+        }
+        Ok(true)
     }
 
     fn schema(&self, ticket: &Ticket, described: &Described) -> Arc<TableSchema> {

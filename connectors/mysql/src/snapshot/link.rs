@@ -2,7 +2,8 @@
 //!
 //! Guarantee: values come as the server stores them: `character_set_results` is NULL (no conversion),
 //! `time_zone` is UTC ([`crate::session`]). Every SELECT is a transaction of its own, except in a
-//! consistent view that is asked for.
+//! consistent view that is asked for. Nothing waits for a lock of a table for longer than a second, the shortest
+//! time that the server knows: the stream stands still meanwhile, and statements that alter it queue behind.
 
 use std::collections::BTreeMap;
 
@@ -45,6 +46,32 @@ pub(crate) struct Described {
     pub(crate) index: Option<String>,
 }
 
+/// How far a replica is behind its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lag {
+    /// It does not tell: it is no replica, or the account may not ask.
+    Untold,
+    /// So many seconds.
+    Seconds(u64),
+    /// It does not apply what its source has: its threads stand still.
+    Halted,
+}
+
+impl Lag {
+    /// From the columns and rows of the replica's status: one row for each channel, NULL for one that
+    /// stands still.
+    fn of(names: &[String], rows: &[Vec<Option<String>>]) -> Lag {
+        let Some(at) = names.iter().position(|name| name.starts_with("Seconds_Behind_")) else {
+            return Lag::Untold;
+        };
+        let seconds = rows.iter().map(|row| row.get(at)?.as_deref()?.parse::<u64>().ok());
+        match seconds.collect::<Option<Vec<u64>>>() {
+            None => Lag::Halted,
+            Some(channels) => channels.into_iter().max().map_or(Lag::Untold, Lag::Seconds),
+        }
+    }
+}
+
 /// See the module.
 pub(crate) struct Link {
     pub(crate) conn: Conn,
@@ -66,7 +93,7 @@ impl Link {
         run(
             &mut conn,
             "SET @@SESSION.character_set_results = NULL, @@SESSION.information_schema_stats_expiry = 0, \
-             @@SESSION.lock_wait_timeout = 2, @@SESSION.transaction_isolation = 'REPEATABLE-READ'",
+             @@SESSION.lock_wait_timeout = 1, @@SESSION.transaction_isolation = 'REPEATABLE-READ'",
         )?;
         Ok(Link { conn, version, uuid, collations, charsets })
     }
@@ -185,17 +212,14 @@ impl Link {
         text.parse().map_err(|_| unreadable("Threads_running", &text))
     }
 
-    /// Seconds that a replica is behind its source; `None` where it does not tell.
-    pub(crate) fn replica_lag(&mut self) -> Result<Option<u64>> {
+    /// How far it is behind its source.
+    pub(crate) fn replica_lag(&mut self) -> Result<Lag> {
         let statement = self.version.replica_status_statement();
         let (names, rows) = match crate::session::named_rows(&mut self.conn, statement) {
-            Err(error) if error.kind() == ErrorKind::SourceGrant => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::SourceGrant => return Ok(Lag::Untold),
             answer => answer?,
         };
-        let is_lag = |name: &String| name.starts_with("Seconds_Behind_");
-        let Some(at) = names.iter().position(is_lag) else { return Ok(None) };
-        let lags = rows.iter().filter_map(|row| row.get(at)?.as_deref()?.parse::<u64>().ok());
-        Ok(lags.max())
+        Ok(Lag::of(&names, &rows))
     }
 }
 
@@ -220,4 +244,25 @@ fn one(conn: &mut Conn, sql: &str) -> Result<String> {
 
 fn unreadable(name: &str, value: &str) -> Error {
     Error::new(ErrorKind::SourceUnsupported, format!("the server's {name} cannot be read: `{value}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_that_stands_still_is_not_taken_for_one_without_lag() {
+        let names = ["Channel_Name", "Seconds_Behind_Source"].map(str::to_owned);
+        let row = |seconds: Option<&str>| vec![Some("c".to_owned()), seconds.map(str::to_owned)];
+        for (rows, lag) in [
+            (vec![], Lag::Untold),
+            (vec![row(Some("0"))], Lag::Seconds(0)),
+            (vec![row(Some("3")), row(Some("7"))], Lag::Seconds(7)),
+            (vec![row(None)], Lag::Halted),
+            (vec![row(Some("3")), row(None)], Lag::Halted),
+        ] {
+            assert_eq!(Lag::of(&names, &rows), lag, "{rows:?}");
+        }
+        assert_eq!(Lag::of(&names[..1], &[row(None)]), Lag::Untold);
+    }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use lakeward_core::Result;
 
 use super::SnapshotOptions;
-use super::link::Link;
+use super::link::{Lag, Link};
 
 /// Time between two looks at the server.
 const LOOK: Duration = Duration::from_millis(250);
-/// A replica that is so many seconds behind is read by one thread only.
+/// A replica that is more seconds behind, or stands still, is read by one thread only.
 const LAG_MAX: u64 = 5;
 
 /// One thread's view of what the server has to do.
@@ -40,18 +40,29 @@ impl Pace {
         }
         self.looked = Some(now);
         let running = link.threads_running()?;
-        let lag = if self.is_replica && self.lane > 0 { link.replica_lag()? } else { None };
+        let lag = if self.is_replica && self.lane > 0 { link.replica_lag()? } else { Lag::Untold };
         let waits = self.decide(running, lag);
         if waits != self.waits {
             let lane = self.lane;
-            tracing::info!(lane, running, lag, "{}", if waits { "reading waits" } else { "reading goes on" });
+            tracing::info!(
+                lane,
+                running,
+                ?lag,
+                "{}",
+                if waits { "reading waits" } else { "reading goes on" }
+            );
         }
         self.waits = waits;
         Ok(waits)
     }
 
-    fn decide(&self, running: u32, lag: Option<u64>) -> bool {
-        running > self.threads_max || (self.lane > 0 && lag.is_some_and(|lag| lag > LAG_MAX))
+    fn decide(&self, running: u32, lag: Lag) -> bool {
+        let is_late = match lag {
+            Lag::Untold => false,
+            Lag::Seconds(seconds) => seconds > LAG_MAX,
+            Lag::Halted => true,
+        };
+        running > self.threads_max || (self.lane > 0 && is_late)
     }
 }
 
@@ -64,10 +75,11 @@ mod tests {
         let options = SnapshotOptions { max_threads_running: 10, ..SnapshotOptions::default() };
         let [first, second] = [0, 1].map(|lane| Pace::new(lane, &options));
         for (running, lag, waits) in [
-            (10, None, [false, false]),
-            (11, None, [true, true]),
-            (1, Some(5), [false, false]),
-            (1, Some(6), [false, true]),
+            (10, Lag::Untold, [false, false]),
+            (11, Lag::Untold, [true, true]),
+            (1, Lag::Seconds(5), [false, false]),
+            (1, Lag::Seconds(6), [false, true]),
+            (1, Lag::Halted, [false, true]),
         ] {
             assert_eq!([first.decide(running, lag), second.decide(running, lag)], waits, "{running} {lag:?}");
         }

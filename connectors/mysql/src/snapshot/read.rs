@@ -53,6 +53,8 @@ pub(crate) enum Trouble {
     TooLarge,
     /// The table is not what it was described as: it was altered in between, and the log will say so.
     Moved(String),
+    /// Not now: why, and it is tried again later and later.
+    Later(&'static str),
     /// The run ends.
     Halted(Halt),
     /// An error.

@@ -8,7 +8,7 @@ use lakeward_core::{Error, ErrorKind, GtidSet, Result};
 
 use super::SnapshotLock;
 use super::chunks::Common;
-use super::link::{Link, Seen, named};
+use super::link::{Lag, Link, Seen, named};
 use super::read::{Trouble, needs_lock, trouble};
 use crate::session::run;
 use crate::source::decoder::Halt;
@@ -16,6 +16,9 @@ use crate::source::decoder::reading::Ticket;
 
 /// How long a replica may take to have what the source's log had when it was first asked.
 const LINEAGE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Time between two words about a server that does not come to have what its log, or its source's, has.
+const WORD: Duration = Duration::from_secs(60);
 
 /// A SELECT may see everything that the stream had yielded.
 pub(crate) enum Opened {
@@ -72,11 +75,16 @@ impl Sight {
 
     fn wait_for(&mut self, yielded: &GtidSet, is_replica: bool) -> Result<(), Trouble> {
         let begun = self.common.clock.elapsed();
+        let mut told = Duration::ZERO;
         while !self.link()?.wait_for(yielded, 1)? {
             if self.common.turns.has_ended() {
                 return Err(Halt::Closed.into());
             }
             let waited = self.common.clock.elapsed().saturating_sub(begun);
+            if waited.saturating_sub(told) >= WORD {
+                told = waited;
+                self.tell_of_wait(yielded, is_replica)?;
+            }
             if is_replica && !self.lineage_proved && waited > LINEAGE_LIMIT {
                 let (has, _) = self.link()?.executed()?;
                 let lacks = yielded.minus(&has);
@@ -92,12 +100,28 @@ impl Sight {
         Ok(())
     }
 
+    /// Rows wait for a server that may stand still.
+    fn tell_of_wait(&mut self, yielded: &GtidSet, is_replica: bool) -> Result<()> {
+        let link = self.link()?;
+        let (has, _) = link.executed()?;
+        let lag = if is_replica { link.replica_lag()? } else { Lag::Untold };
+        let lacks = yielded.minus(&has).count();
+        let who = if is_replica { "snapshot.replica" } else { "the server" };
+        tracing::warn!(
+            lacks,
+            ?lag,
+            "rows wait for {who} to execute transactions that were read from the log"
+        );
+        Ok(())
+    }
+
     /// What was seen since [`Sight::open`].
     pub(crate) fn close(&mut self, opened: Opened) -> Result<Seen, Trouble> {
         match opened {
             Opened::View(seen) => {
                 run(&mut self.link()?.conn, "COMMIT")?;
-                Ok(seen)
+                // The structure was described after the view was opened: what altered it since is covered, too.
+                Ok(Seen { at_us: seen.at_us, ..self.source()?.end_of_log()? })
             }
             Opened::BySets => {
                 let (mut seen, at_us) = self.link()?.executed()?;
@@ -124,12 +148,17 @@ impl Sight {
     pub(crate) fn lock(&mut self, ticket: &Ticket) -> Result<Seen, Trouble> {
         /// `ER_NO_SUCH_TABLE`, `ER_BAD_DB_ERROR`: there is nothing to lock.
         const MISSING: [u16; 2] = [1146, 1049];
+        /// `ER_LOCK_WAIT_TIMEOUT`.
+        const WAITED: u16 = 1205;
         // A view is of the server whose log is read, whatever replica there is.
         self.link = Some(Link::open(&self.common.source)?);
         let lock = format!("LOCK TABLES {} READ", named(&ticket.table));
         let locked = mysql::prelude::Queryable::query_drop(&mut self.source()?.conn, &lock);
         match locked {
             Err(mysql::Error::MySqlError(error)) if MISSING.contains(&error.code) => {}
+            Err(mysql::Error::MySqlError(error)) if error.code == WAITED => {
+                return Err(Trouble::Later("a transaction holds the table, so it cannot be locked"));
+            }
             Err(error) => {
                 return Err(match trouble(error, &lock) {
                     Trouble::Failed(error) if error.kind() == ErrorKind::SourceGrant => error
@@ -149,7 +178,7 @@ impl Sight {
     }
 
     /// The connection to the source itself.
-    fn source(&mut self) -> Result<&mut Link> {
+    pub(crate) fn source(&mut self) -> Result<&mut Link> {
         if self.source.is_none() {
             self.source = Some(Link::open(&self.common.source)?);
         }

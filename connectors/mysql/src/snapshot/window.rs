@@ -43,7 +43,8 @@
 //! view in the reading session, unlock. The lock waits for every transaction that changed the table
 //! until it is committed and visible, and lets no other begin: the view holds exactly the table's
 //! changes before `P`. So what was yielded before the window opened is in the view (it lies before `P`
-//! and had the table locked), and the rest is as above, with `P` in the place of `H`.
+//! and had the table locked), and the rest is as above, with the end of the log after the SELECT in the
+//! place of `H`: it lies behind `P`, and behind whatever altered the table before it was described.
 //!
 //! *Broken links.* A transaction of which rows were sent before the link broke is read again, and those
 //! rows are not sent again: they were recorded by the windows that were open then. A window that opened

@@ -259,7 +259,7 @@ impl Decoder {
     /// Stops a table before the run begins.
     pub(super) fn refuse(&mut self, table: &TableId, error: Error) -> Result<()> {
         let at = self.tables.find_or_add(table);
-        if self.tables.get(at)?.is_active() {
+        if !self.tables.get(at)?.is_stopped() {
             tracing::error!(table = %table, kind = error.kind().name(), "table stopped: {error}");
             let position = Position::Binlog(self.position());
             self.tables.stop(at, &error, position)?;

@@ -1,8 +1,8 @@
 //! The tables of a run: their version in force, their state, the rows gathered for them.
 //!
-//! Guarantee: a table that is stopped stays stopped, in this run and, through the checkpoint, in all
-//! later ones; a table's structure, once known, is replaced by nobody here (this version of lakeward
-//! does not follow structure changes: it stops the table).
+//! Guarantee: a table that is stopped, or was left out, stays so in this run and, through the checkpoint, in
+//! all later ones, until it is brought back and read anew; a version in force is replaced by the next one
+//! alone ([`Tables::set_schema`]), and with another key what was planned of its snapshot is void.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -41,8 +41,19 @@ impl Table {
     pub(super) fn is_active(&self) -> bool {
         match self.status {
             TableStatus::Active => true,
-            TableStatus::Stopped { .. } => false,
+            TableStatus::LeftOut | TableStatus::Stopped { .. } => false,
         }
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        match self.status {
+            TableStatus::Stopped { .. } => true,
+            TableStatus::Active | TableStatus::LeftOut => false,
+        }
+    }
+
+    pub(super) fn is_left_out(&self) -> bool {
+        self.status == TableStatus::LeftOut
     }
 }
 
@@ -175,8 +186,17 @@ impl Tables {
         Ok(())
     }
 
-    /// Takes a stop back, as the transaction that brought it is read again.
-    pub(super) fn unstop(&mut self, at: usize) -> Result<()> {
+    /// A table is not captured any more.
+    pub(super) fn leave_out(&mut self, at: usize) -> Result<()> {
+        let table = self.get_mut(at)?;
+        table.status = TableStatus::LeftOut;
+        table.builder = None;
+        self.states = None;
+        Ok(())
+    }
+
+    /// A table is captured again, or a stop is taken back, as the transaction that brought it is read again.
+    pub(super) fn activate(&mut self, at: usize) -> Result<()> {
         let table = self.get_mut(at)?;
         table.status = TableStatus::Active;
         table.builder = None;
@@ -186,7 +206,7 @@ impl Tables {
 
     /// How many are stopped.
     pub(super) fn stopped(&self) -> usize {
-        self.list.iter().filter(|table| !table.is_active()).count()
+        self.list.iter().filter(|table| table.is_stopped()).count()
     }
 
     /// Their states, for a checkpoint.

@@ -1,5 +1,6 @@
 //! The decoder over binlog files that a real server wrote (`tests/data`).
 
+mod left_out;
 mod plans;
 mod versions;
 
@@ -451,6 +452,7 @@ fn each_table_stops_for_its_own_reason_and_takes_no_number_after_it() {
             kind.clone()
         }
         TableStatus::Active => "active".to_owned(),
+        TableStatus::LeftOut => "left out".to_owned(),
     };
     assert_eq!(
         [kind("x"), kind("s"), kind("r"), kind("t")],

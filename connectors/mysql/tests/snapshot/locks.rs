@@ -1,14 +1,16 @@
 //! Where no lock-free proof exists: servers without GTIDs, tables without a key.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use lakeward_core::{Op, Position, SnapshotState, TableStatus};
+use lakeward_core::{Command, Op, Position, SnapshotState, TableStatus};
 use lakeward_mysql::Until;
 use lakeward_mysql::snapshot::{SnapshotLock, SnapshotMode, SnapshotOptions};
 use lakeward_test_support::mysql::{MySql, MySqlOptions, USER};
 use mysql::prelude::Queryable;
 
-use crate::lake::{Lake, Setup, is_settled, server, server_pairs};
+use crate::lake::{Lake, Setup, is_settled, server, server_pairs, table};
+use crate::requests::{answer, request};
 
 fn locking() -> SnapshotOptions {
     SnapshotOptions { lock: SnapshotLock::Tables, ..SnapshotOptions::default() }
@@ -103,6 +105,138 @@ fn a_table_without_a_key_has_each_row_as_often_as_the_source() {
     }
 }
 
+/// Seconds for which the oldest open transaction of our account has been open.
+fn oldest_transaction(server: &MySql) -> u64 {
+    let sql = format!(
+        "SELECT COALESCE(MAX(TIMESTAMPDIFF(SECOND, t.trx_started, NOW())), 0) FROM information_schema.innodb_trx t \
+         JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id WHERE p.user = '{USER}'"
+    );
+    server.value(&sql).parse().unwrap()
+}
+
+/// Undo of the server piles up behind an open view: none is open while a backlog is read.
+#[test]
+fn the_view_of_a_table_without_a_key_waits_until_the_stream_is_close_to_the_end() {
+    const TRANSACTIONS: u32 = 120;
+    const SLOW: Duration = Duration::from_millis(150);
+    let server = filled(true, "CREATE TABLE shop.t (n INT, v INT, KEY (n))");
+    server.sql(
+        "CREATE TABLE shop.other (n INT PRIMARY KEY, v INT); INSERT INTO shop.other SELECT n, 0 FROM shop.t",
+    );
+    let mut lake = Lake::default();
+    // How it is read is settled; its rows are to be read again.
+    let mut run = Setup { snapshot: locking(), ..Setup::default() }.open(&server).unwrap();
+    run.until(&mut lake, |lake| lake.count("t", Op::Read) > 0);
+    drop(run);
+    lake.crash();
+    assert!(matches!(lake.state("t"), SnapshotState::Open(open) if open.plan.is_some()));
+    let mut conn = server.conn();
+    for _ in 0..TRANSACTIONS {
+        conn.query_drop("UPDATE shop.other SET v = v + 1 WHERE n <= 3000").unwrap();
+    }
+    let mut run = Setup { snapshot: locking(), ..Setup::resumed(&lake) }.open(&server).unwrap();
+    let (begun, mut oldest) = (Instant::now(), 0);
+    run.until(&mut lake, |lake| {
+        if lake.count("other", Op::Update) < TRANSACTIONS as usize * 3000 {
+            std::thread::sleep(SLOW);
+        }
+        oldest = oldest.max(oldest_transaction(&server));
+        is_settled(lake)
+    });
+    println!("{:?}, the oldest transaction was open for {oldest} s", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_secs(6), "there was no backlog to speak of");
+    assert!(oldest <= 3, "a view was open for {oldest} s");
+    run.until_equal(&server, &mut lake);
+    let rows: i64 = server.value("SELECT COUNT(*) FROM shop.t").parse().unwrap();
+    assert_eq!(lake.counted("t").values().sum::<i64>(), rows);
+}
+
+/// Transactions that our account has open.
+fn open_transactions(server: &MySql) -> u64 {
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p \
+         ON p.id = t.trx_mysql_thread_id WHERE p.user = '{USER}'"
+    );
+    server.value(&sql).parse().unwrap()
+}
+
+#[test]
+fn a_table_without_a_key_that_is_paused_lets_go_of_its_view_and_is_read_from_its_beginning_later() {
+    let server = filled(true, "CREATE TABLE shop.t (n INT, v INT, KEY (n))");
+    server.sql("INSERT INTO shop.t SELECT a.n, b.n FROM shop.t a, (SELECT n FROM shop.t WHERE n <= 4) b");
+    const ROWS: usize = 150_000;
+    let mut lake = Lake::default();
+    let mut run = Setup { snapshot: locking(), ..Setup::default() }.open(&server).unwrap();
+    run.until(&mut lake, |lake| lake.count("t", Op::Read) > 0);
+    let mut asked = vec![request("1", Command::Pause { table: table("t") })];
+    run.ask(asked.clone());
+    run.until(&mut lake, |lake| answer(lake, "1").is_some());
+    assert_eq!(answer(&lake, "1"), Some(None));
+    let (read, mut boundaries) = (lake.count("t", Op::Read), 0);
+    assert!(read < ROWS, "it was at its end before it could be paused");
+    run.until(&mut lake, |_| {
+        boundaries += 1;
+        boundaries == 20
+    });
+    assert!(matches!(lake.state("t"), SnapshotState::Open(open) if open.paused));
+    assert_eq!(lake.count("t", Op::Read), read, "no row goes out while it waits");
+    assert_eq!(open_transactions(&server), 0, "no view is held meanwhile");
+    server.sql("DELETE FROM shop.t WHERE n = 5");
+    asked.push(request("2", Command::Continue { table: table("t") }));
+    run.ask(asked);
+    run.until_equal(&server, &mut lake);
+    let left: i64 = server.value("SELECT COUNT(*) FROM shop.t").parse().unwrap();
+    assert_eq!(lake.counted("t").values().sum::<i64>(), left);
+    assert!(lake.counted("t").values().all(|count| *count > 0));
+}
+
+/// The stream stands still while a lock is waited for: for a second at most, and rarer and rarer. Writers do not
+/// queue behind `LOCK TABLES … READ`.
+#[test]
+fn a_lock_that_waits_for_a_long_transaction_hardly_holds_up_anybody() {
+    const HELD: Duration = Duration::from_secs(12);
+    const STILL: Duration = Duration::from_millis(500);
+    let server = filled(true, "CREATE TABLE shop.t (n INT, v INT, KEY (n))");
+    let mut long = server.conn();
+    long.query_drop("BEGIN").unwrap();
+    long.query_drop("INSERT INTO shop.t VALUES (50000, 1)").unwrap();
+    let begun = Instant::now();
+    let mut lake = Lake::default();
+    let (writers_waited, stood_still) = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let (mut conn, mut longest) = (server.conn(), Duration::ZERO);
+            while begun.elapsed() < HELD {
+                let asked = Instant::now();
+                conn.query_drop("INSERT INTO shop.t VALUES (60000, 1)").unwrap();
+                longest = longest.max(asked.elapsed());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            longest
+        });
+        let mut run = Setup { snapshot: locking(), ..Setup::default() }.open(&server).unwrap();
+        let (mut last, mut stood_still) = (begun, Duration::ZERO);
+        run.until(&mut lake, |_| {
+            let gap = last.elapsed();
+            stood_still += if gap > STILL { gap } else { Duration::ZERO };
+            last = Instant::now();
+            begun.elapsed() > HELD
+        });
+        let writers_waited = writer.join().unwrap();
+        assert_eq!(lake.count("t", Op::Read), 0, "it could not be locked");
+        long.query_drop("COMMIT").unwrap();
+        run.until_equal(&server, &mut lake);
+        (writers_waited, stood_still)
+    });
+    println!(
+        "of {HELD:?} the stream stood still for {stood_still:?}; a writer waited for {writers_waited:?} at most"
+    );
+    assert!(stood_still > Duration::from_millis(800), "the lock was tried");
+    assert!(stood_still < HELD / 2, "the stream stood still for {stood_still:?}");
+    assert!(writers_waited < Duration::from_secs(1), "a writer waited for {writers_waited:?}");
+    let rows: i64 = server.value("SELECT COUNT(*) FROM shop.t").parse().unwrap();
+    assert_eq!(lake.counted("t").values().sum::<i64>(), rows);
+}
+
 #[test]
 fn what_needs_a_lock_is_refused_without_one_by_name_and_remedy() {
     for (gtid, create, word) in [
@@ -119,7 +253,7 @@ fn what_needs_a_lock_is_refused_without_one_by_name_and_remedy() {
                 assert!(message.contains(word), "{message}");
                 assert!(remedy.as_deref().unwrap().contains("snapshot.lock: tables"), "{remedy:?}");
             }
-            TableStatus::Active => panic!("it must stop"),
+            TableStatus::Active | TableStatus::LeftOut => panic!("it must stop"),
         }
         assert_eq!(lake.count("t", Op::Read), 0);
     }

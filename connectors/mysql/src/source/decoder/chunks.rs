@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use arrow::array::{RecordBatch, new_null_array};
 use lakeward_core::{
-    ChangeBatch, ChangeMeta, Feed, Op, Origin, OriginRun, Result, Snapshot, SnapshotPlan, SnapshotState,
-    TableSchema, failpoint,
+    ChangeBatch, ChangeMeta, Feed, Op, Origin, OriginRun, Result, Snapshot, SnapshotCause, SnapshotPlan,
+    SnapshotState, TableSchema, failpoint,
 };
 
 use super::reading::{FIRST_CHUNK_ROWS, Found, Outcome as FoundOutcome, Task, Ticket};
@@ -30,6 +30,8 @@ use crate::snapshot::window::{KeyBytes, unrecorded};
 const CHUNK_TIME: Duration = Duration::from_secs(1);
 /// How long a table is left alone after trouble with it.
 const REST: Duration = Duration::from_millis(500);
+/// How long it is left alone at most where it is put off again and again.
+const REST_MAX: Duration = Duration::from_secs(30);
 /// Rows of a chunk at most.
 const CHUNK_ROWS_MAX: u64 = 1_000_000;
 
@@ -130,7 +132,9 @@ impl Decoder {
         }
         let due = self.has_yielded(&found.seen.covered);
         self.waiting_bytes += found.bytes();
-        self.tables.get_mut(ticket.at)?.reading.back.push((ticket, found));
+        let reading = &mut self.tables.get_mut(ticket.at)?.reading;
+        reading.put_off = 0;
+        reading.back.push((ticket, found));
         if due { self.boundary() } else { Ok(()) }
     }
 
@@ -163,9 +167,21 @@ impl Decoder {
         Ok(())
     }
 
+    /// A thread is not to do now what it was asked: each time it is asked again later, as a try may harm others.
+    pub(crate) fn put_off(&mut self, ticket: &Ticket, why: &str) -> Outcome {
+        self.give_back(ticket, false)?;
+        let now = self.settings.clock.elapsed();
+        let reading = &mut self.tables.get_mut(ticket.at)?.reading;
+        reading.put_off += 1;
+        let rest = REST_MAX.min(REST * 2u32.saturating_pow(reading.put_off));
+        reading.not_before = now + rest;
+        tracing::info!(table = %ticket.table, "{why}; again in {} s", rest.as_secs());
+        Ok(())
+    }
+
     /// Records what goes out of a table, for the windows that are open.
     pub(super) fn record(&mut self, at: usize, batch: &ChangeBatch) -> Result<()> {
-        let limit = self.settings.chunk_goal_bytes;
+        let (limit, now) = (self.settings.chunk_goal_bytes, self.settings.clock.elapsed());
         let reading = &mut self.tables.get_mut(at)?.reading;
         if reading.open.is_empty() {
             return Ok(());
@@ -174,13 +190,15 @@ impl Decoder {
         if reading.recording.bytes() > limit {
             tracing::info!(table = %batch.schema.table, "too many changes while chunks are read; smaller ones");
             reading.chunk_rows = (reading.chunk_rows / 4).max(1);
+            // While the stream is behind, the next window would fill up as fast.
+            reading.not_before = now + REST;
             self.structure_touched(at)?;
         }
         Ok(())
     }
 
     /// Whether everything that rows can have seen was yielded.
-    pub(super) fn has_yielded(&self, covered: &Covered) -> bool {
+    pub(crate) fn has_yielded(&self, covered: &Covered) -> bool {
         match (covered, &self.gtids) {
             (Covered::Gtids(seen), Some(yielded)) => seen.is_subset_of(yielded),
             (Covered::Gtids(_), None) => false,
@@ -223,11 +241,19 @@ impl Decoder {
             return self.end_snapshot(at);
         }
         self.adopt(at, &found.schema)?;
+        if let FoundOutcome::OtherKey = found.outcome {
+            // A statement that changed it would have voided the ticket. What went out by the key that the plan
+            // has may be told apart wrongly.
+            tracing::warn!(table = %ticket.table, "its key is not the one it is read by; its rows are read anew");
+            self.open_anew(at, SnapshotCause::Needed)?;
+            self.done_seq = self.next_seq;
+            return Ok(());
+        }
         if self.tables.get(at)?.reading.era != ticket.era {
             return Ok(());
         }
         match found.outcome {
-            FoundOutcome::NoTable => Ok(()),
+            FoundOutcome::NoTable | FoundOutcome::OtherKey => Ok(()),
             FoundOutcome::Missing(missing) => self.release_missing(&ticket, &found.seen, &missing),
             FoundOutcome::Plan { last, estimated_rows } => {
                 self.planned(&ticket, &found.schema, last, estimated_rows)

@@ -73,6 +73,8 @@ pub(crate) enum Outcome {
     NoTable,
     /// How the table is read.
     Plan { last: Option<KeyBound>, estimated_rows: Option<u64> },
+    /// The table has another key than its plan says.
+    OtherKey,
     /// The rows of a chunk.
     Rows(Vec<Piece>),
     /// Keys that the server does not have.
@@ -82,7 +84,7 @@ pub(crate) enum Outcome {
 impl Found {
     pub(super) fn bytes(&self) -> usize {
         match &self.outcome {
-            Outcome::NoTable | Outcome::Plan { .. } => 0,
+            Outcome::NoTable | Outcome::Plan { .. } | Outcome::OtherKey => 0,
             Outcome::Missing(missing) => missing.keys.get_array_memory_size(),
             Outcome::Rows(pieces) => pieces.iter().map(Piece::bytes).sum(),
         }
@@ -117,6 +119,8 @@ pub(in crate::source) struct Reading {
     pub(super) counted_to: Option<Duration>,
     /// Nothing is begun before, after trouble.
     pub(super) not_before: Duration,
+    /// How often it was put off since something of it was read.
+    pub(super) put_off: u32,
     /// A table without a key is being read as of there: the number of its mark is reserved when the
     /// stream comes there.
     pub(super) view_at: Option<BinlogPosition>,

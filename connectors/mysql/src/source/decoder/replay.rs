@@ -25,7 +25,7 @@ impl Decoder {
             self.replay = Some(Replay { sent_below, name });
         }
         for table in std::mem::take(&mut self.stopped_now) {
-            self.tables.unstop(table)?;
+            self.tables.activate(table)?;
         }
         self.next_seq = self.done_seq;
         self.transaction += 1;

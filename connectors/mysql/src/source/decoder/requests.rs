@@ -6,12 +6,18 @@
 //! A part of a table (a condition) is read with the others' windows, so what it releases is right. What
 //! vanished from the table without a trace in the log is deleted then ([`super::vanished`]); a whole
 //! snapshot voids such rows by its mark.
+//!
+//! No table is left with a hole that nothing tells of: a reading without which the lake lacks changes of the
+//! table ([`SnapshotCause::Needed`]) is not given up on demand, and of one that is given up before the first
+//! was at its end the checkpoint says that it is partial.
 
 use lakeward_core::{
-    Answer, Command, Error, ErrorKind, Position, Request, Result, Snapshot, SnapshotState, TableId,
+    Answer, Command, Error, ErrorKind, Position, Request, Result, Snapshot, SnapshotCause, SnapshotState,
+    TableId,
 };
 
 use super::reading::Ticket;
+use super::snapshots::{asked_of, given_up};
 use super::{Decoder, Outcome};
 use crate::source::OnError;
 
@@ -70,8 +76,9 @@ impl Decoder {
         if let SnapshotState::Open(_) = known.snapshot {
             return Ok(Some(format!("{table} is being read already")));
         }
+        let cause = asked_of(&known.snapshot);
         let Some(condition) = condition else {
-            self.open_anew(at)?;
+            self.open_anew(at, cause)?;
             return Ok(None);
         };
         if known.schema.as_ref().is_some_and(|schema| schema.key.is_empty()) {
@@ -83,7 +90,7 @@ impl Decoder {
         reading.since = Some(since);
         self.settings.stats.snapshots.remove(table);
         let condition = Some(condition.to_owned());
-        self.set_snapshot(at, SnapshotState::Open(Snapshot { condition, ..Snapshot::default() }))?;
+        self.set_snapshot(at, SnapshotState::Open(Snapshot { condition, cause, ..Snapshot::default() }))?;
         Ok(None)
     }
 
@@ -92,12 +99,12 @@ impl Decoder {
         if self.tables.get(at)?.is_active() {
             return Ok(Some(format!("{table} is not stopped")));
         }
-        self.tables.unstop(at)?;
+        self.tables.activate(at)?;
         self.maps.retain(|_, map| map.table != Some(at));
         // What happened to its structure while it was stopped was not followed.
         self.doubt(at)?;
         self.settings.stats.tables_stopped.set(self.tables.stopped() as i64);
-        self.open_anew(at)?;
+        self.open_anew(at, SnapshotCause::Needed)?;
         Ok(None)
     }
 
@@ -105,6 +112,10 @@ impl Decoder {
         let found = self.tables.find(table).map(|at| Ok((at, self.tables.get(at)?.snapshot.clone())));
         match found.transpose()? {
             Some((at, SnapshotState::Open(open))) if open.paused != paused => {
+                if open.plan.as_ref().is_some_and(|plan| plan.key.is_empty()) {
+                    // Its view is let go, and read from its beginning when that is continued.
+                    self.structure_touched(at)?;
+                }
                 self.set_snapshot(at, SnapshotState::Open(Snapshot { paused, ..open }))?;
                 Ok(None)
             }
@@ -115,26 +126,28 @@ impl Decoder {
     }
 
     fn cancel(&mut self, table: &TableId) -> Result<Option<String>> {
-        let at = self.tables.find(table);
-        match at.map(|at| self.give_up(at)).transpose()? {
-            Some(true) => Ok(None),
-            Some(false) | None => Ok(Some(format!("{table} is not being read"))),
+        let Some(at) = self.tables.find(table) else { return Ok(Some(format!("{table} is not being read"))) };
+        match &self.tables.get(at)?.snapshot {
+            SnapshotState::Open(open) if open.cause == SnapshotCause::Needed => Ok(Some(format!(
+                "the lake lacks changes of {table} until it is read; --pause lets that wait"
+            ))),
+            SnapshotState::Open(_) => self.give_up(at).map(|()| None),
+            SnapshotState::NotAsked | SnapshotState::Partial | SnapshotState::Done => {
+                Ok(Some(format!("{table} is not being read")))
+            }
         }
     }
 
-    /// Ends a snapshot that is not at its end; its mark is never written. `false` if none is open.
-    pub(super) fn give_up(&mut self, at: usize) -> Result<bool> {
+    /// Ends a snapshot that is not at its end, if one is open; its mark is never written.
+    pub(super) fn give_up(&mut self, at: usize) -> Result<()> {
         let table = self.tables.get_mut(at)?;
         table.reading.restart();
-        let SnapshotState::Open(open) = &table.snapshot else { return Ok(false) };
-        // Without a mark and a condition it was the first: the table's rows are not all in the lake.
-        let was_first = open.mark.is_none() && open.condition.is_none();
+        let SnapshotState::Open(open) = &table.snapshot else { return Ok(()) };
         self.retired += i64::from(open.mark.is_some());
-        let id = table.id.clone();
-        let state = if was_first { SnapshotState::NotAsked } else { SnapshotState::Done };
+        let (id, state) = (table.id.clone(), given_up(open.cause));
         self.tables.set_snapshot(at, state)?;
         self.settings.stats.snapshots.remove(&id);
-        Ok(true)
+        Ok(())
     }
 
     /// A table's rows cannot be read: it stops, whatever the kind of error. A part of it is given up

@@ -1,9 +1,17 @@
 //! What the stream tells snapshots: which tables must be read, that rows must be read anew, that a
 //! structure moved, that a table lost its rows.
+//!
+//! Guarantee: an active table of which the lake lacks changes is read anew, whole. That holds for one that was
+//! left out of the captured tables for a while, as well: what left is noted in the checkpoint
+//! ([`TableStatus::LeftOut`]) by the first run that does not capture it, so a later run knows that it comes
+//! back. (Where that first run commits nothing, no change was passed over either.)
+//!
+//! [`TableStatus::LeftOut`]: lakeward_core::TableStatus::LeftOut
 
 use lakeward_core::stats::SnapshotPhase;
 use lakeward_core::{
-    Error, ErrorKind, Feed, MarkReason, Origin, Result, Snapshot, SnapshotState, TableId, TableMark,
+    Error, ErrorKind, Feed, MarkReason, Origin, Result, Snapshot, SnapshotCause, SnapshotState, TableId,
+    TableMark,
 };
 
 use super::{Decoder, Outcome, SMALL_BYTES};
@@ -22,6 +30,10 @@ impl Decoder {
             self.meet(table)?;
         }
         for at in 0..self.tables.len() {
+            self.compare_with_filter(at)?;
+        }
+        self.settings.stats.tables_stopped.set(self.tables.stopped() as i64);
+        for at in 0..self.tables.len() {
             let table = self.tables.get(at)?;
             let state = table.snapshot.clone();
             match (&state, mode) {
@@ -29,10 +41,24 @@ impl Decoder {
                 _ if lost => {
                     // What happened to its structure is lost, too.
                     self.doubt(at)?;
-                    self.open_anew(at)?;
+                    self.open_anew(at, SnapshotCause::Needed)?;
                 }
-                (SnapshotState::Done | SnapshotState::NotAsked, SnapshotMode::Always) => {
-                    self.open_anew(at)?
+                (
+                    SnapshotState::Done | SnapshotState::Partial | SnapshotState::NotAsked,
+                    SnapshotMode::Always,
+                ) => self.open_anew(at, asked_of(&state))?,
+                (SnapshotState::NotAsked, _) if self.settings.snapshots => {
+                    let table = table.id.to_string();
+                    tracing::info!(table, "the rows from before its changes were never read: they are now");
+                    self.open_anew(at, SnapshotCause::First)?;
+                }
+                (SnapshotState::Partial, _) if self.settings.snapshots => {
+                    let table = table.id.to_string();
+                    tracing::warn!(
+                        table,
+                        "its earlier rows are not all in the lake: the reading was given up, or was one of a part; \
+                         `lakeward snapshot {table}` reads them"
+                    );
                 }
                 // Told again, and gone on with.
                 _ => self.set_snapshot(at, state)?,
@@ -40,6 +66,30 @@ impl Decoder {
         }
         self.done_seq = self.next_seq;
         Ok(())
+    }
+
+    /// Notes that a table of the checkpoint is not captured any more, or is captured again.
+    fn compare_with_filter(&mut self, at: usize) -> Outcome {
+        let table = self.tables.get(at)?;
+        let (id, left_out) = (table.id.clone(), table.is_left_out());
+        match (self.settings.filter.captures(&id), left_out) {
+            (true, false) | (false, true) => Ok(()),
+            (false, false) => {
+                tracing::warn!(table = %id, "it is not captured any more; captured again, it is read anew");
+                self.give_up(at)?;
+                Ok(self.tables.leave_out(at)?)
+            }
+            (true, true) => {
+                tracing::warn!(table = %id, "it was left out for a while: its changes in between are missing");
+                self.tables.activate(at)?;
+                // What happened to its structure was not followed either.
+                self.doubt(at)?;
+                match self.reread(at) {
+                    Ok(()) => Ok(()),
+                    Err(error) => self.stop_table(at, error.at("reason", "it was left out for a while")),
+                }
+            }
+        }
     }
 
     /// A captured table that the stream names. One that is met for the first time had rows before,
@@ -63,7 +113,7 @@ impl Decoder {
     pub(super) fn is_all_to_come(&self, at: usize) -> Result<bool> {
         Ok(match &self.tables.get(at)?.snapshot {
             SnapshotState::Open(open) => open.plan.is_none() && open.condition.is_none(),
-            SnapshotState::Done | SnapshotState::NotAsked => false,
+            SnapshotState::Done | SnapshotState::Partial | SnapshotState::NotAsked => false,
         })
     }
 
@@ -81,18 +131,18 @@ impl Decoder {
             .of_table(&table)
             .remedy(format!("lakeward resume {table}")));
         }
-        self.open_anew(at)
+        self.open_anew(at, SnapshotCause::Needed)
     }
 
     /// Opens a snapshot of the whole table, whatever was before.
-    pub(super) fn open_anew(&mut self, at: usize) -> Result<()> {
+    pub(super) fn open_anew(&mut self, at: usize, cause: SnapshotCause) -> Result<()> {
         // A number that was reserved before does not serve: events that came since are void, too.
         self.retire_snapshot(at)?;
         // Where no event of the table was seen there is nothing to void.
         let has_events = self.tables.get(at)?.schema.is_some();
         let mark = has_events.then(|| self.reserve());
         self.settings.stats.snapshots.remove(&self.tables.get(at)?.id);
-        self.set_snapshot(at, SnapshotState::Open(Snapshot { mark, ..Snapshot::default() }))
+        self.set_snapshot(at, SnapshotState::Open(Snapshot { mark, cause, ..Snapshot::default() }))
     }
 
     /// An open snapshot is not gone on with, as what it was to void is void otherwise. The number that was
@@ -125,9 +175,13 @@ impl Decoder {
     pub(super) fn end_snapshot(&mut self, at: usize) -> Outcome {
         let table = self.tables.get_mut(at)?;
         table.reading.restart();
-        let mark = match &table.snapshot {
-            SnapshotState::Open(open) => open.mark,
-            SnapshotState::NotAsked | SnapshotState::Done => None,
+        let (mark, state) = match &table.snapshot {
+            // A part of a table of which the lake lacks others.
+            SnapshotState::Open(open) if open.condition.is_some() => (open.mark, given_up(open.cause)),
+            SnapshotState::Open(open) => (open.mark, SnapshotState::Done),
+            SnapshotState::NotAsked | SnapshotState::Partial | SnapshotState::Done => {
+                (None, SnapshotState::Done)
+            }
         };
         if let Some(seq) = mark {
             let schema = table.schema.clone().ok_or_else(|| {
@@ -142,7 +196,7 @@ impl Decoder {
             self.rows_since_boundary += 1;
             self.out.send(Ok(Feed::Mark(mark)), SMALL_BYTES)?;
         }
-        Ok(self.set_snapshot(at, SnapshotState::Done)?)
+        Ok(self.set_snapshot(at, state)?)
     }
 
     /// Sets how far a table's snapshot is, and tells it.
@@ -165,10 +219,10 @@ impl Decoder {
                     (false, false) => SnapshotPhase::Waiting,
                 };
             }),
-            (SnapshotState::Done, SnapshotState::Open(_)) => {
+            (SnapshotState::Done | SnapshotState::Partial, SnapshotState::Open(_)) => {
                 told.update(&table.id, |count| count.phase = SnapshotPhase::Done);
             }
-            (SnapshotState::Done | SnapshotState::NotAsked, _) => {}
+            (SnapshotState::Done | SnapshotState::Partial | SnapshotState::NotAsked, _) => {}
         }
         self.tables.set_snapshot(at, state)
     }
@@ -183,7 +237,24 @@ impl Decoder {
     pub(super) fn snapshots_settled(&self) -> bool {
         self.tables.iter().all(|table| match &table.snapshot {
             SnapshotState::Open(open) => open.paused || !table.is_active(),
-            SnapshotState::NotAsked | SnapshotState::Done => true,
+            SnapshotState::NotAsked | SnapshotState::Partial | SnapshotState::Done => true,
         })
+    }
+}
+
+/// Why a table is read that is read on demand.
+pub(super) fn asked_of(before: &SnapshotState) -> SnapshotCause {
+    match before {
+        SnapshotState::Done => SnapshotCause::Asked,
+        SnapshotState::NotAsked | SnapshotState::Partial => SnapshotCause::First,
+        SnapshotState::Open(open) => open.cause,
+    }
+}
+
+/// What is true of a table when a reading ends before its end.
+pub(super) fn given_up(cause: SnapshotCause) -> SnapshotState {
+    match cause {
+        SnapshotCause::Asked => SnapshotState::Done,
+        SnapshotCause::First | SnapshotCause::Needed => SnapshotState::Partial,
     }
 }

@@ -9,6 +9,9 @@
 //!   read anew, or stops: one that leaves a name empties it, one that comes under a name is read anew.
 //!   Only a ghost table that takes its table's place in one statement has that table's rows already: an
 //!   online schema change copied them, and the values are kept as [`schema::rewritten`] says.
+//! - *No structure is taken up that a statement has changed since.* Every statement that touches an active
+//!   table voids what is being read of it, also where nothing is known of the table yet: what a thread
+//!   described before the statement is then not taken for what stands behind it.
 //! - *The same again.* What a statement does depends on the log, the checkpoint and, where something is
 //!   not known, on the catalog; it does all of it or nothing ([`super::draft`]).
 
@@ -37,6 +40,8 @@ pub(super) struct Settled {
 enum Fate {
     /// Its rows are gone, and the table itself where that is said.
     Voided { dropped: bool },
+    /// Nothing is known of it yet; what was asked of the server before the statement is void.
+    Touched,
     /// It has this structure now.
     Stands { definition: Option<Definition>, rows: Rows },
     /// It cannot go on.
@@ -90,7 +95,7 @@ impl Decoder {
         Ok(settled)
     }
 
-    /// `None`: nothing of the table is known, or changes.
+    /// `None`: nothing of the table changes, or it was never met.
     fn settle_standing(
         &mut self,
         query: &Query<'_>,
@@ -98,14 +103,15 @@ impl Decoder {
         standing: &Standing,
         draft: &Draft,
     ) -> Result<Option<Fate>> {
-        let known = match self.tables.find(table) {
+        let place = self.tables.find(table);
+        let known = match place {
             Some(at) => self.tables.get(at)?.schema.clone(),
             None => None,
         };
         let previous = known.as_ref().map(|schema| Definition::of(schema));
         let stays = standing.was.as_ref() == Some(table);
         if stays && known.is_none() && standing.rewritten.is_none() {
-            return Ok(None);
+            return Ok(place.map(|_| Fate::Touched));
         }
         if stays && previous == standing.definition && standing.rewritten.is_none() {
             return Ok(standing.emptied.then_some(Fate::Voided { dropped: false }));
@@ -201,6 +207,7 @@ impl Decoder {
                     self.void(at, dropped)?;
                     Ok(())
                 }
+                Fate::Touched => Ok(()),
                 Fate::Stopped(error) => Err(error),
                 Fate::Stands { definition, rows } => self.stand(at, definition, rows)?,
             };

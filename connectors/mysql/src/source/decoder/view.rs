@@ -7,7 +7,8 @@
 //! before `P` are in the view and have lower numbers: the mark voids them. The rows of the view and the
 //! changes after `P` have higher ones. The mark is written when the last row is in; a snapshot that is
 //! begun again (after a crash, or a change of structure) gets a new mark, which voids what was released
-//! of it, and retires the old one.
+//! of it, and retires the old one. A reading that is paused lets go of its view, and is such a one when it is
+//! continued: no transaction of ours stays open meanwhile.
 
 use lakeward_core::{Op, SnapshotState};
 
@@ -34,6 +35,7 @@ impl Decoder {
         let reading = &mut self.tables.get_mut(ticket.at)?.reading;
         let Covered::Log(end) = covered else { return Ok(()) };
         if reading.era == ticket.era {
+            reading.put_off = 0;
             reading.view_at = Some(end.clone());
             self.views += 1;
             // The log may have nothing after it.
