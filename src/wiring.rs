@@ -34,6 +34,7 @@ pub struct Connectors {
     pipeline: Arc<Pipeline>,
     telemetry: Telemetry,
     seed: u64,
+    before_images: bool,
     /// What the first source of this process went on from.
     begun_from: Option<Option<Checkpoint>>,
 }
@@ -41,7 +42,8 @@ pub struct Connectors {
 impl Connectors {
     /// The ends of `pipeline`, which count in `telemetry`.
     pub fn new(pipeline: Arc<Pipeline>, telemetry: Telemetry, seed: u64) -> Self {
-        Connectors { pipeline, telemetry, seed, begun_from: None }
+        let before_images = pipeline.before_images;
+        Connectors { pipeline, telemetry, seed, before_images, begun_from: None }
     }
 
     /// A source that is opened again after an error goes on with what this process has begun to read:
@@ -94,7 +96,7 @@ impl Route for Connectors {
             config: self.pipeline.mysql.clone(),
             tables: self.pipeline.tables.clone(),
             types: self.pipeline.types,
-            before_images: self.pipeline.before_images,
+            before_images: self.before_images,
             start: start(&self.pipeline.start),
             until,
             resume,

@@ -47,8 +47,10 @@ pub struct Pipeline {
     pub memory: ByteSize,
     /// Choices in the mapping of types.
     pub types: TypeOptions,
-    /// Whether previous images are kept.
+    /// Whether the lake keeps previous images.
     pub before_images: bool,
+    /// Whether records in Kafka have them.
+    pub before_in_records: bool,
     /// What an error about one table's data stops.
     pub on_error: OnError,
     /// What a TRUNCATE becomes.
@@ -135,7 +137,8 @@ fn check(written: Written) -> Result<Pipeline> {
         checked_lake,
         memory: written.memory,
         types: written.types,
-        before_images: written.before_images,
+        before_images: written.before_images.unwrap_or(false),
+        before_in_records: written.before_images.unwrap_or(true),
         on_error: written.on_error,
         truncate: written.truncate,
         snapshot: written.snapshot,

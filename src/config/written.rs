@@ -43,9 +43,10 @@ pub(super) struct Written {
     /// Choices in the mapping of MySQL types.
     #[serde(default)]
     pub(super) types: TypeOptions,
-    /// Keep the previous image of each changed row in a struct column.
+    /// Keep the previous image of each changed row: in a struct column of the lake (default: not), and in `before` of the
+    /// records of an update in Kafka (default: yes, as Debezium does).
     #[serde(default)]
-    pub(super) before_images: bool,
+    pub(super) before_images: Option<bool>,
     /// What an error about one table's data stops.
     #[serde(default)]
     pub(super) on_error: OnError,

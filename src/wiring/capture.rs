@@ -34,7 +34,8 @@ impl Capture {
             writer: Uuid::nil(),
             stood_still: Arc::default(),
         };
-        Capture { source: Connectors::new(pipeline, telemetry, seed), sink }
+        let before_images = pipeline.before_in_records;
+        Capture { source: Connectors { before_images, ..Connectors::new(pipeline, telemetry, seed) }, sink }
     }
 }
 

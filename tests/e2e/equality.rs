@@ -30,7 +30,7 @@ struct Expected {
 }
 
 /// Zero and partial dates are stored as they are written, and what is out of range is clipped.
-fn writer(server: &MySql) -> Conn {
+pub(crate) fn writer(server: &MySql) -> Conn {
     let mut conn = server.conn();
     conn.query_drop("SET NAMES utf8mb4").unwrap();
     conn.query_drop("SET SESSION sql_mode = 'ALLOW_INVALID_DATES'").unwrap();

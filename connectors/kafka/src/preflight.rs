@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use crate::checkpoints;
 use crate::client::{self, Reader};
 use crate::config::{Kafka, Mechanism};
+use crate::format::{FormatOptions, registry};
 use crate::topics::{self, Admin, Names, checkpoint_topic, request_topic};
 
 /// Retention below which a sink that is down over a night loses events.
@@ -29,7 +30,22 @@ pub fn check(
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(failed("kafka.brokers", &error)),
     }
+    findings.extend(schema_registry(&kafka.format));
     findings
+}
+
+/// The registry that `avro` needs: it answers, and lets us in. Whether it takes the next schema only it can tell then.
+fn schema_registry(format: &FormatOptions) -> Option<Finding> {
+    const SUBJECT: &str = "kafka.schema_registry";
+    let told = match registry(format) {
+        Ok(None) => return None,
+        Ok(Some(registry)) => registry.probe(),
+        Err(error) => Err(error),
+    };
+    Some(match told {
+        Ok(subjects) => Finding::ok(SUBJECT, format!("it answers, and has {subjects} subjects")),
+        Err(error) => failed(SUBJECT, &error),
+    })
 }
 
 fn failed(subject: &str, error: &Error) -> Finding {

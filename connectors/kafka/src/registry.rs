@@ -68,7 +68,12 @@ struct Stored {
 #[derive(Deserialize)]
 struct Refusal {
     message: String,
+    #[serde(default)]
+    error_code: Option<u32>,
 }
+
+/// Confluent's code for an id that is not there: an address that is no registry's answers 404, too.
+const NO_SUCH_SCHEMA: u32 = 40_403;
 
 impl Registry {
     /// A client; nothing is asked yet.
@@ -131,15 +136,22 @@ impl Registry {
     /// The schema with this id, parsed.
     ///
     /// # Errors
-    /// `RegistryRefused` if there is none; `UnreadableRecord` if it is not of Avro.
+    /// `UnreadableRecord` if there is none, or if it is not of Avro; `RegistryRefused`, `RegistryUnreachable`.
     pub(crate) fn avro(&self, id: u32) -> Result<Arc<AvroType>> {
         if let Some(known) = self.schemas.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Ok(Arc::clone(known));
         }
         let request = self.signed(self.agent.get(format!("{}/schemas/ids/{id}", self.url)));
         let (status, answer) = self.answer(request.call())?;
-        if status != 200 {
-            return Err(self.other(status, &answer).at("schema id", id));
+        match status {
+            200 => {}
+            404 if code(&answer) == Some(NO_SUCH_SCHEMA) => {
+                let message = "the schema registry does not know the schema that the record names";
+                return Err(Error::new(ErrorKind::UnreadableRecord, message)
+                    .at("schema id", id)
+                    .at("address", &self.url));
+            }
+            status => return Err(self.other(status, &answer).at("schema id", id)),
         }
         let stored: Stored =
             serde_json::from_slice(&answer).map_err(|error| no_registry(&self.url).caused_by(error))?;
@@ -153,14 +165,18 @@ impl Registry {
         Ok(parsed)
     }
 
-    /// Whether it answers, and lets us in.
+    /// How many subjects it has: that it answers, and lets us in.
     ///
     /// # Errors
     /// As [`Registry::register`].
-    pub fn probe(&self) -> Result<()> {
+    pub fn probe(&self) -> Result<usize> {
         let (status, answer) =
             self.answer(self.signed(self.agent.get(format!("{}/subjects", self.url))).call())?;
-        if status == 200 { Ok(()) } else { Err(self.other(status, &answer)) }
+        if status != 200 {
+            return Err(self.other(status, &answer));
+        }
+        let subjects = serde_json::from_slice::<Vec<String>>(&answer);
+        subjects.map(|subjects| subjects.len()).map_err(|error| no_registry(&self.url).caused_by(error))
     }
 
     fn signed<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
@@ -172,14 +188,15 @@ impl Registry {
 
     fn answer(&self, sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<(u16, Vec<u8>)> {
         let unreachable = |error: ureq::Error| {
-            let kind = match &error {
-                ureq::Error::Tls(_)
-                | ureq::Error::Rustls(_)
-                | ureq::Error::Pem(_)
-                | ureq::Error::BadUri(_) => ErrorKind::RegistryRefused,
-                _ => ErrorKind::RegistryUnreachable,
+            let failed = match &error {
+                ureq::Error::BadUri(_) => refused("the schema registry's address is none".to_owned()),
+                error if is_untrusted(error) => refused(
+                    "the schema registry's TLS certificate is not trusted".to_owned(),
+                )
+                .remedy("set schema_registry.ca to the certificate (PEM) of the authority that signed it"),
+                _ => Error::new(ErrorKind::RegistryUnreachable, "the schema registry does not answer"),
             };
-            Error::new(kind, "the schema registry does not answer").at("address", &self.url).caused_by(error)
+            failed.at("address", &self.url).caused_by(error)
         };
         let mut response = sent.map_err(unreachable)?;
         let body = response.body_mut().read_to_vec().map_err(unreachable)?;
@@ -195,6 +212,8 @@ impl Registry {
                 .remedy(
                     "set schema_registry.username and password to a user that may read and write subjects",
                 ),
+            // A registry's own 404 has a code.
+            404 if code(answer).is_none() => no_registry(&self.url).caused_by(told),
             429 | 500.. => {
                 let message = format!("the schema registry answers {status}: {told}");
                 Error::new(ErrorKind::RegistryUnreachable, message).at("address", &self.url)
@@ -221,6 +240,23 @@ fn told(answer: &[u8]) -> String {
         Ok(refusal) => refusal.message.chars().take(SHOWN).collect(),
         Err(_) => String::from_utf8_lossy(answer).chars().take(SHOWN).collect(),
     }
+}
+
+/// Whether its certificate is the trouble. The handshake is done with the first bytes, so that its error comes as one of
+/// reading or writing.
+fn is_untrusted(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::Pem(_) => true,
+        ureq::Error::Io(error) => {
+            error.kind() == std::io::ErrorKind::InvalidData && error.to_string().contains("certificate")
+        }
+        _ => false,
+    }
+}
+
+/// The code of a refusal.
+fn code(answer: &[u8]) -> Option<u32> {
+    serde_json::from_slice::<Refusal>(answer).ok()?.error_code
 }
 
 /// A subject as a part of an address. Names of topics have no other characters than these that need it.

@@ -1,55 +1,123 @@
-//! Other consumers: what a transaction that was given up left behind is not seen by them.
+//! Other people's consumers read our records, in both formats; what a transaction that was given up left behind is
+//! there, and seen only by who asks for it.
 
-use std::process::Command;
+use std::collections::BTreeSet;
 
 use lakeward_test_support::kafka::Kafka;
-use lakeward_test_support::{python, seed};
+use lakeward_test_support::mysql::MySql;
+use lakeward_test_support::registry::SchemaRegistry;
+use lakeward_test_support::{Pipeline, Random, seed, wait_until};
+use serde_json::{Value, json};
 
+use super::consumers::{Console, Form, Isolation, by_python, events};
+use super::view::{TABLES, assert_history};
 use super::{LIMIT, captures, over, topics};
 use crate::traffic::{burst, server_with_tables};
-use crate::world::ended;
+use crate::world::set;
 
-const CONSUMER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/python/consume.py");
+/// A capture, two that are killed inside a transaction when events of every table have arrived, and one that is not.
+fn capture_after_aborts(server: &MySql, kafka: &Kafka, pipeline: &mut Pipeline) {
+    set(pipeline, "transport/kafka/commit_interval", "5m");
+    let mut random = Random::new(seed());
+    burst(server, &mut random, 60);
+    captures(pipeline);
+    let written = |table: &str| {
+        by_python(kafka, &format!("shop.shop.{table}"), Isolation::Uncommitted, Form::Unread).len()
+    };
+    for _ in 0..2 {
+        let before: Vec<usize> = TABLES.iter().map(|(table, _)| written(table)).collect();
+        burst(server, &mut random, 60);
+        let mut run = pipeline.start(&["capture"]);
+        for ((table, _), before) in TABLES.iter().zip(before) {
+            wait_until(table, LIMIT, || {
+                assert!(run.ended().is_none(), "capture ended: {}", run.printed());
+                (written(table) > before).then_some(())
+            });
+        }
+        run.kill();
+    }
+    captures(pipeline);
+}
+
+/// All that was committed is among what else was written, and is not all of it.
+fn assert_more(all: &[(i64, i64)], committed: &[(i64, i64)]) {
+    let all: BTreeSet<_> = all.iter().collect();
+    let missing: Vec<_> = committed.iter().filter(|place| !all.contains(place)).collect();
+    assert!(missing.is_empty(), "committed, and not seen by who sees all: {missing:?}");
+    assert!(all.len() > committed.len(), "no record of an aborted transaction is there");
+}
+
+fn place(record: &Value) -> (i64, i64) {
+    (record["partition"].as_i64().expect("a number"), record["offset"].as_i64().expect("a number"))
+}
 
 #[test]
-fn plain_consumers_see_committed_events_only() {
+fn plain_consumers_read_our_json_and_see_what_is_committed() {
     let (server, kafka) = (server_with_tables(), Kafka::start());
-    let pipeline = over(&server, &kafka);
-    let mut random = lakeward_test_support::Random::new(seed());
-    for _ in 0..3 {
-        burst(&server, &mut random, 40);
-        let mut run = pipeline.start_with_failpoints(&["capture"], "kafka.commit.before=kill@1");
-        assert_eq!(ended(&mut run, LIMIT).signal, Some(9));
-    }
-    captures(&pipeline);
+    capture_after_aborts(&server, &kafka, &mut over(&server, &kafka));
     topics(&kafka).assert_source(&server);
     let topic = "shop.shop.customers";
-    let ours: Vec<(i32, i64)> =
-        topics(&kafka).kafka.read(topic).iter().map(|record| (record.partition, record.offset)).collect();
-    let seen = python(std::path::Path::new(CONSUMER), &[&kafka.brokers(), topic], "");
-    let seen: Vec<(i32, i64)> = serde_json::from_str(&seen).unwrap();
-    assert_eq!(seen, ours, "confluent-kafka");
-    let mut java: Command = kafka.java("org.apache.kafka.tools.consumer.ConsoleConsumer", "128m");
-    java.args([
-        "--bootstrap-server",
-        &kafka.brokers(),
-        "--topic",
-        topic,
-        "--from-beginning",
-        "--timeout-ms",
-        "15000",
-    ]);
-    java.args(["--isolation-level", "read_committed", "--formatter-property", "print.partition=true"]);
-    java.args(["--formatter-property", "print.offset=true", "--formatter-property", "print.value=false"]);
-    let output = java.output().expect("java starts");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let number = |line: &str, name: &str| {
-        let part = line.split('\t').find_map(|part| part.strip_prefix(name));
-        part.unwrap_or_else(|| panic!("no {name} in {line:?}")).trim().parse::<i64>().expect(line)
+    let consoles = [Isolation::Committed, Isolation::Uncommitted]
+        .map(|isolation| Console::start(&kafka, topic, isolation));
+    let parsed = |bytes: &Option<Vec<u8>>| {
+        bytes.as_deref().map_or(Value::Null, |bytes| serde_json::from_slice(bytes).expect("JSON"))
     };
-    let told = text.lines().filter(|line| line.contains("Partition:"));
-    let place = |line: &str| (i32::try_from(number(line, "Partition:")).unwrap(), number(line, "Offset:"));
-    let mut seen: Vec<(i32, i64)> = told.map(place).collect();
-    seen.sort_unstable();
-    assert_eq!(seen, ours, "the console consumer: {}", String::from_utf8_lossy(&output.stderr));
+    let ours: Vec<(i64, i64, Value, Value)> = kafka
+        .read(topic)
+        .iter()
+        .map(|record| (record.partition.into(), record.offset, parsed(&record.key), parsed(&record.value)))
+        .collect();
+    let python = |isolation| by_python(&kafka, topic, isolation, Form::Json);
+    let whole = |record: &Value| {
+        let (partition, offset) = place(record);
+        (partition, offset, record["key"].clone(), record["value"].clone())
+    };
+    let seen: Vec<_> = python(Isolation::Committed).iter().map(whole).collect();
+    assert!(seen == ours, "confluent-kafka");
+    let committed: Vec<(i64, i64)> =
+        ours.iter().map(|(partition, offset, ..)| (*partition, *offset)).collect();
+    let all: Vec<(i64, i64)> = python(Isolation::Uncommitted).iter().map(place).collect();
+    assert_more(&all, &committed);
+    let [seen, all_by_java] = consoles.map(Console::finish);
+    assert!(seen == ours, "the console consumer: {} records, not {}", seen.len(), ours.len());
+    let all_by_java: Vec<(i64, i64)> =
+        all_by_java.iter().map(|(partition, offset, ..)| (*partition, *offset)).collect();
+    assert_eq!(all_by_java, all, "the console consumer, uncommitted");
+}
+
+#[test]
+fn pythons_avro_consumer_reads_our_records_and_schemas_and_sees_what_is_committed() {
+    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::start());
+    let mut pipeline = over(&server, &kafka);
+    set(&mut pipeline, "transport/kafka/format", "avro");
+    set(&mut pipeline, "transport/kafka/schema_registry", json!({ "url": registry.url() }));
+    capture_after_aborts(&server, &kafka, &mut pipeline);
+    let url = registry.url();
+    for (table, key) in TABLES {
+        let topic = format!("shop.shop.{table}");
+        let committed = by_python(&kafka, &topic, Isolation::Committed, Form::Avro(&url));
+        for record in committed.iter().filter(|record| record["value"]["op"] != "t") {
+            let names: BTreeSet<&str> =
+                record["key"].as_object().expect("a key").keys().map(String::as_str).collect();
+            assert_eq!(names, key.iter().copied().collect(), "{record}");
+        }
+        assert_history(&server, table, &events(&committed));
+        let all = by_python(&kafka, &topic, Isolation::Uncommitted, Form::Avro(&url));
+        let place = |records: &[Value]| records.iter().map(place).collect::<Vec<_>>();
+        assert_more(&place(&all), &place(&committed));
+    }
+    let subjects = registry.ask("GET", "subjects", None);
+    let mut subjects: Vec<&str> = subjects
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|subject| subject.as_str().expect("a name"))
+        .collect();
+    subjects.sort_unstable();
+    let tables = ["carts", "customers", "orders"];
+    let expected: Vec<String> = tables
+        .iter()
+        .flat_map(|table| ["key", "value"].map(|part| format!("shop.shop.{table}-{part}")))
+        .collect();
+    assert_eq!(subjects, expected);
 }

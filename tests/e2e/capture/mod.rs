@@ -2,10 +2,13 @@
 
 mod bounded;
 mod check;
+mod consumers;
 mod crash;
+mod debezium;
 mod faults;
 mod interop;
 mod limits;
+mod registry;
 mod requests;
 mod security;
 mod topics;

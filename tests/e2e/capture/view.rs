@@ -25,7 +25,7 @@ pub(super) struct Event {
 }
 
 /// Tables of the traffic with their keys.
-const TABLES: &[(&str, &[&str])] =
+pub(super) const TABLES: &[(&str, &[&str])] =
     &[("customers", &["id"]), ("orders", &["region", "id"]), ("carts", &["id"])];
 
 impl Topics<'_> {
@@ -149,11 +149,16 @@ impl Topics<'_> {
     /// [`Topics::assert_whole`], each row's history has each of its changes once, and the latest state is the source's.
     pub(super) fn assert_source(&self, server: &MySql) {
         let all = self.assert_whole();
-        for (table, key) in TABLES {
-            let events = all.get(&self.of(table)).cloned().unwrap_or_default();
-            assert_eq!(latest(table, key, &events), source(server, table, key), "{table}");
+        for (table, _) in TABLES {
+            assert_history(server, table, all.get(&self.of(table)).map_or(&[], Vec::as_slice));
         }
     }
+}
+
+/// The events of a table are the history of its rows, which ends in the state of the source.
+pub(super) fn assert_history(server: &MySql, table: &str, events: &[Event]) {
+    let (_, key) = TABLES.iter().find(|(name, _)| *name == table).expect("a table of the traffic");
+    assert_eq!(latest(table, key, events), source(server, table, key), "{table}");
 }
 
 /// Key and `n` of each row of the source.

@@ -4,6 +4,7 @@ mod bounded;
 mod crash;
 mod faults;
 mod places;
+mod registry;
 mod workers;
 
 use std::time::Duration;

@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
-# Debezium's MySQL connector in its embedded engine, from Maven Central: what it writes of a server's changes, without
-# a broker. With it the golden files of connectors/kafka/testdata were made.
+# Debezium's MySQL connector and its embedded engine, from Maven Central: what is compared with our records
+# (tests/support/src/debezium.rs), and what wrote the golden files of connectors/kafka/testdata.
 # Usage: debezium.sh install
-#        debezium.sh run OUT COUNT key=value…    writes COUNT records into OUT, with these properties of the connector
-. "$(dirname "${BASH_SOURCE[0]}")/home.sh"
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(dirname "${BASH_SOURCE[0]}")
+. "$here/home.sh"
 VERSION=3.6.1.Final
 HOME_OF_DEBEZIUM=$SERVERS_HOME/debezium-$VERSION
 
 install() {
+    # Debezium.java is compiled when it is run.
+    tools javac=default-jdk-headless
     [ -e "$HOME_OF_DEBEZIUM/debezium-connector-mysql-$VERSION.jar" ] && return
-    tools java=default-jdk-headless mvn=maven
+    tools mvn=maven
     local new=$HOME_OF_DEBEZIUM.new
     say "installing Debezium $VERSION (once, about 60 MB)"
     rm -rf "$new"
     # Some of its dependencies name repositories of their own; all that is needed is on Maven Central.
-    printf '%s' '<settings><mirrors><mirror><id>central-for-all</id><mirrorOf>*</mirrorOf>' \
-        '<url>https://repo.maven.apache.org/maven2</url></mirror></mirrors></settings>' > "$SERVERS_HOME/.debezium-settings.xml"
-    mvn -q -B -s "$SERVERS_HOME/.debezium-settings.xml" -f "$HERE/debezium-pom.xml" -Ddebezium.version="$VERSION" \
+    printf '%s' '<settings><mirrors><mirror><id>no-others</id><mirrorOf>*,!central</mirrorOf>' \
+        '<url>file:///nonexistent</url></mirror></mirrors></settings>' > "$SERVERS_HOME/.debezium-settings.xml"
+    mvn -q -B -s "$SERVERS_HOME/.debezium-settings.xml" -f "$here/debezium-pom.xml" -Ddebezium.version="$VERSION" \
         dependency:copy-dependencies -DoutputDirectory="$new" >&2
     rm -rf "$HOME_OF_DEBEZIUM"
     mv "$new" "$HOME_OF_DEBEZIUM"
@@ -25,14 +26,5 @@ install() {
 
 case ${1:-} in
     install) locked debezium install;;
-    run)
-        shift
-        exec java -Xmx600m -cp "$HOME_OF_DEBEZIUM/*" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
-            "$HERE/../../../connectors/kafka/testdata/Golden.java" "$1" "$2" name=golden \
-            connector.class=io.debezium.connector.mysql.MySqlConnector \
-            offset.storage=org.apache.kafka.connect.storage.MemoryOffsetBackingStore \
-            schema.history.internal=io.debezium.relational.history.MemorySchemaHistory \
-            include.schema.changes=false skipped.operations=none snapshot.mode=initial \
-            key.converter.schemas.enable=true value.converter.schemas.enable=true "${@:3}";;
-    *) die "usage: debezium.sh install | run OUT COUNT key=value…";;
+    *) die "usage: debezium.sh install";;
 esac

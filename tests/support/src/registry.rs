@@ -1,14 +1,20 @@
 //! A real schema registry (Apicurio, with Confluent's interface) of one's own, in memory, on loopback.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::child::Child;
 use crate::install::{free_port, installed};
-use crate::{Scratch, wait_until};
+use crate::{Scratch, python_program, wait_until};
 
 const VERSION: &str = "3.3.3";
+/// The user whom a [`Front`] lets in.
+pub const USER: &str = "lakeward";
+/// Its password: a text found nowhere else.
+pub const PASSWORD: &str = "S3cret-registry+p@ss:w#rd";
 
 /// A running registry; killed when dropped.
 #[derive(Debug)]
@@ -32,7 +38,7 @@ impl SchemaRegistry {
         ]);
         command.arg("-jar").arg(installed(&format!("registry/app-{VERSION}")).join("quarkus-run.jar"));
         let mut child = Child::start("registry", &command, directory.path());
-        let url = format!("http://127.0.0.1:{port}/apis/ccompat/v7");
+        let url = at(&format!("http://127.0.0.1:{port}"));
         wait_until("the schema registry to answer", Duration::from_secs(300), || {
             let ended = child.ended();
             assert!(ended.is_none(), "the schema registry ended ({ended:?})");
@@ -49,8 +55,79 @@ impl SchemaRegistry {
         SHARED.get_or_init(SchemaRegistry::start)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The root of Confluent's interface.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/apis/ccompat/v7", self.port)
+        at(&format!("http://127.0.0.1:{}", self.port))
+    }
+
+    /// Asks something of it, as `GET` of `subjects`; the answer. Fails unless it is done.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&serde_json::Value>) -> serde_json::Value {
+        let mut command = Command::new("curl");
+        command.args(["-sSf", "-X", method, "-H", "Content-Type: application/json"]);
+        if let Some(body) = body {
+            command.arg("-d").arg(body.to_string());
+        }
+        let output = command.arg(format!("{}/{path}", self.url())).output().expect("curl starts");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{method} {path}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
+    }
+
+    /// What schemas must be compatible with from now on: `BACKWARD`, `NONE`.
+    pub fn set_compatibility(&self, level: &str) {
+        self.ask("PUT", "config", Some(&serde_json::json!({ "compatibility": level })));
+    }
+}
+
+/// The root of Confluent's interface at an address of the registry, a proxy's perhaps.
+pub fn at(address: &str) -> String {
+    format!("{address}/apis/ccompat/v7")
+}
+
+/// A front with TLS that lets [`USER`] alone in; ended when dropped.
+#[derive(Debug)]
+pub struct Front {
+    port: u16,
+    _child: Child,
+    _directory: Scratch,
+}
+
+impl Front {
+    /// Starts one before `registry`.
+    pub fn start(registry: &SchemaRegistry) -> Front {
+        let directory = Scratch::new("front");
+        let certificates = installed("mysql/template/certificates");
+        let mut command = Command::new(python_program());
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/front.py")).arg(registry.port.to_string());
+        command.args([certificates.join("server-cert.pem"), certificates.join("server-key.pem")]);
+        command.args([USER, PASSWORD]);
+        let mut child = Child::start("front", &command, directory.path());
+        let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap_or_default();
+        let port = wait_until("the front's port", Duration::from_secs(60), || {
+            let ended = child.ended();
+            assert!(ended.is_none(), "the front ended: {}", read("front.err"));
+            read("front.out").strip_suffix('\n')?.parse().ok()
+        });
+        Front { port, _child: child, _directory: directory }
+    }
+
+    /// The root of Confluent's interface.
+    pub fn url(&self) -> String {
+        at(&format!("https://127.0.0.1:{}", self.port))
+    }
+
+    /// The CA certificate to trust.
+    pub fn ca(&self) -> PathBuf {
+        installed("mysql/template/certificates/ca.pem")
+    }
+
+    /// A CA certificate that did not sign its own.
+    pub fn wrong_ca(&self) -> PathBuf {
+        installed("mysql/template/certificates/other-ca.pem")
     }
 }

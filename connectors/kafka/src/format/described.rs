@@ -68,8 +68,8 @@ impl Described {
     }
 }
 
-/// The schema of a column's values.
-fn column(ty: &ColumnType, codec: Codec, options: &TypeOptions) -> Described {
+/// The schema of a column's values. `connect_times`: days and milliseconds are Kafka Connect's own types.
+fn column(ty: &ColumnType, codec: Codec, options: &TypeOptions, connect_times: bool) -> Described {
     let decimal = |precision: u8, scale: u8, mode| match mode {
         DecimalMode::Precise => Described::named(Base::Bytes, "org.apache.kafka.connect.data.Decimal")
             .with("scale", scale)
@@ -101,12 +101,16 @@ fn column(ty: &ColumnType, codec: Codec, options: &TypeOptions) -> Described {
                 .with("connect.decimal.precision", 20),
         },
         Codec::UnsignedLong => Described::plain(Base::Int64),
+        Codec::Days if connect_times => Described::named(Base::Int32, "org.apache.kafka.connect.data.Date"),
         Codec::Days => Described::named(Base::Int32, "io.debezium.time.Date"),
         Codec::IsoDate => Described::named(Base::String, "io.debezium.time.IsoDate"),
         Codec::TimeMicros => Described::named(Base::Int64, "io.debezium.time.MicroTime"),
         Codec::TimeMillis => Described::named(Base::Int32, "org.apache.kafka.connect.data.Time"),
         Codec::IsoTime => Described::named(Base::String, "io.debezium.time.IsoTime"),
         Codec::EpochMicros => Described::named(Base::Int64, "io.debezium.time.MicroTimestamp"),
+        Codec::EpochMillis if connect_times => {
+            Described::named(Base::Int64, "org.apache.kafka.connect.data.Timestamp")
+        }
         Codec::EpochMillis => Described::named(Base::Int64, "io.debezium.time.Timestamp"),
         Codec::IsoTimestamp => Described::named(Base::String, "io.debezium.time.IsoTimestamp"),
         Codec::Zoned { .. } => Described::named(Base::String, "io.debezium.time.ZonedTimestamp"),
@@ -164,7 +168,7 @@ fn fields(layout: &Layout, columns: impl Iterator<Item = usize>) -> Vec<(String,
     let TableSchema { columns: all, options, .. } = &*layout.schema;
     let field = |index: usize| {
         let (field, of_table) = layout.fields.get(index).zip(all.get(index))?;
-        let described = column(&of_table.ty, field.codec, options);
+        let described = column(&of_table.ty, field.codec, options, layout.connect_times);
         Some((field.name.clone(), Described { optional: field.optional, ..described }))
     };
     columns.filter_map(field).collect()

@@ -12,7 +12,7 @@ use lakeward_core::{ColumnType, Error, ErrorKind, Result, TableSchema, ZeroDates
 
 use super::avro::schema::adjusted;
 use super::codec::Codec;
-use super::options::{Format, FormatOptions};
+use super::options::{Format, FormatOptions, TimeMode};
 
 /// The fields of a table version's records.
 pub(super) struct Layout {
@@ -23,6 +23,8 @@ pub(super) struct Layout {
     pub(super) key: Vec<usize>,
     /// The record key holds the table's key, so that it tells which row was deleted.
     pub(super) key_tells_row: bool,
+    /// Dates and times are of Kafka Connect's own types.
+    pub(super) connect_times: bool,
 }
 
 /// A field of a record.
@@ -61,7 +63,8 @@ impl Layout {
         };
         let fields: Vec<Field> = schema.columns.iter().enumerate().map(field).collect();
         must_differ(schema, &fields)?;
-        Ok(Layout { schema: Arc::clone(schema), fields, key, key_tells_row })
+        let connect_times = options.time_precision_mode == TimeMode::Connect;
+        Ok(Layout { schema: Arc::clone(schema), fields, key, key_tells_row, connect_times })
     }
 
     /// The fields of records that others wrote.
@@ -73,7 +76,8 @@ impl Layout {
         };
         let fields = schema.columns.iter().zip(codecs).map(field).collect();
         let key_tells_row = !schema.key.is_empty();
-        Layout { schema: Arc::clone(schema), fields, key: schema.key.clone(), key_tells_row }
+        let (schema, key) = (Arc::clone(schema), schema.key.clone());
+        Layout { schema, fields, key, key_tells_row, connect_times: false }
     }
 
     /// The place of the field that is called `name`, which is probably `likely`.

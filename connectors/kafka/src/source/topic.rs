@@ -161,10 +161,14 @@ impl Topic {
     /// A record that cannot be decoded, whatever is tried: its lane stops there. What only fails now ends the source.
     fn reject(&mut self, index: usize, event: &Event, error: &Error, desk: &mut Desk) -> Result<(), End> {
         let name = self.lane(index)?.name();
-        let told = Error::new(error.kind(), error.message().to_owned())
+        let mut told = Error::new(error.kind(), error.message().to_owned())
             .at("topic partition", name)
             .at("offset", event.offset);
-        if error.policy() == Policy::Retry {
+        if let Some(remedy) = error.remedy_text() {
+            told = told.remedy(remedy);
+        }
+        // A registry that lets nobody in says nothing of the record.
+        if error.policy() == Policy::Retry || error.kind() == ErrorKind::RegistryRefused {
             return Err(told.into());
         }
         let lane = self.lane(index)?;

@@ -1,6 +1,7 @@
-//! Records that Debezium 3.6.1 itself wrote (`testdata`: the tables, the changes, the program that wrote them
-//! down), of every column type with its extreme values: they are read, and what we write of the same rows is
-//! compared with them field by field, schema part included. What differs is named here, each with its reason.
+//! Records that Debezium 3.6.1 itself wrote (`testdata`: the tables, the changes; schemas that repeat are stored once;
+//! `tests/support/servers/Debezium.java` writes such), of every column type with its extreme values: they are read, and
+//! what we write of the same rows is compared with them field by field, schema part included. That the real connector
+//! and the real `capture` agree is shown by `tests/e2e/capture/debezium`.
 
 use std::sync::Arc;
 

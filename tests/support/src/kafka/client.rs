@@ -191,33 +191,34 @@ impl Kafka {
         assert!(failed.is_none(), "cannot write to {topic}: {failed:?}");
     }
 
-    /// All committed records that a topic has now, topic partition by topic partition.
+    /// All records of a topic that are committed now, topic partition by topic partition. A writer that goes on does not
+    /// hold it up: what comes later is left out.
     pub fn read(&self, topic: &str) -> Vec<Record> {
         let consumer = self.consumer();
         let count = self.partitions(topic);
         let mut places = TopicPartitionList::new();
-        // Where somebody writes all the while, the client may never say that it is at an end.
-        let mut ends = std::collections::BTreeMap::new();
+        let mut ends = Vec::new();
         for partition in 0..count {
             let partition = i32::try_from(partition).expect("few topic partitions");
-            let (first, end) = consumer.fetch_watermarks(topic, partition, LIMIT).expect("the broker answers");
-            if first < end {
-                ends.insert(partition, end);
-                places.add_partition_offset(topic, partition, Offset::Beginning).expect("a place");
-            }
+            places.add_partition_offset(topic, partition, Offset::Beginning).expect("a place");
+            ends.push(consumer.fetch_watermarks(topic, partition, LIMIT).expect("the broker answers").1);
         }
         consumer.assign(&places).expect("places can be assigned");
         let mut records = Vec::new();
-        while !ends.is_empty() {
+        let mut ended = std::collections::BTreeSet::new();
+        while ended.len() < count {
             match consumer.poll(LIMIT).unwrap_or_else(|| panic!("no record and no end of {topic}")) {
                 Ok(message) => {
-                    let (partition, next) = (message.partition(), message.offset() + 1);
-                    records.push(record(&message));
-                    if ends.get(&partition).is_some_and(|end| next >= *end) {
-                        ends.remove(&partition);
+                    let record = record(&message);
+                    let end = ends[usize::try_from(record.partition).expect("a number")];
+                    if record.offset + 1 >= end {
+                        ended.insert(record.partition);
+                    }
+                    if record.offset < end {
+                        records.push(record);
                     }
                 }
-                Err(KafkaError::PartitionEOF(partition)) => drop(ends.remove(&partition)),
+                Err(KafkaError::PartitionEOF(partition)) => drop(ended.insert(partition)),
                 Err(error) => panic!("cannot read {topic}: {error}"),
             }
         }

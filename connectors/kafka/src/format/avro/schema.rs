@@ -40,14 +40,21 @@ fn schema(described: &Described, known: &mut BTreeSet<String>) -> Value {
         Base::Struct(fields) => return record(described, fields, known),
     };
     annotate(described, &mut more);
-    if described.name.as_deref() == Some("org.apache.kafka.connect.data.Decimal") {
+    let logical = match described.name.as_deref() {
+        Some("org.apache.kafka.connect.data.Decimal") => Some("decimal"),
+        Some("org.apache.kafka.connect.data.Date") => Some("date"),
+        Some("org.apache.kafka.connect.data.Time") => Some("time-millis"),
+        Some("org.apache.kafka.connect.data.Timestamp") => Some("timestamp-millis"),
+        _ => None,
+    };
+    more.extend(logical.map(|logical| ("logicalType".to_owned(), logical.into())));
+    if logical == Some("decimal") {
         let number = |name: &str| {
             let parameter = described.parameters.iter().find(|(key, _)| *key == name);
             parameter.and_then(|(_, value)| value.parse::<u8>().ok())
         };
         more.insert("scale".into(), number("scale").unwrap_or(0).into());
         more.insert("precision".into(), number("connect.decimal.precision").unwrap_or(64).into());
-        more.insert("logicalType".into(), "decimal".into());
     }
     if more.is_empty() {
         return ty.into();
