@@ -1,7 +1,9 @@
 // How the golden files were made: Debezium 3.6.1's embedded engine (io.debezium:debezium-embedded and
 // debezium-connector-mysql from Maven Central) against MySQL 9.7 with tables.sql and changes.sql, converter.schemas.enable=true;
 // debezium-3.6.1-modes.json with bigint.unsigned.handling.mode=precise, decimal.handling.mode=string,
-// time.precision.mode=isostring, binary.handling.mode=hex. Schemas that repeat were then stored once.
+// time.precision.mode=isostring, binary.handling.mode=hex; debezium-3.6.1-transactions.json from transactions.sql with
+// provide.transaction.metadata=true, heartbeat.interval.ms=3000, table.include.list=g.a,g.b,g.keyless; the heartbeats after
+// the first one were left out. Schemas that repeat were then stored once.
 import io.debezium.engine.*; import io.debezium.engine.format.*; import java.io.*; import java.nio.charset.StandardCharsets; import java.util.*; import java.util.concurrent.*;
 public class Golden {
   // Golden OUT COUNT key=value…: writes records as lines of JSON until COUNT were seen.
