@@ -37,7 +37,7 @@ pub struct KafkaConfig {
     #[serde(default)]
     pub provide_transaction_metadata: bool,
     /// Longest time between two records in the topic `__debezium-heartbeat.<topic_prefix>`, also while nothing changes.
-    /// Each comes with a checkpoint. Default: there are none.
+    /// Each comes with a checkpoint. 100 ms or more. Default: there are none.
     #[serde(default)]
     pub heartbeat_interval: Option<Period>,
     /// How topics are made.
@@ -158,6 +158,8 @@ pub struct Kafka {
 
 /// Longest name of a topic prefix: the rest of Kafka's 249 characters is for the table.
 const PREFIX_MAX: usize = 100;
+/// Each heartbeat is a Kafka transaction, which takes some milliseconds.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
 /// librdkafka's own bounds of `transaction.timeout.ms`.
 const TRANSACTION_TIMEOUT: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_millis(i32::MAX as u64);
@@ -269,9 +271,9 @@ impl KafkaConfig {
         }
         check_properties(&self.properties)?;
         let heartbeat_interval = self.heartbeat_interval.map(|interval| interval.0);
-        if heartbeat_interval.is_some_and(|interval| interval.is_zero()) {
-            let message = "heartbeats cannot come without a pause";
-            let remedy = "write a time, as 10s; leave it out where there are to be none";
+        if heartbeat_interval.is_some_and(|interval| interval < SHORTEST_HEARTBEAT) {
+            let message = format!("heartbeats cannot come more often than every {SHORTEST_HEARTBEAT:?}");
+            let remedy = "write a longer time, as 10s; leave it out where there are to be none";
             return Err(wrong("transport.kafka.heartbeat_interval", message, remedy));
         }
         Ok(Kafka {

@@ -155,11 +155,14 @@ impl Sink for KafkaSink {
     }
 
     async fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {
-        let (now, now_us) = (self.options.clock.elapsed(), self.options.clock.unix_micros());
-        let open = self.open_state()?;
-        let due = open.heartbeat.as_mut().is_some_and(|heartbeat| heartbeat.beats(now));
-        let heartbeat = due.then_some(now_us);
-        open.orders.commit(checkpoint, heartbeat).await
+        let clock = Arc::clone(&self.options.clock);
+        let Open { orders, heartbeat, .. } = self.open_state()?;
+        let due = heartbeat.as_mut().filter(|heartbeat| heartbeat.due_in(clock.elapsed()).is_zero());
+        orders.commit(checkpoint, due.as_ref().map(|_| clock.unix_micros())).await?;
+        if let Some(heartbeat) = due {
+            heartbeat.beaten(clock.elapsed());
+        }
+        Ok(())
     }
 
     fn wants_commit_in(&self) -> Option<Duration> {

@@ -2,7 +2,8 @@
 //!
 //! Guarantee: while the source is between transactions, no time between two heartbeats is longer than the interval, by
 //! more than a commit takes. Why: the time of the last one is kept here alone; from it the engine learns when a commit
-//! is wanted ([`lakeward_core::Sink::wants_commit_in`]), and that commit asks here again.
+//! is wanted ([`lakeward_core::Sink::wants_commit_in`]), and that commit asks here again. The time is that of the commit's
+//! end: however slow the brokers are, the source is read for an interval between two of them.
 
 use std::time::Duration;
 
@@ -23,13 +24,9 @@ impl Heartbeat {
         self.interval.saturating_sub(now.saturating_sub(self.last))
     }
 
-    /// Whether one is due; it is taken to be written then.
-    pub(super) fn beats(&mut self, now: Duration) -> bool {
-        let due = self.due_in(now).is_zero();
-        if due {
-            self.last = now;
-        }
-        due
+    /// One was written.
+    pub(super) fn beaten(&mut self, now: Duration) {
+        self.last = now;
     }
 }
 
@@ -41,10 +38,9 @@ mod tests {
     fn they_come_when_the_interval_is_over_whatever_was_committed_before() {
         let at = Duration::from_millis;
         let mut heartbeat = Heartbeat::begin(at(1000), at(5000));
-        assert!(!heartbeat.beats(at(5900)));
         assert_eq!(heartbeat.due_in(at(5900)), at(100));
-        assert!(heartbeat.beats(at(6010)));
-        assert!(!heartbeat.beats(at(6011)));
-        assert_eq!(heartbeat.due_in(at(6011)), at(999));
+        assert_eq!(heartbeat.due_in(at(6010)), at(0));
+        heartbeat.beaten(at(6015));
+        assert_eq!(heartbeat.due_in(at(6016)), at(999));
     }
 }
