@@ -287,13 +287,13 @@ impl<R: Route> Engine<R> {
                 () = stop.overdue(self.plan.boundary_grace) => return Ok(Reason::Abandoned),
                 due = self.gather(&mut sink, &mut source, &mut beside, &mut span) => due?,
             };
-            let (ending, asked) = match due {
-                Due::Commit => (None, None),
-                Due::Keys(asked) => (None, Some(asked)),
-                Due::Stop => (Some(Reason::Stopped), None),
-                Due::End => (Some(Reason::CaughtUp), None),
+            let (ending, asked, checkpoint) = match due {
+                Due::Commit => (None, None, span.reached()),
+                Due::Keys(asked) => (None, Some(asked), span.unsaved()),
+                Due::Stop => (Some(Reason::Stopped), None, span.unsaved()),
+                Due::End => (Some(Reason::CaughtUp), None, span.unsaved()),
             };
-            if let Some(checkpoint) = span.unsaved() {
+            if let Some(checkpoint) = checkpoint {
                 tokio::select! {
                     biased;
                     () = stop.overdue(self.plan.commit_grace) => return Ok(Reason::Abandoned),
@@ -321,7 +321,7 @@ impl<R: Route> Engine<R> {
     ) -> Result<Due> {
         let mut stop = self.stop.clone();
         loop {
-            let wait = span.due_in(&self.plan, self.clock.elapsed());
+            let wait = span.due_in(&self.plan, self.clock.elapsed(), sink.wants_commit_in());
             if wait.is_some_and(|wait| wait.is_zero()) {
                 return Ok(Due::Commit);
             }

@@ -56,19 +56,30 @@ impl Span {
         Ok(())
     }
 
-    /// How long until a commit is due; `None` while there is nothing to commit, or no boundary.
-    pub(super) fn due_in(&self, plan: &Plan, now: Duration) -> Option<Duration> {
-        let at = self.at.as_ref()?;
-        let interval = match &self.committed {
+    /// How long until a commit is due; `None` while there is nothing to commit, or no boundary. `wanted`: how long until
+    /// the sink wants one in any case.
+    pub(super) fn due_in(&self, plan: &Plan, now: Duration, wanted: Option<Duration>) -> Option<Duration> {
+        let interval = self.interval(plan, self.at.as_ref()?);
+        let due = interval.map(|interval| interval.saturating_sub(now.saturating_sub(self.begun)));
+        due.into_iter().chain(wanted).min()
+    }
+
+    /// Longest time between the last commit and that of `at`; `None` where `at` says nothing more.
+    fn interval(&self, plan: &Plan, at: &Checkpoint) -> Option<Duration> {
+        match &self.committed {
             // `start: latest` must mean the same place after a crash.
-            None => Duration::ZERO,
+            None => Some(Duration::ZERO),
             // Who asked waits for the answer.
-            Some(done) if answers(at, done) => Duration::ZERO,
-            Some(done) if self.rows > 0 || at.tables != done.tables => plan.interval,
-            Some(done) if says_more(at, done) => plan.idle_interval,
-            Some(_) => return None,
-        };
-        Some(interval.saturating_sub(now.saturating_sub(self.begun)))
+            Some(done) if answers(at, done) => Some(Duration::ZERO),
+            Some(done) if self.rows > 0 || at.tables != done.tables => Some(plan.interval),
+            Some(done) if says_more(at, done) => Some(plan.idle_interval),
+            Some(_) => None,
+        }
+    }
+
+    /// The boundary that was reached, while nothing came after it.
+    pub(super) fn reached(&self) -> Option<Checkpoint> {
+        self.at.clone()
     }
 
     /// The boundary to commit, if it says more than the last commit: rows, a state, or a position.

@@ -42,6 +42,8 @@ struct World {
     purged: bool,
     repaired: Vec<i64>,
     commits: u64,
+    /// The sink wants so many in any case.
+    wanted_commits: u64,
     stop_tables: bool,
     kind: ErrorKind,
     /// What stands in the sink.
@@ -70,6 +72,7 @@ fn world(seed: u64, fault: u64, log: Vec<usize>) -> Shared {
         purged: false,
         repaired: Vec::new(),
         commits: 0,
+        wanted_commits: 0,
         stop_tables: false,
         kind: ErrorKind::LakeUnreachable,
         requests: Vec::new(),
@@ -269,6 +272,11 @@ impl Sink for MemorySink {
         fails(&self.world)?;
         self.staged.extend(&batch.meta.seq);
         Ok(())
+    }
+
+    fn wants_commit_in(&self) -> Option<Duration> {
+        let world = self.world.lock().unwrap();
+        (world.commits < world.wanted_commits).then_some(Duration::ZERO)
     }
 
     async fn mark(&mut self, mark: TableMark) -> Result<()> {
@@ -496,6 +504,33 @@ fn an_idle_pipeline_commits_a_moved_position_at_most_hourly() {
     });
     // About 2,500 boundaries, a millisecond each: the first, every thousandth, and the end.
     assert!((3..=5).contains(&world.lock().unwrap().commits), "{}", world.lock().unwrap().commits);
+}
+
+#[test]
+fn a_sink_that_wants_a_commit_gets_it_though_nothing_changed_but_never_inside_a_transaction() {
+    for seed in 0..50 {
+        let world = world(seed, 0, vec![3; 4]);
+        {
+            let mut world = world.lock().unwrap();
+            (world.endless, world.wanted_commits) = (true, 30);
+        }
+        block_on(async {
+            let (engine, stopper, progress) = engine(&world, Until::Forever, 3_600_000);
+            let stop = async {
+                while progress.commits.get() < 30 || progress.boundaries.get() < 10 {
+                    yield_now().await;
+                }
+                stopper.stop();
+            };
+            let (ended, ()) = tokio::join!(engine.run(), stop);
+            let ended = ended.unwrap();
+            assert_eq!(ended.reason, Reason::Stopped);
+            assert_eq!(ended.committed, world.lock().unwrap().checkpoint);
+        });
+        let world = world.lock().unwrap();
+        assert_eq!(world.committed, (1..=12).collect::<Vec<_>>(), "seed {seed}");
+        assert!((30..=31).contains(&world.commits), "{}", world.commits);
+    }
 }
 
 #[test]

@@ -52,6 +52,18 @@ pub struct Origin {
     pub server_id: u32,
     /// The server's thread that made the change; `None` where the log does not tell it.
     pub thread: Option<u32>,
+    /// Where its transaction began. `None` for what comes from none (rows of a snapshot, marks), and for rows that were
+    /// read from records.
+    pub began: Option<Began>,
+}
+
+/// Where a transaction of the source began. Its rows have the numbers from `seq` on, without gaps, over all tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Began {
+    /// The number of its first row.
+    pub seq: i64,
+    /// Offset in the origin's file; no other transaction begins there.
+    pub offset: u64,
 }
 
 /// `rows` consecutive rows of a batch that share an origin and whose numbers within their event ascend by one.

@@ -24,7 +24,7 @@ pub mod source;
 pub mod stats;
 pub mod table_filter;
 
-pub use change_batch::{ChangeBatch, ChangeMeta, MarkReason, Op, Origin, OriginRun, TableMark};
+pub use change_batch::{Began, ChangeBatch, ChangeMeta, MarkReason, Op, Origin, OriginRun, TableMark};
 pub use checkpoint::{
     Checkpoint, KeyBound, Snapshot, SnapshotCause, SnapshotPlan, SnapshotState, TableState, TableStatus,
 };

@@ -1,6 +1,7 @@
 //! What every sink takes, and how a run resumes from it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{ChangeBatch, Checkpoint, KeysAsked, LivingKeys, Request, Result, TableMark, TableSchema};
 
@@ -82,6 +83,12 @@ pub trait Sink: Send {
     /// On `Ok` the data is decided and visible. On `Err` the outcome may be either: the sink must
     /// be dropped, and the next `open` tells. Lost answers are settled inside.
     fn commit(&mut self, checkpoint: Checkpoint) -> impl Future<Output = Result<()>> + Send;
+
+    /// How long until it wants a commit though nothing may have changed: one of the last checkpoint once more.
+    /// `None`: it never does.
+    fn wants_commit_in(&self) -> Option<Duration> {
+        None
+    }
 
     /// Begins the repair of `lost`: what follows, up to `commit(lost.to)`, is its range read again;
     /// the sink keeps the rows of its lost files only and drops the rest.

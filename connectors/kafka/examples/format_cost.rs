@@ -78,6 +78,7 @@ fn batch(schema: &Arc<TableSchema>) -> Result<ChangeBatch> {
             offset: 4711 + from as u64 * 170,
             server_id: 1,
             thread: Some(12),
+            began: None,
         },
     });
     let op = |row: usize| {

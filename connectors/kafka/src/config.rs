@@ -32,6 +32,14 @@ pub struct KafkaConfig {
     #[serde(flatten)]
     #[allow(missing_docs, reason = "flattened: its own fields are documented")]
     pub format: FormatOptions,
+    /// Each change event tells its transaction and its place there, and the topic `<topic_prefix>.transaction` where
+    /// transactions begin and end, with how many events each has. Default: not.
+    #[serde(default)]
+    pub provide_transaction_metadata: bool,
+    /// Longest time between two records in the topic `__debezium-heartbeat.<topic_prefix>`, also while nothing changes.
+    /// Each comes with a checkpoint. 100 ms or more. Default: there are none.
+    #[serde(default)]
+    pub heartbeat_interval: Option<Period>,
     /// How topics are made.
     #[serde(default)]
     pub topics: TopicsConfig,
@@ -128,6 +136,10 @@ pub struct Kafka {
     pub prefix: String,
     /// The form of records.
     pub format: FormatOptions,
+    /// Change events tell their transactions, and a topic where these begin and end.
+    pub provide_transaction_metadata: bool,
+    /// Longest time between two heartbeats, where there are any.
+    pub heartbeat_interval: Option<Duration>,
     /// How topics are made.
     pub topics: TopicsConfig,
     /// Longest time between two transactions while changes arrive.
@@ -146,6 +158,8 @@ pub struct Kafka {
 
 /// Longest name of a topic prefix: the rest of Kafka's 249 characters is for the table.
 const PREFIX_MAX: usize = 100;
+/// Each heartbeat is a Kafka transaction, which takes some milliseconds.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
 /// librdkafka's own bounds of `transaction.timeout.ms`.
 const TRANSACTION_TIMEOUT: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_millis(i32::MAX as u64);
@@ -256,10 +270,18 @@ impl KafkaConfig {
             tls.check()?;
         }
         check_properties(&self.properties)?;
+        let heartbeat_interval = self.heartbeat_interval.map(|interval| interval.0);
+        if heartbeat_interval.is_some_and(|interval| interval < SHORTEST_HEARTBEAT) {
+            let message = format!("heartbeats cannot come more often than every {SHORTEST_HEARTBEAT:?}");
+            let remedy = "write a longer time, as 10s; leave it out where there are to be none";
+            return Err(wrong("transport.kafka.heartbeat_interval", message, remedy));
+        }
         Ok(Kafka {
             brokers: self.brokers.clone(),
             prefix: prefix.to_owned(),
             format: self.format.clone(),
+            provide_transaction_metadata: self.provide_transaction_metadata,
+            heartbeat_interval,
             topics: self.topics.clone(),
             commit_interval: self.commit_interval.0,
             transaction_timeout: timeout,

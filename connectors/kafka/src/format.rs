@@ -26,7 +26,9 @@ mod gathered;
 mod image;
 mod json;
 mod layout;
+pub mod metadata;
 mod options;
+mod plain;
 mod spatial;
 mod time;
 

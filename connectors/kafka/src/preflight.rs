@@ -87,6 +87,7 @@ fn looked_at(
     let mut findings = vec![Finding::ok("kafka.brokers", format!("{} brokers answer", brokers.len()))];
     findings.extend(brokers.first().map(|broker| transaction_timeout(kafka, &admin, *broker)));
     findings.extend(own_topics(kafka, &admin, &there));
+    findings.extend(beside_topics(kafka, &there));
     if there.contains_key(&checkpoint_topic(&kafka.prefix)) {
         findings.push(checkpoint(kafka, pipeline, &reader, clock.as_ref()));
     }
@@ -140,6 +141,16 @@ fn own_topics(kafka: &Kafka, admin: &Admin, there: &BTreeMap<String, usize>) -> 
         }
     };
     [checkpoint_topic(&kafka.prefix), request_topic(&kafka.prefix)].map(look).into()
+}
+
+/// Topics beside those of tables.
+fn beside_topics(kafka: &Kafka, there: &BTreeMap<String, usize>) -> Vec<Finding> {
+    let look = |topic: String| match there.get(&topic) {
+        Some(_) => Finding::ok("kafka.topics", format!("{topic} is there")),
+        None if kafka.topics.create => Finding::ok("kafka.topics", format!("{topic} will be made")),
+        None => failed("kafka.topics", &topics::missing(&topic)),
+    };
+    topics::beside(kafka).into_iter().map(look).collect()
 }
 
 fn checkpoint(kafka: &Kafka, pipeline: &str, reader: &Reader, clock: &dyn Clock) -> Finding {

@@ -9,20 +9,26 @@
 //!   writer left open, and has kept it from ever writing again. So nothing can still become visible above what is read.
 //! - A commit whose outcome is unknown is asked for again; if that stays without an answer the run begins anew, which
 //!   reads what came of it.
+//! - What topics beside those of tables say of events, or with a checkpoint, is in the transaction of these events, or of
+//!   that checkpoint (`sink/beside.rs`).
 //! - A topic that was deleted, or made anew, is noticed when the sink opens (fewer records than were counted) and while
 //!   it writes (offsets that went back): never written over.
 //!
 //! Encoding and sending is a thread's work (`sink/writer.rs`); what waits for it here is bounded by bytes.
 
+mod beside;
 mod delivery;
+mod heartbeat;
 mod lane;
 mod murmur2;
 mod opening;
 mod orders;
+mod source_transactions;
 mod transaction;
 mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lakeward_core::stats::KafkaStats;
 use lakeward_core::{
@@ -34,6 +40,7 @@ use uuid::Uuid;
 
 use crate::config::Kafka;
 use crate::requests::Standing;
+use heartbeat::Heartbeat;
 use opening::opened;
 use orders::{Order, Orders};
 pub use transaction::StoodStill;
@@ -82,6 +89,7 @@ enum State {
 
 struct Open {
     orders: Orders,
+    heartbeat: Option<Heartbeat>,
     standing: Arc<Mutex<Standing>>,
 }
 
@@ -92,8 +100,12 @@ impl KafkaSink {
     }
 
     fn orders(&mut self) -> Result<&mut Orders> {
+        Ok(&mut self.open_state()?.orders)
+    }
+
+    fn open_state(&mut self) -> Result<&mut Open> {
         match &mut self.state {
-            State::Open(open) => Ok(&mut open.orders),
+            State::Open(open) => Ok(open),
             State::New | State::Closed => Err(Error::new(
                 ErrorKind::Bug,
                 "the topics were used before they were opened, or after an error",
@@ -123,7 +135,10 @@ impl Sink for KafkaSink {
         let (options, runtime) = (self.options.clone(), Handle::current());
         let (writer, standing, resume) = off_thread(move || opened(options, runtime)).await?;
         let orders = Orders::to(writer, self.options.memory)?;
-        self.state = State::Open(Open { orders, standing: Arc::new(Mutex::new(standing)) });
+        let clock = &self.options.clock;
+        let heartbeat =
+            self.options.kafka.heartbeat_interval.map(|interval| Heartbeat::begin(interval, clock.elapsed()));
+        self.state = State::Open(Open { orders, heartbeat, standing: Arc::new(Mutex::new(standing)) });
         Ok(Opened { resume, lost: Vec::new(), epoch: 0 })
     }
 
@@ -140,7 +155,21 @@ impl Sink for KafkaSink {
     }
 
     async fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {
-        self.orders()?.commit(checkpoint).await
+        let clock = Arc::clone(&self.options.clock);
+        let Open { orders, heartbeat, .. } = self.open_state()?;
+        let due = heartbeat.as_mut().filter(|heartbeat| heartbeat.due_in(clock.elapsed()).is_zero());
+        orders.commit(checkpoint, due.as_ref().map(|_| clock.unix_micros())).await?;
+        if let Some(heartbeat) = due {
+            heartbeat.beaten(clock.elapsed());
+        }
+        Ok(())
+    }
+
+    fn wants_commit_in(&self) -> Option<Duration> {
+        match &self.state {
+            State::Open(open) => Some(open.heartbeat.as_ref()?.due_in(self.options.clock.elapsed())),
+            State::New | State::Closed => None,
+        }
     }
 
     async fn repair(&mut self, lost: LostRange) -> Result<()> {

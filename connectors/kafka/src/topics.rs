@@ -34,6 +34,23 @@ pub fn request_topic(prefix: &str) -> String {
     format!("{prefix}.__lakeward.requests")
 }
 
+/// The topic that tells where transactions of the source begin and end.
+pub fn transaction_topic(prefix: &str) -> String {
+    format!("{prefix}.transaction")
+}
+
+/// The topic of heartbeats. Its name does not begin with the prefix: it is Debezium's.
+pub fn heartbeat_topic(prefix: &str) -> String {
+    format!("__debezium-heartbeat.{prefix}")
+}
+
+/// The topics beside those of tables that are switched on.
+pub fn beside(kafka: &Kafka) -> Vec<String> {
+    let transactions = kafka.provide_transaction_metadata.then(|| transaction_topic(&kafka.prefix));
+    let heartbeats = kafka.heartbeat_interval.map(|_| heartbeat_topic(&kafka.prefix));
+    transactions.into_iter().chain(heartbeats).collect()
+}
+
 /// Kafka's own limit of a topic's name.
 const NAME_MAX: usize = 249;
 
@@ -118,8 +135,18 @@ impl Admin {
     /// The cluster's, and `Config` for settings that it refuses.
     pub fn create_data(&self, name: &str, config: &TopicsConfig) -> Result<()> {
         let count = config.partitions.map_or(-1, |count| i32::try_from(count).unwrap_or(i32::MAX));
-        let settings = config.config.iter().map(|(key, value)| (key.as_str(), value.reveal()));
-        self.create(name, count, config, &settings.collect::<Vec<_>>())
+        self.create(name, count, config, &settings(config))
+    }
+
+    /// Makes a topic beside those of tables: with one topic partition, so that its order is one, and their settings but
+    /// for the policy of cleaning. A compacted topic would keep the last record of each key alone, and the begin and the
+    /// end of a transaction have one key.
+    ///
+    /// # Errors
+    /// As [`Admin::create_data`].
+    pub fn create_beside(&self, name: &str, config: &TopicsConfig) -> Result<()> {
+        let settings = settings(config).into_iter().filter(|(key, _)| *key != "cleanup.policy");
+        self.create(name, 1, config, &settings.collect::<Vec<_>>())
     }
 
     /// Makes a topic of the pipeline's own state: one topic partition, compacted.
@@ -170,6 +197,11 @@ impl Admin {
         let described = self.runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;
         described.get(name)?.value.clone()
     }
+}
+
+/// Settings of a table's topic.
+fn settings(config: &TopicsConfig) -> Vec<(&str, &str)> {
+    config.config.iter().map(|(key, value)| (key.as_str(), value.reveal())).collect()
 }
 
 fn options() -> AdminOptions {

@@ -1,5 +1,6 @@
 //! From MySQL to Kafka: every event once, whatever is killed.
 
+mod beside;
 mod bounded;
 mod check;
 mod consumers;

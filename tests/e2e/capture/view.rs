@@ -38,7 +38,9 @@ impl Topics<'_> {
         let own = format!("{}.__", self.prefix);
         let first = format!("{}.", self.prefix);
         let all = self.kafka.topics().into_iter();
-        all.filter(|topic| topic.starts_with(&first) && !topic.starts_with(&own)).collect()
+        // Database and table follow the prefix; the topics beside those of tables have one name there.
+        let is_table = |topic: &str| topic.strip_prefix(&first).is_some_and(|rest| rest.contains('.'));
+        all.filter(|topic| is_table(topic) && !topic.starts_with(&own)).collect()
     }
 
     /// All values of a key of the checkpoint topic, in order.

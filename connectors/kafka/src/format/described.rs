@@ -31,13 +31,13 @@ pub(super) enum Base {
     Double,
     String,
     Bytes,
-    /// An array of floats.
-    Floats,
+    /// Elements of one kind.
+    Array(Box<Described>),
     Struct(Vec<(String, Described)>),
 }
 
 impl Described {
-    fn plain(base: Base) -> Described {
+    pub(super) fn plain(base: Base) -> Described {
         Described {
             base,
             optional: false,
@@ -49,7 +49,7 @@ impl Described {
         }
     }
 
-    fn named(base: Base, name: &str) -> Described {
+    pub(super) fn named(base: Base, name: &str) -> Described {
         Described { name: Some(name.to_owned()), version: Some(1), ..Described::plain(base) }
     }
 
@@ -58,7 +58,7 @@ impl Described {
         self
     }
 
-    fn optional(mut self) -> Described {
+    pub(super) fn optional(mut self) -> Described {
         self.optional = true;
         self
     }
@@ -122,7 +122,10 @@ fn column(ty: &ColumnType, codec: Codec, options: &TypeOptions, connect_times: b
             let geometry = Described::named(Base::Struct(fields), "io.debezium.data.geometry.Geometry");
             Described { doc: Some("Geometry"), ..geometry }
         }
-        Codec::Vector => Described::named(Base::Floats, "io.debezium.data.FloatVector"),
+        Codec::Vector => {
+            let floats = Base::Array(Box::new(Described::plain(Base::Float)));
+            Described::named(floats, "io.debezium.data.FloatVector")
+        }
     }
 }
 

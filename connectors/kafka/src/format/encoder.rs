@@ -9,7 +9,7 @@ use lakeward_core::{
 };
 
 use super::avro::table::{AvroTable, Ids};
-use super::envelope::{Images, Row, Stamp};
+use super::envelope::{Images, Order, Row, Stamp};
 use super::image::Scratch;
 use super::json::table::{JsonTable, Schemas};
 use super::layout::Layout;
@@ -85,11 +85,24 @@ impl Encoder {
         Ok(())
     }
 
-    /// Writes the records of a batch. `into` is cleared first.
+    /// Writes the records of a batch, without their places in transactions. `into` is cleared first.
     ///
     /// # Errors
     /// `UnreadableValue` for a value that the format cannot hold; `Bug` for a version that was not announced.
     pub fn batch(&mut self, batch: &ChangeBatch, into: &mut Encoded) -> Result<()> {
+        self.records(batch, None, into)
+    }
+
+    /// As [`Encoder::batch`], with the place of each row in its transaction. `earlier` tells of each run of origins how
+    /// many events of its transaction came before, of the same table.
+    ///
+    /// # Errors
+    /// Those of [`Encoder::batch`].
+    pub fn batch_in_order(&mut self, batch: &ChangeBatch, earlier: &[u64], into: &mut Encoded) -> Result<()> {
+        self.records(batch, Some(earlier), into)
+    }
+
+    fn records(&mut self, batch: &ChangeBatch, earlier: Option<&[u64]>, into: &mut Encoded) -> Result<()> {
         into.clear();
         let stamp = Stamp { us: self.clock.unix_micros() };
         let table = table(&mut self.tables, &batch.schema)?;
@@ -103,9 +116,10 @@ impl Encoder {
             into,
         };
         let mut first = 0;
-        for run in &batch.meta.origins {
+        for (number, run) in batch.meta.origins.iter().enumerate() {
             let ops = batch.meta.op.get(first..first + run.rows).unwrap_or_default();
-            records.run(run, first, ops).map_err(|error| error.of_table(&batch.schema.table))?;
+            let order = earlier.and_then(|earlier| order(batch, run, first, earlier.get(number).copied()));
+            records.run(run, first, ops, order).map_err(|error| error.of_table(&batch.schema.table))?;
             first += run.rows;
         }
         match first == batch.meta.op.len() {
@@ -129,6 +143,13 @@ impl Encoder {
         into.records.push(EncodedRecord { row: 0, key: None, value: Some(0..into.bytes.len()) });
         Ok(())
     }
+}
+
+/// The place in its transaction of a run's first row, which is row `first`; `None`: it comes from none.
+fn order(batch: &ChangeBatch, run: &OriginRun, first: usize, earlier: Option<u64>) -> Option<Order> {
+    let (began, seq) = (run.origin.began?, batch.meta.seq.get(first)?);
+    let earlier = i64::try_from(earlier.unwrap_or_default()).unwrap_or(i64::MAX);
+    Some(Order { total: seq - began.seq + 1, in_table: earlier.saturating_add(1) })
 }
 
 /// The registry of `avro`, which needs one.
@@ -161,7 +182,13 @@ struct Records<'a> {
 
 impl Records<'_> {
     /// Rows from `first` on, which come from one origin.
-    fn run(&mut self, run: &OriginRun, first: usize, ops: &[Op]) -> Result<()> {
+    fn run(&mut self, run: &OriginRun, first: usize, ops: &[Op], mut order: Option<Order>) -> Result<()> {
+        if order.is_some() {
+            match &mut self.table.writer {
+                Writer::Json(writer) => writer.begin_transaction(&run.origin),
+                Writer::Avro(writer) => writer.begin_transaction(&run.origin),
+            }
+        }
         let mut snapshot = None;
         let numbers = (run.first_row..=u32::MAX).chain(std::iter::repeat(u32::MAX));
         for ((row, op), number) in (first..).zip(ops).zip(numbers) {
@@ -173,8 +200,11 @@ impl Records<'_> {
                 }
                 snapshot = Some(is_read);
             }
-            let row = self.images.row(row, *op, number);
-            self.record(&row)?;
+            self.record(&self.images.row(row, *op, number, order))?;
+            if let Some(order) = &mut order {
+                order.total += 1;
+                order.in_table += 1;
+            }
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 //! `before` of a delete is the row's last image. Where only the key of a deleted row is known, `before` is
 //! null, and the record key tells the row.
 
+use std::borrow::Cow;
+
 use lakeward_core::{ChangeBatch, Op, Origin, OriginRun, Result};
 
 use super::image::Image;
@@ -21,6 +23,27 @@ pub(crate) struct Row<'a> {
     pub(crate) after: Option<&'a Image<'a>>,
     /// Its number within its event.
     pub(crate) number: u32,
+    /// Its place in its transaction, where records tell it.
+    pub(crate) order: Option<Order>,
+}
+
+/// The place of a change event in its transaction, from 1.
+#[derive(Clone, Copy)]
+pub(crate) struct Order {
+    /// Among all events.
+    pub(crate) total: i64,
+    /// Among those of its table.
+    pub(crate) in_table: i64,
+}
+
+/// What names the transaction that a row comes from: its GTID, else the place of its beginning; empty where it comes
+/// from none.
+pub(crate) fn transaction_id(origin: &Origin) -> Cow<'_, str> {
+    match (&origin.gtid, origin.began) {
+        (_, None) => Cow::Borrowed(""),
+        (Some(gtid), Some(_)) => Cow::Borrowed(gtid),
+        (None, Some(began)) => Cow::Owned(format!("file={},pos={}", origin.file, began.offset)),
+    }
 }
 
 /// When records are written.
@@ -41,8 +64,8 @@ impl<'a> Images<'a> {
         Ok(Images { rows: Image::new(layout, &batch.rows)?, before, key_tells_row: layout.key_tells_row })
     }
 
-    /// Row `at`, which is number `number` of its event.
-    pub(crate) fn row(&self, at: usize, op: Op, number: u32) -> Row<'_> {
+    /// Row `at`, which is number `number` of its event and has this place in its transaction.
+    pub(crate) fn row(&self, at: usize, op: Op, number: u32, order: Option<Order>) -> Row<'_> {
         let previous = self.before.as_ref().filter(|before| !before.is_absent(at));
         let (before, after, number) = match op {
             Op::Create => (None, Some(&self.rows), number),
@@ -52,7 +75,7 @@ impl<'a> Images<'a> {
             Op::Delete => (Some(&self.rows), None, number),
             Op::Truncate => (None, None, 0),
         };
-        Row { at, op, before, after, number }
+        Row { at, op, before, after, number, order }
     }
 
     fn is_key_only(&self, at: usize, previous: Option<&Image<'_>>) -> bool {
@@ -90,6 +113,7 @@ impl Source<'_> {
             offset: self.offset,
             server_id: self.server_id,
             thread: self.thread,
+            began: None,
         }
     }
 }

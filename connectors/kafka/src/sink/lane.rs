@@ -14,6 +14,8 @@ const KEYLESS_RUN: i64 = 1024;
 /// A table's topic.
 pub(super) struct Lane {
     pub(super) table: TableId,
+    /// The table, as other topics name it.
+    pub(super) name: Arc<str>,
     pub(super) topic: Arc<str>,
     pub(super) places: Vec<Arc<Place>>,
     /// Events by topic partition: committed ones, and those of the open transaction.
@@ -33,13 +35,13 @@ impl Lane {
         events: &[u64],
         max_bytes: Option<u64>,
     ) -> Lane {
-        let topic: Arc<str> = topic.into();
+        let (name, topic): (Arc<str>, Arc<str>) = (table.to_string().into(), topic.into());
         let events: Vec<u64> = (0..count).map(|number| events.get(number).copied().unwrap_or(0)).collect();
         let place = |(number, events): (usize, &u64)| {
             Arc::new(Place::new(Arc::clone(&topic), i32::try_from(number).unwrap_or(i32::MAX), *events))
         };
         let places = events.iter().enumerate().map(place).collect();
-        Lane { table, topic, places, events, version: String::new(), max_bytes }
+        Lane { table, name, topic, places, events, version: String::new(), max_bytes }
     }
 
     /// The topic has `count` topic partitions by now.

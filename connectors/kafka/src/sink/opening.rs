@@ -1,5 +1,6 @@
 //! What happens when the sink opens, in this order: the checkpoint topic is there; `init_transactions`; the checkpoint
-//! topic is read to its end; the topics have what was counted; this writer's name is put.
+//! topic is read to its end; the topics have what was counted; those beside the tables' are there; this writer's name is
+//! put.
 //!
 //! The order matters: after `init_transactions` no older writer can add to what is then read.
 
@@ -10,6 +11,7 @@ use rdkafka::producer::ThreadedProducer;
 use tokio::runtime::Handle;
 
 use super::SinkOptions;
+use super::beside::Beside;
 use super::delivery::Deliveries;
 use super::transaction::{Transactions, transactional_id};
 use super::writer::{Writer, WriterParts};
@@ -58,7 +60,8 @@ pub(super) fn opened(options: SinkOptions, runtime: Handle) -> Result<(Writer, S
     };
     let Found { last, schemas, .. } = found;
     transactions.number = last.as_ref().map_or(0, |last| last.number);
-    let parts = WriterParts { transactions, encoder, reader, admin, last, stored: schemas };
+    let beside = Beside::open(&options, &reader, &admin)?;
+    let parts = WriterParts { transactions, encoder, beside, reader, admin, last, stored: schemas };
     let mut writer = Writer::new(options, parts);
     writer.claim()?;
     lakeward_core::failpoint::hit("kafka.open.claimed")?;

@@ -34,7 +34,8 @@ impl Order {
 
 enum Item {
     Order(Order, OwnedSemaphorePermit),
-    Commit(Checkpoint, oneshot::Sender<Result<()>>),
+    /// With a heartbeat of this time (µs UTC), where one is due.
+    Commit(Checkpoint, Option<i64>, oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -79,10 +80,10 @@ impl Orders {
         self.items.send(Item::Order(order, permit)).map_err(|_| self.failure())
     }
 
-    /// Commits what was handed over, with `checkpoint`.
-    pub(super) async fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {
+    /// Commits what was handed over, with `checkpoint` and, where one is due, a heartbeat of that time (µs UTC).
+    pub(super) async fn commit(&mut self, checkpoint: Checkpoint, heartbeat: Option<i64>) -> Result<()> {
         let (done, answer) = oneshot::channel();
-        self.items.send(Item::Commit(checkpoint, done)).map_err(|_| self.failure())?;
+        self.items.send(Item::Commit(checkpoint, heartbeat, done)).map_err(|_| self.failure())?;
         answer.await.unwrap_or_else(|_| Err(self.failure()))
     }
 
@@ -113,8 +114,8 @@ fn follow(mut writer: Writer, orders: &mpsc::Receiver<Item>) -> Result<()> {
                 }
                 drop(permit);
             }
-            Ok(Item::Commit(checkpoint, done)) => {
-                let committed = writer.commit(checkpoint);
+            Ok(Item::Commit(checkpoint, heartbeat, done)) => {
+                let committed = writer.commit(checkpoint, heartbeat);
                 let failed = committed.is_err();
                 // Whoever asked may be gone; what is committed stays.
                 let _gone = done.send(committed);

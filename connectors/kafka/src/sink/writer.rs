@@ -4,24 +4,26 @@
 //! the client is counted once, in the topic partition it is sent to, and the client commits only if all of them were
 //! written. Memory: a batch is encoded in pieces of about [`PIECE`] bytes, and waits while the client's queue is full.
 
+mod commit;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::{
-    ChangeBatch, Checkpoint, Error, ErrorKind, MarkReason, Op, Result, TableId, TableMark, TableSchema,
-    failpoint,
+    ChangeBatch, Error, ErrorKind, MarkReason, Op, Result, TableId, TableMark, TableSchema, failpoint,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseRecord, Producer};
 
 use super::SinkOptions;
+use super::beside::{Beside, Sent as SentBeside};
 use super::delivery::{Deliveries, Place};
 use super::lane::{Lane, headers};
 use super::transaction::{Transactions, shown, too_large};
-use crate::checkpoints::{self, CHECKPOINT_KEY, CaptureCheckpoint, FORMAT, WRITER_KEY, schema_key};
+use crate::checkpoints::{self, CaptureCheckpoint, WRITER_KEY};
 use crate::client::Reader;
 use crate::format::{Encoded, EncodedRecord, Encoder};
 use crate::topics::{self, Admin, Names, checkpoint_topic, request_topic};
@@ -30,13 +32,12 @@ use crate::topics::{self, Admin, Names, checkpoint_topic, request_topic};
 const PIECE: usize = 1 << 20;
 /// Rows of the first piece of a table, whose rows may have any size.
 const FIRST_ROWS: usize = 64;
-/// How often topics are looked at for more topic partitions.
-const LOOK_AT_TOPICS: Duration = Duration::from_secs(30);
 
 /// What a [`Writer`] is made of.
 pub(super) struct WriterParts {
     pub(super) transactions: Transactions,
     pub(super) encoder: Encoder,
+    pub(super) beside: Beside,
     pub(super) reader: Reader,
     pub(super) admin: Admin,
     pub(super) last: Option<CaptureCheckpoint>,
@@ -48,6 +49,7 @@ pub(super) struct Writer {
     options: SinkOptions,
     transactions: Transactions,
     encoder: Encoder,
+    beside: Beside,
     reader: Reader,
     admin: Admin,
     names: Names,
@@ -77,7 +79,7 @@ struct Sent {
 
 impl Writer {
     pub(super) fn new(options: SinkOptions, parts: WriterParts) -> Writer {
-        let WriterParts { transactions, encoder, reader, admin, last, stored } = parts;
+        let WriterParts { transactions, encoder, beside, reader, admin, last, stored } = parts;
         let prefix = &options.kafka.prefix;
         let own = [checkpoint_topic(prefix), request_topic(prefix)]
             .map(|topic| Arc::new(Place::new(topic.into(), 0, 0)));
@@ -86,6 +88,7 @@ impl Writer {
             options,
             transactions,
             encoder,
+            beside,
             reader,
             admin,
             names: Names::default(),
@@ -173,7 +176,11 @@ impl Writer {
             let fits = self.row_bytes.get(table).map_or(FIRST_ROWS, |bytes| (PIECE / (*bytes).max(1)).max(1));
             let piece = batch.slice(done, fits.min(rows - done));
             let mut encoded = std::mem::take(&mut self.encoded);
-            self.encoder.batch(&piece, &mut encoded)?;
+            let lane = self.lanes.get(table);
+            match lane.and_then(|lane| self.beside.note(&piece, &lane.name)) {
+                Some(earlier) => self.encoder.batch_in_order(&piece, &earlier, &mut encoded)?,
+                None => self.encoder.batch(&piece, &mut encoded)?,
+            }
             let length = piece.meta.op.len();
             self.row_bytes.insert(table.clone(), encoded.bytes.len() / length.max(1));
             self.send_rows(&piece, &encoded)?;
@@ -181,7 +188,20 @@ impl Writer {
             self.encoded = encoded;
             done += length;
         }
+        self.tell_transactions(false)
+    }
+
+    /// Tells the source's transactions that are whole by now; `all` are at a commit.
+    fn tell_transactions(&mut self, all: bool) -> Result<()> {
+        while let Some(records) = self.beside.next_transaction(all)? {
+            records.iter().try_for_each(|record| self.send_beside(record))?;
+        }
         Ok(())
+    }
+
+    fn send_beside(&mut self, sent: &SentBeside) -> Result<()> {
+        let (key, value) = &sent.record;
+        self.send(&sent.place, Some(key), Some(value), OwnedHeaders::new())
     }
 
     fn send_rows(&mut self, piece: &ChangeBatch, encoded: &Encoded) -> Result<()> {
@@ -267,6 +287,7 @@ impl Writer {
     /// Sends a mark.
     pub(super) fn mark(&mut self, mark: &TableMark) -> Result<()> {
         self.transactions.begin()?;
+        self.beside.note_mark(mark.seq);
         let mut encoded = std::mem::take(&mut self.encoded);
         self.encoder.mark(mark, &mut encoded)?;
         let mut lane = self.take_lane(&mark.schema)?;
@@ -324,104 +345,6 @@ impl Writer {
                 error => return Err(self.transactions.broken(&error).at("topic", &place.topic)),
             }
         }
-    }
-
-    /// Makes what was sent since the last commit stand, together with `checkpoint`.
-    pub(super) fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {
-        let begun = self.options.clock.elapsed();
-        failpoint::hit("kafka.commit.send")?;
-        self.transactions.begin()?;
-        self.transactions.stands()?;
-        let removed = self.remove_requests(&checkpoint)?;
-        let own = Arc::clone(&self.own[0]);
-        for schema in std::mem::take(&mut self.fresh) {
-            let key = schema_key(&schema.table, schema.version);
-            self.send(&own, Some(key.as_bytes()), Some(&json(schema.as_ref())?), OwnedHeaders::new())?;
-        }
-        let commit_us = checkpoint.commit_us;
-        let captured = self.captured(checkpoint)?;
-        self.send(&own, Some(CHECKPOINT_KEY.as_bytes()), Some(&json(&captured)?), OwnedHeaders::new())?;
-        failpoint::hit("kafka.commit.before")?;
-        self.transactions.commit()?;
-        failpoint::hit("kafka.commit.after")?;
-        self.number = captured.number;
-        self.transactions.number = captured.number;
-        self.events = captured.events;
-        self.removed = removed;
-        self.told(begun, commit_us);
-        self.look_at_topics()
-    }
-
-    fn captured(&self, checkpoint: Checkpoint) -> Result<CaptureCheckpoint> {
-        let mut events = self.events.clone();
-        for lane in self.lanes.values() {
-            let counts = lane.places.iter().zip(&lane.events).map(|(place, events)| (place.number, *events));
-            if lane.events.iter().any(|events| *events > 0) {
-                events.insert(lane.topic.to_string(), counts.collect());
-            }
-        }
-        let number = self
-            .number
-            .checked_add(1)
-            .ok_or_else(|| Error::new(ErrorKind::Bug, "checkpoints are at their end"))?;
-        Ok(CaptureCheckpoint {
-            format: FORMAT,
-            pipeline: self.options.pipeline.clone(),
-            number,
-            checkpoint,
-            events,
-        })
-    }
-
-    /// Removes the requests that `checkpoint` answers, with it.
-    fn remove_requests(&mut self, checkpoint: &Checkpoint) -> Result<BTreeSet<String>> {
-        let answered: BTreeSet<String> = checkpoint.requests.iter().map(|answer| answer.id.clone()).collect();
-        let own = Arc::clone(&self.own[1]);
-        let open: Vec<String> = answered.difference(&self.removed).cloned().collect();
-        for id in open {
-            self.send(&own, Some(id.as_bytes()), None, OwnedHeaders::new())?;
-        }
-        Ok(answered)
-    }
-
-    fn told(&mut self, begun: Duration, commit_us: Option<i64>) {
-        let (stats, clock) = (&self.options.stats, &self.options.clock);
-        let took = clock.elapsed().saturating_sub(begun);
-        stats.commits.add(1);
-        stats.commit_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        stats.last_commit_us.set(clock.unix_micros());
-        if let Some(commit_us) = commit_us {
-            stats.complete_to_us.set(commit_us);
-        }
-        stats.checkpoint.set(i64::try_from(self.number).unwrap_or(i64::MAX));
-        let sent = std::mem::take(&mut self.sent);
-        stats.bytes.add(sent.bytes);
-        for (table, rows) in &sent.rows {
-            stats.rows.add(table, *rows);
-        }
-    }
-
-    /// Topics that have more topic partitions than before: what comes now goes to all of them. Between two
-    /// transactions, so that a checkpoint names them before or with their first events.
-    fn look_at_topics(&mut self) -> Result<()> {
-        let now = self.options.clock.elapsed();
-        if now.saturating_sub(self.looked) < LOOK_AT_TOPICS {
-            return Ok(());
-        }
-        self.looked = now;
-        // What cannot be asked now is asked later.
-        let Ok(there) = topics::partitions(&self.reader) else { return Ok(()) };
-        for lane in self.lanes.values_mut() {
-            let known = lane.places.len();
-            match there.get(lane.topic.as_ref()) {
-                Some(count) if *count > known => {
-                    tell_more(&lane.topic, known, *count);
-                    lane.grow(*count);
-                }
-                Some(_) | None => {}
-            }
-        }
-        Ok(())
     }
 
     /// Gives up what is open.

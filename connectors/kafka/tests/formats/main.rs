@@ -129,6 +129,7 @@ fn a_mark_comes_back() {
         offset: 4,
         server_id: u32::MAX,
         thread: Some(9),
+        began: None,
     };
     for options in exact_options() {
         let mark = TableMark {

@@ -224,6 +224,7 @@ fn meta(random: &mut Random) -> ChangeMeta {
             offset,
             server_id: if read { 0 } else { random.next() as u32 },
             thread: (!read && random.below(3) > 0).then(|| random.next() as u32),
+            began: None,
         };
         let first_row = if read { 0 } else { random.below(3) as u32 };
         meta.origins.push(OriginRun { rows, first_row, origin: origin.clone() });

@@ -175,6 +175,8 @@ pub(crate) struct Decoder {
     event_offset: u64,
     /// Offset of the first event of the transaction at hand.
     began_at: u64,
+    /// Offset of the event that opened it.
+    opened_at: Option<u64>,
     origin: Option<Origin>,
     /// Tables stopped by the open transaction.
     stopped_now: Vec<usize>,
@@ -232,6 +234,7 @@ impl Decoder {
             stream_begins: true,
             event_offset: 0,
             began_at: 0,
+            opened_at: None,
             origin: None,
             stopped_now: Vec::new(),
             replay: None,
@@ -314,6 +317,9 @@ impl Decoder {
     }
 
     fn step(&mut self, step: Step<'_>) -> Outcome {
+        if self.assembler.is_open() {
+            self.opened_at.get_or_insert(self.event_offset);
+        }
         match step {
             Step::Nothing => Ok(()),
             Step::PassedOver(name) => {

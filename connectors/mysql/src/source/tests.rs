@@ -11,8 +11,8 @@ use std::sync::Arc;
 use lakeward_core::clock::ManualClock;
 use lakeward_core::stats::SourceStats;
 use lakeward_core::{
-    BinlogPosition, Checkpoint, Column, ColumnType, ErrorKind, Feed, GtidSet, Position, Result, Resume,
-    SnapshotState, TableFilter, TableId, TableSchema, TableState, TableStatus, TypeOptions,
+    Began, BinlogPosition, Checkpoint, Column, ColumnType, ErrorKind, Feed, GtidSet, Position, Result,
+    Resume, SnapshotState, TableFilter, TableId, TableSchema, TableState, TableStatus, TypeOptions,
 };
 
 use super::decoder::{Begin, Decoder, End, Halt, Settings};
@@ -164,6 +164,25 @@ fn changes(feed: &[Feed]) -> BTreeMap<i64, String> {
     changes
 }
 
+/// Where the transaction of each row began, by number, with its GTID.
+fn began(feed: &[Feed]) -> BTreeMap<i64, (Option<Arc<str>>, Option<Began>)> {
+    let mut began = BTreeMap::new();
+    for item in feed {
+        let Feed::Batch(batch) = item else { continue };
+        let origins = batch.meta.origins.iter();
+        let by_row = origins.flat_map(|run| std::iter::repeat_n(&run.origin, run.rows));
+        began.extend(
+            batch
+                .meta
+                .seq
+                .iter()
+                .zip(by_row)
+                .map(|(seq, origin)| (*seq, (origin.gtid.clone(), origin.began))),
+        );
+    }
+    began
+}
+
 fn last_boundary(feed: &[Feed]) -> &Checkpoint {
     let boundary = feed.iter().rev().find_map(|item| match item {
         Feed::Boundary(checkpoint) => Some(checkpoint),
@@ -234,10 +253,32 @@ fn however_rows_are_cut_into_batches_they_are_the_same_under_the_same_numbers() 
     assert_eq!(at_once, one_by_one);
 }
 
+/// Plain, compressed and tagged ones, and that of a CREATE … SELECT.
+#[test]
+fn rows_know_where_their_transaction_began() {
+    let feed = whole("mysql-9.7-full", &Resume::default(), 1);
+    let mut transactions = BTreeMap::<Arc<str>, (Began, Vec<i64>)>::new();
+    for (seq, (gtid, began)) in began(&feed) {
+        let began = began.unwrap();
+        let known = transactions.entry(gtid.unwrap()).or_insert_with(|| (began, Vec::new()));
+        assert_eq!(known.0, began, "{seq}");
+        known.1.push(seq);
+    }
+    assert!(transactions.values().any(|(_, seqs)| seqs.len() > 1));
+    for (began, seqs) in transactions.values() {
+        assert_eq!(*seqs, (began.seq..).take(seqs.len()).collect::<Vec<_>>());
+    }
+    let mut offsets: Vec<u64> = transactions.values().map(|(began, _)| began.offset).collect();
+    offsets.sort_unstable();
+    offsets.dedup();
+    assert_eq!(offsets.len(), transactions.len());
+}
+
 #[test]
 fn a_link_that_breaks_after_any_event_loses_and_doubles_nothing() {
     let bytes = data("mysql-9.7-full");
-    let unbroken = changes(&whole("mysql-9.7-full", &Resume::default(), 1 << 20));
+    let whole = whole("mysql-9.7-full", &Resume::default(), 1 << 20);
+    let (unbroken, unbroken_began) = (changes(&whole), began(&whole));
     for gather_bytes in [1, 1 << 20] {
         for broken_after in 0.. {
             let mut run = run(&Resume::default(), gather_bytes);
@@ -254,7 +295,9 @@ fn a_link_that_breaks_after_any_event_loses_and_doubles_nothing() {
             run.decoder.stream_begins(uuid::Uuid::nil(), position.offset);
             assert!(feed_events(&mut run.decoder, &bytes, position.offset, usize::MAX).unwrap());
             run.decoder.boundary().unwrap();
-            assert_eq!(changes(&drain(run)), unbroken, "broken after event {broken_after}");
+            let feed = drain(run);
+            assert_eq!(changes(&feed), unbroken, "broken after event {broken_after}");
+            assert_eq!(began(&feed), unbroken_began, "broken after event {broken_after}");
         }
     }
 }

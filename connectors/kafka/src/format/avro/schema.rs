@@ -36,7 +36,7 @@ fn schema(described: &Described, known: &mut BTreeSet<String>) -> Value {
         Base::Double => ("double", Map::new()),
         Base::String => ("string", Map::new()),
         Base::Bytes => ("bytes", Map::new()),
-        Base::Floats => ("array", Map::from_iter([("items".to_owned(), json!("float"))])),
+        Base::Array(element) => ("array", Map::from_iter([("items".to_owned(), union(element, known).0)])),
         Base::Struct(fields) => return record(described, fields, known),
     };
     annotate(described, &mut more);
@@ -103,12 +103,19 @@ fn record(described: &Described, fields: &[(String, Described)], known: &mut BTr
 }
 
 fn field(name: &str, described: &Described, known: &mut BTreeSet<String>) -> Value {
+    match (union(described, known), described.optional) {
+        ((ty, _), false) => json!({ "name": name, "type": ty }),
+        ((ty, default), true) => json!({ "name": name, "type": ty, "default": default }),
+    }
+}
+
+/// The type of a value that may be missing, if it may, and its default. That of a union is of its first type.
+fn union(described: &Described, known: &mut BTreeSet<String>) -> (Value, Value) {
     let inner = schema(described, known);
     match (described.optional, described.default) {
-        (false, _) => json!({ "name": name, "type": inner }),
-        (true, None) => json!({ "name": name, "type": ["null", inner], "default": null }),
-        // The default of a union is of its first type.
-        (true, Some(default)) => json!({ "name": name, "type": [inner, "null"], "default": default }),
+        (false, _) => (inner, Value::Null),
+        (true, None) => (json!(["null", inner]), Value::Null),
+        (true, Some(default)) => (json!([inner, "null"]), default.into()),
     }
 }
 

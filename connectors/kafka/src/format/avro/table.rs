@@ -4,7 +4,7 @@
 use lakeward_core::{Op, Origin, Result, TableMark};
 
 use super::write::{Avro, NULL, SOME, push_bytes, push_long};
-use crate::format::envelope::{Row, Stamp, VERSION};
+use crate::format::envelope::{Order, Row, Stamp, VERSION, transaction_id};
 use crate::format::image::{Image, Scratch};
 use crate::format::layout::Layout;
 
@@ -20,6 +20,8 @@ pub(crate) struct AvroTable {
     /// The `source` of the origin at hand, up to the row's number, and behind it.
     before_row: Vec<u8>,
     after_row: Vec<u8>,
+    /// The id of its transaction.
+    transaction: Vec<u8>,
 }
 
 /// The ids of a table version's schemas in the registry.
@@ -30,7 +32,8 @@ pub(crate) struct Ids {
     pub(crate) key: u32,
 }
 
-fn head(id: u32) -> [u8; 5] {
+/// What stands before a body: a zero byte, and the id of its schema.
+pub(crate) fn head(id: u32) -> [u8; 5] {
     let [a, b, c, d] = id.to_be_bytes();
     [0, a, b, c, d]
 }
@@ -53,6 +56,7 @@ impl AvroTable {
             table,
             before_row: Vec::new(),
             after_row: Vec::new(),
+            transaction: Vec::new(),
         }
     }
 
@@ -93,6 +97,12 @@ impl AvroTable {
         self.after_row.push(NULL);
     }
 
+    /// The rows that follow tell their places in the transaction of `origin`.
+    pub(crate) fn begin_transaction(&mut self, origin: &Origin) {
+        self.transaction.clear();
+        push_bytes(transaction_id(origin).as_bytes(), &mut self.transaction);
+    }
+
     /// Puts a value.
     pub(crate) fn value(
         &self,
@@ -112,17 +122,24 @@ impl AvroTable {
                 image.put(column, row.at, scratch, &mut Avro { out: &mut *out })?;
             }
         }
-        self.rest(row.number, row.op, stamp, out);
+        self.rest(row.number, row.order, row.op, stamp, out);
         Ok(())
     }
 
     /// All of an envelope behind its images.
-    fn rest(&self, number: u32, op: Op, stamp: &Stamp, out: &mut Vec<u8>) {
+    fn rest(&self, number: u32, order: Option<Order>, op: Op, stamp: &Stamp, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.before_row);
         push_long(number.into(), out);
         out.extend_from_slice(&self.after_row);
-        // No `transaction`.
-        out.push(NULL);
+        match order {
+            Some(order) => {
+                out.push(SOME);
+                out.extend_from_slice(&self.transaction);
+                push_long(order.total, out);
+                push_long(order.in_table, out);
+            }
+            None => out.push(NULL),
+        }
         push_bytes(op.letter().as_bytes(), out);
         for time in [stamp.us.div_euclid(1000), stamp.us, stamp.us.saturating_mul(1000)] {
             out.push(SOME);
@@ -135,7 +152,7 @@ impl AvroTable {
         self.begin(&mark.origin, false);
         out.extend_from_slice(&self.value_head);
         out.extend_from_slice(&[NULL, NULL]);
-        self.rest(0, Op::Truncate, stamp, out);
+        self.rest(0, None, Op::Truncate, stamp, out);
     }
 
     /// Puts a key.

@@ -20,7 +20,7 @@ fn object(described: &Described) -> Map<String, Value> {
         Base::Double => ("double", None),
         Base::String => ("string", None),
         Base::Bytes => ("bytes", None),
-        Base::Floats => ("array", Some(("items", json!({ "type": "float", "optional": false })))),
+        Base::Array(element) => ("array", Some(("items", Value::Object(object(element))))),
         Base::Struct(fields) => ("struct", Some(("fields", fields.iter().map(field).collect()))),
     };
     map.insert("type".into(), ty.into());

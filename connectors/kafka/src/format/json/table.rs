@@ -3,7 +3,7 @@
 use lakeward_core::{Op, Origin, Result, TableMark};
 
 use super::write::{Json, push_int, push_text};
-use crate::format::envelope::{Row, Stamp};
+use crate::format::envelope::{Order, Row, Stamp, transaction_id};
 use crate::format::image::{Image, Scratch};
 use crate::format::layout::Layout;
 
@@ -23,6 +23,8 @@ pub(crate) struct JsonTable {
     /// The `source` of the origin at hand, up to the row's number, and behind it.
     before_row: Vec<u8>,
     after_row: Vec<u8>,
+    /// `{"id":…,"total_order":` of its transaction.
+    transaction: Vec<u8>,
 }
 
 /// The schemas that records tell.
@@ -59,6 +61,7 @@ impl JsonTable {
             table: quoted(",\"table\":", &id.table),
             before_row: Vec::new(),
             after_row: Vec::new(),
+            transaction: Vec::new(),
         }
     }
 
@@ -99,6 +102,14 @@ impl JsonTable {
         self.after_row.extend_from_slice(b",\"query\":null}");
     }
 
+    /// The rows that follow tell their places in the transaction of `origin`.
+    pub(crate) fn begin_transaction(&mut self, origin: &Origin) {
+        self.transaction.clear();
+        self.transaction.extend_from_slice(b"{\"id\":");
+        push_text(&transaction_id(origin), &mut self.transaction);
+        self.transaction.extend_from_slice(b",\"total_order\":");
+    }
+
     /// Puts a value.
     pub(crate) fn value(
         &self,
@@ -112,17 +123,28 @@ impl JsonTable {
         self.image(row.before, row.at, scratch, out)?;
         out.extend_from_slice(b",\"after\":");
         self.image(row.after, row.at, scratch, out)?;
-        self.rest(row.number, row.op, stamp, out);
+        self.rest(row.number, row.order, row.op, stamp, out);
         Ok(())
     }
 
     /// All of an envelope behind its images.
-    fn rest(&self, number: u32, op: Op, stamp: &Stamp, out: &mut Vec<u8>) {
+    fn rest(&self, number: u32, order: Option<Order>, op: Op, stamp: &Stamp, out: &mut Vec<u8>) {
         out.push(b',');
         out.extend_from_slice(&self.before_row);
         push_int(number.into(), out);
         out.extend_from_slice(&self.after_row);
-        out.extend_from_slice(b",\"transaction\":null,\"op\":\"");
+        out.extend_from_slice(b",\"transaction\":");
+        match order {
+            Some(order) => {
+                out.extend_from_slice(&self.transaction);
+                push_int(order.total, out);
+                out.extend_from_slice(b",\"data_collection_order\":");
+                push_int(order.in_table, out);
+                out.push(b'}');
+            }
+            None => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(b",\"op\":\"");
         out.extend_from_slice(op.letter().as_bytes());
         out.extend_from_slice(b"\",\"ts_ms\":");
         push_int(stamp.us.div_euclid(1000), out);
@@ -138,7 +160,7 @@ impl JsonTable {
         self.begin(&mark.origin, false);
         out.extend_from_slice(self.value_schema.as_deref().unwrap_or_default());
         out.extend_from_slice(b"{\"before\":null,\"after\":null");
-        self.rest(0, Op::Truncate, stamp, out);
+        self.rest(0, None, Op::Truncate, stamp, out);
     }
 
     /// Puts a key.

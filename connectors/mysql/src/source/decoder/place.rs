@@ -86,6 +86,7 @@ impl Decoder {
         }
         self.done = self.place.clone();
         self.transaction += 1;
+        self.opened_at = None;
         self.origin = None;
         if passed {
             if let Some(until) = self.pass_until.filter(|until| self.place.offset > *until) {

@@ -29,6 +29,7 @@ impl Decoder {
         }
         self.next_seq = self.done_seq;
         self.transaction += 1;
+        self.opened_at = None;
         self.origin = None;
         self.maps.clear();
         self.assembler.reset();

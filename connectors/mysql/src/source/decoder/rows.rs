@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lakeward_core::error::Policy;
-use lakeward_core::{Error, ErrorKind, Origin, Result};
+use lakeward_core::{Began, Error, ErrorKind, Origin, Result};
 
 use super::{BATCH_BYTES, BATCH_ROWS, Decoder, MAPS, Outcome};
 use crate::binlog::event::Event;
@@ -109,7 +109,7 @@ impl Decoder {
             self.tables.get_mut(at)?.reading.passed_over = true;
             return Ok(());
         }
-        let origin = self.origin();
+        let origin = self.origin_of_rows();
         let table = self.tables.get_mut(at)?;
         table.touched = self.transaction;
         let Some(builder) = table.builder.as_mut() else {
@@ -128,6 +128,18 @@ impl Decoder {
         self.settle(at, pushed)
     }
 
+    /// The origin of rows that the transaction at hand changed, of which the first one has the next number.
+    fn origin_of_rows(&mut self) -> Origin {
+        let mut origin = self.origin();
+        if origin.began.is_none() {
+            let offset = self.opened_at.unwrap_or(self.began_at);
+            origin.began = Some(Began { seq: self.next_seq, offset });
+            self.origin = Some(origin.clone());
+        }
+        origin
+    }
+
+    /// The origin of the event at hand.
     pub(super) fn origin(&mut self) -> Origin {
         let transaction = self.assembler.transaction();
         let origin = self.origin.get_or_insert_with(|| Origin {
@@ -137,6 +149,7 @@ impl Decoder {
             offset: 0,
             server_id: transaction.server_id,
             thread: transaction.thread,
+            began: None,
         });
         origin.offset = self.event_offset;
         origin.clone()
