@@ -8,6 +8,6 @@ tools curl=curl cc=build-essential setpriv=util-linux flock=util-linux pt-online
 for library in openssl=libssl-dev zlib=zlib1g-dev; do
     pkg-config --exists "${library%%=*}" || tools no-such-command="${library#*=}"
 done
-for server in mysql versitygw python kafka registry; do
+for server in mysql versitygw python kafka registry debezium; do
     bash "$here/servers/$server.sh" install
 done

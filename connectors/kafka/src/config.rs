@@ -29,6 +29,11 @@ pub struct KafkaConfig {
     /// First part of every topic's name. Default: the pipeline's name. Do not change it later.
     #[serde(default)]
     pub topic_prefix: Option<String>,
+    /// Who writes the topics. Those of `debezium` are only loaded: every topic `<topic_prefix>.<database>.<table>` of a
+    /// table that `tables` includes. `format`, `schemas`, `schema_registry` and the handling modes then say how
+    /// Debezium writes.
+    #[serde(default)]
+    pub written_by: WrittenBy,
     #[serde(flatten)]
     #[allow(missing_docs, reason = "flattened: its own fields are documented")]
     pub format: FormatOptions,
@@ -54,6 +59,17 @@ pub struct KafkaConfig {
     /// Any other property of librdkafka.
     #[serde(default)]
     pub properties: BTreeMap<String, Property>,
+}
+
+/// Who writes the topics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WrittenBy {
+    /// `lakeward capture`.
+    #[default]
+    Lakeward,
+    /// Debezium's MySQL connector.
+    Debezium,
 }
 
 /// How topics are made.
@@ -126,6 +142,8 @@ pub struct Kafka {
     pub brokers: String,
     /// First part of every topic's name.
     pub prefix: String,
+    /// Who writes the topics.
+    pub written_by: WrittenBy,
     /// The form of records.
     pub format: FormatOptions,
     /// How topics are made.
@@ -245,7 +263,8 @@ impl KafkaConfig {
         }
         if let Some(sasl) = &self.sasl {
             sasl.check()?;
-            if sasl.mechanism == Mechanism::Oauthbearer && self.topics.create {
+            let makes_topics = self.topics.create && self.written_by == WrittenBy::Lakeward;
+            if sasl.mechanism == Mechanism::Oauthbearer && makes_topics {
                 let message = "the client library cannot make topics with a login by token";
                 let remedy =
                     "write `topics: { create: false }`, and make them by hand: `lakeward check` names them";
@@ -259,6 +278,7 @@ impl KafkaConfig {
         Ok(Kafka {
             brokers: self.brokers.clone(),
             prefix: prefix.to_owned(),
+            written_by: self.written_by,
             format: self.format.clone(),
             topics: self.topics.clone(),
             commit_interval: self.commit_interval.0,

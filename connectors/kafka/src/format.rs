@@ -37,6 +37,7 @@ pub use encoder::Encoder;
 pub use options::{BinaryMode, DecimalMode, Format, FormatOptions, TimeMode, UnsignedMode};
 
 pub(crate) use avro::types::Type as AvroType;
+pub(crate) use encoder::registry;
 use lakeward_core::{Error, ErrorKind, Op};
 
 /// Records of a batch or a mark: their bytes, one after the other.

@@ -11,6 +11,7 @@
 )]
 
 mod child;
+pub mod debezium;
 pub mod http_faults;
 mod install;
 pub mod kafka;

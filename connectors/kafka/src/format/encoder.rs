@@ -132,7 +132,7 @@ impl Encoder {
 }
 
 /// The registry of `avro`, which needs one.
-pub(super) fn registry(options: &FormatOptions) -> Result<Option<Registry>> {
+pub(crate) fn registry(options: &FormatOptions) -> Result<Option<Registry>> {
     match (options.format, &options.schema_registry) {
         (Format::DebeziumJson, _) => Ok(None),
         (Format::Avro, Some(registry)) => Registry::new(registry).map(Some),
