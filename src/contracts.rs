@@ -157,8 +157,7 @@ fn records() -> Vec<(&'static str, Record, Vec<u8>)> {
         files: vec![file()],
         repairs: None,
     };
-    let of_topic_partitions =
-        FileEntry { topic_partitions: [(0, (1, 9)), (3, (2, 10))].into(), ..file() };
+    let of_topic_partitions = FileEntry { topic_partitions: [(0, (1, 9)), (3, (2, 10))].into(), ..file() };
     let foreign_commit = Entry::Commit {
         from: Some(over_kafka(0, 30)),
         to: over_kafka(0, 40),

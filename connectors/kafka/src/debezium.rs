@@ -139,7 +139,8 @@ impl Reader {
     /// Takes up the structure that the record tells.
     fn follow(&mut self, table: &TableId, versions: &mut Versions) -> Result<()> {
         self.decoder = None;
-        let derived = self.structure.columns(&self.form, &mut |name| versions.column(table, name))?;
+        let by_names = |names: &[String], key: &[String]| versions.by_names(table, names, key);
+        let derived = self.structure.columns(&self.form, by_names)?;
         let schema = versions.of(table, &derived.columns, &derived.key);
         let decoder = self.form.decoder(&schema, derived.codecs, &self.options, self.want_before)?;
         self.decoder = Some((schema, decoder));

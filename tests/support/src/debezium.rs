@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
+use crate::Scratch;
 use crate::child::Child;
 use crate::kafka::Kafka;
 use crate::mysql::MySql;
 use crate::registry::SchemaRegistry;
-use crate::Scratch;
 
 /// How its records are written.
 #[derive(Clone, Copy, Debug)]

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use lakeward_core::{Column, Error, Result, TableId, TableSchema, TypeOptions};
 
+use crate::format::foreign::places;
 use crate::format::unreadable;
 
 /// What the source server says of a table's columns, asked where records do not tell; `None`: it has no such table.
@@ -109,7 +110,7 @@ impl Versions {
 
     /// The column that is called `name`: as the server has it, or as a version had it. It is asked once, and again
     /// for a name that is new.
-    pub(super) fn column(&mut self, table: &TableId, name: &str) -> Result<Column> {
+    fn column(&mut self, table: &TableId, name: &str) -> Result<Column> {
         let first = self.columns.is_none();
         if first {
             self.ask(table)?;
@@ -127,6 +128,41 @@ impl Versions {
                 "field `{name}` is no column that the source server has, nor one of a version before"
             ))),
         }
+    }
+
+    /// The columns and the key of these names. Names tell no order: it is that of a version which has just these, or
+    /// else the server's.
+    pub(super) fn by_names(
+        &mut self,
+        table: &TableId,
+        names: &[String],
+        key: &[String],
+    ) -> Result<(Vec<Column>, Vec<usize>)> {
+        let mut columns = Vec::new();
+        for name in names {
+            columns.push(self.column(table, name)?);
+        }
+        let has_just_these = |known: &&Arc<TableSchema>| {
+            let has = |column: &Column| {
+                let alike = |known: &Column| {
+                    (&known.name, &known.ty, known.nullable) == (&column.name, &column.ty, column.nullable)
+                };
+                known.columns.iter().any(alike)
+            };
+            let in_key = |name: &String| {
+                known.key.iter().filter_map(|at| known.columns.get(*at)).any(|column| column.name == *name)
+            };
+            (known.columns.len(), known.key.len()) == (columns.len(), key.len())
+                && columns.iter().all(has)
+                && key.iter().all(in_key)
+        };
+        if let Some(known) = self.known.iter().rev().find(has_just_these) {
+            return Ok((known.columns.clone(), known.key.clone()));
+        }
+        let here = |column: &Column| self.columns.iter().flatten().position(|one| one.name == column.name);
+        columns.sort_by_key(|column| here(column).unwrap_or(usize::MAX));
+        let key = places(&columns, key)?;
+        Ok((columns, key))
     }
 
     /// Asks the server again; whether it says something else than before.

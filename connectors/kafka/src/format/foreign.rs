@@ -256,33 +256,30 @@ impl Structure {
         matches!(self.said, Some((Said::Names(_), _)))
     }
 
-    /// The columns that are told of; where names are all that is said, `column` gives those of that name.
+    /// The columns that are told of; where names are all that is said, `by_names` gives those of a value's fields
+    /// and a key's.
     pub(crate) fn columns(
         &self,
         form: &Form,
-        column: &mut dyn FnMut(&str) -> Result<Column>,
+        by_names: impl FnOnce(&[String], &[String]) -> Result<(Vec<Column>, Vec<usize>)>,
     ) -> Result<Derived> {
         let Some((value, key)) = &self.said else { return Err(unreadable("nothing tells the structure")) };
-        let mut derived = match (value.schema(form)?, value) {
-            (Some(envelope), _) => Derived::of(&envelope)?,
-            (None, Said::Names(names)) => {
-                let columns = names.iter().map(|name| column(name)).collect::<Result<_>>()?;
-                Derived { columns, codecs: None, key: Vec::new() }
-            }
-            (None, _) => return Err(unreadable("the record tells neither a schema nor fields")),
-        };
-        let fields = match (key.schema(form)?, key) {
+        let key = match (key.schema(form)?, key) {
             (Some(schema), _) => schema.fields.into_iter().map(|field| field.field).collect(),
             (None, Said::Names(names)) => names.clone(),
             (None, _) => Vec::new(),
         };
-        for field in fields {
-            let place = derived.columns.iter().position(|column| column.name == field);
-            derived
-                .key
-                .push(place.ok_or_else(|| unreadable("a key of a field that the value does not have"))?);
+        match (value.schema(form)?, value) {
+            (Some(envelope), _) => {
+                let derived = Derived::of(&envelope)?;
+                Ok(Derived { key: places(&derived.columns, &key)?, ..derived })
+            }
+            (None, Said::Names(names)) => {
+                let (columns, key) = by_names(names, &key)?;
+                Ok(Derived { columns, codecs: None, key })
+            }
+            (None, _) => Err(unreadable("the record tells neither a schema nor fields")),
         }
-        Ok(derived)
     }
 
     /// The columns that the schema of a value tells of; `None`: it has no schema.
@@ -302,6 +299,15 @@ impl Derived {
         }
         Ok(Derived { columns, codecs: Some(codecs), key: Vec::new() })
     }
+}
+
+/// Where the columns of a key stand.
+pub(crate) fn places(columns: &[Column], key: &[String]) -> Result<Vec<usize>> {
+    let place = |name: &String| {
+        let found = columns.iter().position(|column| column.name == *name);
+        found.ok_or_else(|| unreadable("a key of a field that the value does not have"))
+    };
+    key.iter().map(place).collect()
 }
 
 /// The bytes of a record's schema part; `None`: it has none.

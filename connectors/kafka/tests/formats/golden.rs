@@ -300,7 +300,10 @@ fn a_topic_without_schemas_has_the_structure_that_the_server_tells() {
         let (batches, versions, found) =
             derived(&format!("shop.{}", table.table), Some(table.columns.clone()));
         let [version] = versions.as_slice() else { panic!("{versions:?}") };
-        assert_eq!((&version.columns, &version.key, found), (&table.columns, &table.key, marks));
+        // The values that are read here have their fields in the order of letters.
+        let sorted = |key: &[usize]| std::collections::BTreeSet::from_iter(key.iter().copied());
+        assert_eq!((&version.columns, found), (&table.columns, marks));
+        assert_eq!(sorted(&version.key), sorted(&table.key));
         assert!(batches.iter().all(|batch| batch.schema.version == 1));
     }
 }
@@ -403,6 +406,10 @@ fn without_schemas_the_server_is_asked_again_where_a_record_has_other_fields() {
     push(&mut reader, &mut versions, &payload(&|after| after["n"] = json!("a"))).unwrap();
     // One that the server has no more is known from before.
     asked.lock().unwrap()[0].truncate(2);
-    push(&mut reader, &mut versions, &with_more).unwrap();
+    let both = payload(&|after| {
+        after["n"] = json!("a");
+        after["more"] = json!("text");
+    });
+    push(&mut reader, &mut versions, &both).unwrap();
     assert_eq!(versions.known().len(), 4);
 }

@@ -29,7 +29,11 @@ fn the_lake_is_the_source(records: Records<'_>) {
     assert_eq!(check.code, Some(0), "{}", check.printed());
     assert!(check.stdout.contains("topics of included tables"), "{}", check.printed());
     let status = finish(&pipeline, &["status"]);
-    assert!(status.stdout.contains("topic partitions") && !status.stdout.contains("server"), "{}", status.printed());
+    assert!(
+        status.stdout.contains("topic partitions") && !status.stdout.contains("server"),
+        "{}",
+        status.printed()
+    );
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Topics that the real Debezium wrote, into the lake: the lake is the source, whatever is killed and in whatever form
 //! the records are.
 
+mod broken;
 mod crash;
 mod forms;
-mod broken;
 mod versions;
 
 use std::collections::BTreeMap;

@@ -20,8 +20,11 @@ struct Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let rows = proptest::collection::vec((1_usize..400, 0_i64..3), 1..4);
-    let step = (0..TOPIC_PARTITIONS, rows, 1_u32..3)
-        .prop_map(|(topic_partition, rows, version)| Step { topic_partition, rows, version });
+    let step = (0..TOPIC_PARTITIONS, rows, 1_u32..3).prop_map(|(topic_partition, rows, version)| Step {
+        topic_partition,
+        rows,
+        version,
+    });
     proptest::collection::vec(step, 1..30)
 }
 
@@ -37,7 +40,8 @@ fn batches(steps: &[Step]) -> Vec<ChangeBatch> {
         let number = i32::try_from(step.topic_partition).unwrap();
         batch.meta.seq = offsets.map(|offset| (offset + 1) * 4096 + i64::from(number)).collect();
         batch.meta.topic_partition = Some(number);
-        let run = |&(rows, hour): &(usize, i64)| OriginRun { rows, first_row: 0, origin: origin(hour * HOUR) };
+        let run =
+            |&(rows, hour): &(usize, i64)| OriginRun { rows, first_row: 0, origin: origin(hour * HOUR) };
         batch.meta.origins = step.rows.iter().map(run).collect();
         batch
     };
