@@ -109,6 +109,7 @@ fn file() -> FileEntry {
         bytes: 1_234,
         rows: 10,
         seq: (1, 10),
+        topic_partitions: std::collections::BTreeMap::new(),
         commit_us: (1_795_269_600_000_000, 1_795_269_601_000_000),
         columns: vec![column("id", 0, Some(("1", "10"))), column("note", 10, None)],
     }
@@ -158,12 +159,21 @@ fn records() -> Vec<(&'static str, Record, Vec<u8>)> {
         files: vec![file()],
         repairs: None,
     };
+    let of_topic_partitions = FileEntry { topic_partitions: [(0, (1, 9)), (3, (2, 10))].into(), ..file() };
+    let foreign_commit = Entry::Commit {
+        from: Some(over_kafka(0, 30)),
+        to: over_kafka(0, 40),
+        schemas: Vec::new(),
+        files: vec![of_topic_partitions],
+        repairs: None,
+    };
     let other = Worker { epoch: 4, writer: "7d3c1f0a-71ca-11e1-9e33-c80aa9429562".parse().unwrap() };
     let workers = vec![other, Worker { epoch: 7, writer: UUID.parse().unwrap() }];
     [
         ("claim", 7, Vec::new(), claim),
         ("commit", 8, Vec::new(), commit),
         ("repair", 9, Vec::new(), repair),
+        ("foreign-commit", 8, Vec::new(), foreign_commit),
         ("shared-claim", 7, workers.clone(), shared_claim),
         ("shared-commit", 8, workers, shared_commit),
     ]

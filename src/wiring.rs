@@ -1,6 +1,7 @@
 //! The only place that names concrete connectors.
 
 pub mod capture;
+mod foreign;
 mod load;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::config::{Pipeline, StartAt};
 use crate::engine::{Route, Until};
 use crate::telemetry::Telemetry;
 
+pub use foreign::ForeignRoute;
 pub use load::LoadRoute;
 
 /// From a MySQL binlog straight to the lake.
@@ -71,6 +73,7 @@ impl Route for Connectors {
             stats: self.telemetry.lake.clone(),
             writer: Uuid::new_v4(),
             sharing: Sharing::Exclusive,
+            derived_versions: false,
         })
         .await
     }
@@ -149,6 +152,12 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Looks at server and lake. Nothing stays written.
 pub async fn check(pipeline: &Pipeline) -> Result<Vec<Finding>> {
+    if let Some(kafka) = pipeline.foreign() {
+        let mut findings = foreign::check(pipeline, kafka).await?;
+        let lake = &pipeline.checked_lake;
+        findings.extend(lakeward_lake::preflight::check(lake, &pipeline.name, &[], store_options()).await);
+        return Ok(findings);
+    }
     let (mysql, tables) = (pipeline.mysql.clone(), pipeline.tables.clone());
     let reserved = reserved(pipeline);
     let mut findings =
@@ -201,7 +210,7 @@ pub async fn status(pipeline: &Pipeline) -> Result<Option<LakeStatus>> {
 
 /// The last checkpoint of what `source` feeds: the topics, where the pipeline goes over Kafka, else the lake.
 pub async fn committed(pipeline: &Pipeline) -> Result<Option<Checkpoint>> {
-    match &pipeline.kafka {
+    match pipeline.captured_to() {
         Some(kafka) => Ok(capture::captured(pipeline, kafka).await?.map(|captured| captured.checkpoint)),
         None => Ok(status(pipeline).await?.and_then(|status| status.checkpoint)),
     }
@@ -236,7 +245,7 @@ pub async fn ask(pipeline: &Pipeline, command: Command) -> Result<Asked> {
     // Names sort by time; what follows keeps two of one moment apart.
     let id = format!("{:020}-{:08x}", options.clock.unix_micros(), Uuid::new_v4().as_fields().0);
     let request = Request { id, command };
-    match &pipeline.kafka {
+    match pipeline.captured_to() {
         Some(kafka) => {
             capture::ask(pipeline, kafka, request).await.map(|asked| Asked::Kafka(Box::new(asked)))
         }
@@ -249,7 +258,7 @@ pub async fn ask(pipeline: &Pipeline, command: Command) -> Result<Asked> {
 
 /// Requests that stand.
 pub async fn standing(pipeline: &Pipeline) -> Result<Vec<Request>> {
-    match &pipeline.kafka {
+    match pipeline.captured_to() {
         Some(kafka) => capture::standing(kafka).await,
         None => requests::read(&pipeline.checked_lake, &pipeline.name, store_options()).await,
     }

@@ -222,6 +222,7 @@ impl Running {
         let url = format!("file://{}", place.lake().display());
         let lake: LakeConfig = serde_json::from_value(serde_json::json!({ "url": url })).unwrap();
         let options = SinkOptions {
+            derived_versions: false,
             lake: lake.checked().unwrap(),
             pipeline: "shop".into(),
             memory: lakeward_core::ByteSize::mib(64),

@@ -37,6 +37,7 @@ const HEALTH: Duration = Duration::from_secs(1);
 
 pub(crate) fn capture(args: &CaptureArgs) -> Result<Outcome> {
     let pipeline = Arc::new(config::load(&args.which.config)?);
+    pipeline.refuse_foreign("capture")?;
     let Some(kafka) = pipeline.kafka.clone() else {
         return Err(Error::new(ErrorKind::Config, "the pipeline has no Kafka cluster to write to")
             .at("key", "transport")

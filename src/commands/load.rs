@@ -10,7 +10,7 @@ use crate::cli::{Outcome, Which, runtime};
 use crate::config;
 use crate::engine::Until;
 use crate::telemetry;
-use crate::wiring::LoadRoute;
+use crate::wiring::{ForeignRoute, LoadRoute};
 
 /// Load what `lakeward capture` wrote to Kafka into the lake.
 ///
@@ -18,6 +18,9 @@ use crate::wiring::LoadRoute;
 /// one dies. Each goes on from the last commit in the lake, whatever Kafka's group offsets say. SIGTERM or
 /// SIGINT commits what was read and ends within seconds; a second one ends at once. Neither loses or doubles
 /// anything, and nor does SIGKILL.
+///
+/// Topics that Debezium writes (`transport.kafka.written_by: debezium`) are loaded by one process; a second one
+/// takes over from it.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  lakeward load --config shop.yaml\n  lakeward load --until-caught-up   # \
@@ -27,7 +30,7 @@ pub(crate) struct LoadArgs {
     #[command(flatten)]
     which: Which,
     /// End, committed, at the last checkpoint that capture has now, in this worker's share of the topic
-    /// partitions.
+    /// partitions; of Debezium's topics at the ends that they have now.
     #[arg(long)]
     until_caught_up: bool,
     /// Print an error that ends the run as JSON.
@@ -45,8 +48,14 @@ pub(crate) fn load(args: &LoadArgs) -> Result<Outcome> {
     let terminal = telemetry::log::begin(pipeline.log);
     let until = if args.until_caught_up { Until::CaughtUp } else { Until::Forever };
     let (interval, runtime) = (pipeline.checked_lake.interval, runtime()?);
-    let route = |telemetry, _| LoadRoute::new(pipeline.clone(), kafka, telemetry, until.clone());
-    let ended = runtime.block_on(follow(&pipeline, until.clone(), (interval, interval), terminal, route));
+    let intervals = (interval, interval);
+    let ended = if pipeline.foreign().is_some() {
+        let route = |telemetry, _| ForeignRoute::new(pipeline.clone(), kafka, telemetry);
+        runtime.block_on(follow(&pipeline, until, intervals, terminal, route))
+    } else {
+        let route = |telemetry, _| LoadRoute::new(pipeline.clone(), kafka, telemetry, until.clone());
+        runtime.block_on(follow(&pipeline, until.clone(), intervals, terminal, route))
+    };
     // A read that hangs in a library must not hold the process: what counts is committed.
     runtime.shutdown_background();
     ended.map(|ended| told(&ended))

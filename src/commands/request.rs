@@ -106,7 +106,7 @@ pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<Outcome> {
         }
         other => other.map(str::to_owned),
     };
-    ask(&args.asking, |table| match (args.pause, args.go_on, args.cancel) {
+    ask("snapshot", &args.asking, |table| match (args.pause, args.go_on, args.cancel) {
         (true, _, _) => Command::Pause { table },
         (_, true, _) => Command::Continue { table },
         (_, _, true) => Command::Cancel { table },
@@ -115,11 +115,12 @@ pub(crate) fn snapshot(args: &SnapshotArgs) -> Result<Outcome> {
 }
 
 pub(crate) fn resume(args: &ResumeArgs) -> Result<Outcome> {
-    ask(&args.asking, |table| Command::Resume { table })
+    ask("resume", &args.asking, |table| Command::Resume { table })
 }
 
-fn ask(asking: &Asking, command: impl FnOnce(TableId) -> Command) -> Result<Outcome> {
+fn ask(name: &str, asking: &Asking, command: impl FnOnce(TableId) -> Command) -> Result<Outcome> {
     let pipeline = config::load(&asking.which.config)?;
+    pipeline.refuse_foreign(name)?;
     let command = command(captured(&asking.table, &pipeline)?);
     let runtime = runtime()?;
     let became = runtime.block_on(asked(&pipeline, &command, !asking.no_wait))?;

@@ -39,6 +39,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run(args: &RunArgs) -> Result<Outcome> {
     let pipeline = Arc::new(config::load(&args.which.config)?);
+    pipeline.refuse_foreign("run")?;
     let terminal = telemetry::log::begin(pipeline.log);
     let until = if args.until_caught_up { Until::CaughtUp } else { Until::Forever };
     let runtime = runtime()?;

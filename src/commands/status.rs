@@ -22,7 +22,9 @@ struct Status {
     /// The topics, where the pipeline goes over Kafka: tables, snapshots and the server's lag are by them.
     #[serde(skip_serializing_if = "Option::is_none")]
     kafka: Option<Topics>,
-    server: Server,
+    /// Not asked where others capture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<Server>,
     tables: Tables,
     snapshots: Snapshots,
     /// Requests that stand in the lake.
@@ -122,7 +124,11 @@ pub(crate) fn status(report: &Report) -> Result<Outcome> {
         let lake = wiring::status(&pipeline).await?;
         let kafka = topics(&pipeline).await?;
         let requests = wiring::standing(&pipeline).await?;
-        Ok((lake, kafka, requests, wiring::server(&pipeline).await))
+        let server = match pipeline.foreign() {
+            Some(_) => None,
+            None => Some(wiring::server(&pipeline).await),
+        };
+        Ok((lake, kafka, requests, server))
     })?;
     let checkpoint = match &kafka {
         Some(topics) => topics.checkpoint.as_ref(),
@@ -130,7 +136,7 @@ pub(crate) fn status(report: &Report) -> Result<Outcome> {
     };
     let status = Status {
         pipeline: pipeline.name.clone(),
-        server: beside(checkpoint, server, SystemClock::start().unix_micros()),
+        server: server.map(|server| beside(checkpoint, server, SystemClock::start().unix_micros())),
         tables: checkpoint.map(tables).unwrap_or_default(),
         snapshots: checkpoint.map(snapshots).unwrap_or_default(),
         requests,
@@ -145,7 +151,7 @@ pub(crate) fn status(report: &Report) -> Result<Outcome> {
 }
 
 async fn topics(pipeline: &Pipeline) -> Result<Option<Topics>> {
-    let Some(kafka) = &pipeline.kafka else { return Ok(None) };
+    let Some(kafka) = pipeline.captured_to() else { return Ok(None) };
     let captured = wiring::capture::captured(pipeline, kafka).await?;
     Ok(Some(match captured {
         Some(captured) => {
@@ -235,8 +241,9 @@ fn text(status: &Status) -> String {
         text.push_str(&topic_lines(topics));
     }
     match &status.server {
-        Server::Unreachable { error } => text.push_str(&format!("server    not reached: {error}\n")),
-        Server::Reachable { end, transactions_behind, lag_seconds } => {
+        None => {}
+        Some(Server::Unreachable { error }) => text.push_str(&format!("server    not reached: {error}\n")),
+        Some(Server::Reachable { end, transactions_behind, lag_seconds }) => {
             text.push_str(&format!(
                 "server    binlog ends at {}\n",
                 end.as_deref().unwrap_or("no place: it is off")
@@ -322,7 +329,7 @@ fn lake_lines(lake: &LakeStatus) -> String {
                     "          {topic}/{number} is stopped at offset {}: {reason}\n",
                     place.offset
                 ));
-                text.push_str("            to mend it: remove what wrote it; or set `transport.kafka.load.dead_letter`\n");
+                text.push_str("            to mend it: if the record cannot be read, remove what wrote it; or set `transport.kafka.load.dead_letter`\n");
             }
         }
         Some((checkpoint, at)) => text.push_str(&format!(

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use lakeward_core::{ByteSize, Error, ErrorKind, Result, TableFilter, TypeOptions};
-use lakeward_kafka::config::Kafka;
+use lakeward_kafka::config::{Kafka, WrittenBy};
 use lakeward_lake::config::{Lake, LakeConfig};
 use lakeward_mysql::snapshot::{SnapshotMode, SnapshotOptions};
 use lakeward_mysql::{MysqlConfig, OnError, OnTruncate};
@@ -61,6 +61,32 @@ pub struct Pipeline {
     pub metrics: Option<SocketAddr>,
     /// Log lines.
     pub log: LogConfig,
+}
+
+impl Pipeline {
+    /// The cluster whose topics others write, if that is so: they are only loaded.
+    pub fn foreign(&self) -> Option<&Kafka> {
+        self.kafka.as_ref().filter(|kafka| kafka.written_by == WrittenBy::Debezium)
+    }
+
+    /// The cluster that changes are captured to, if they are.
+    pub fn captured_to(&self) -> Option<&Kafka> {
+        self.kafka.as_ref().filter(|kafka| kafka.written_by == WrittenBy::Lakeward)
+    }
+
+    /// Refuses a command that captures, where others do.
+    ///
+    /// Errors: `Config`.
+    pub fn refuse_foreign(&self, command: &str) -> Result<()> {
+        match self.foreign() {
+            None => Ok(()),
+            Some(_) => Err(wrong(
+                "transport.kafka.written_by",
+                format!("`lakeward {command}` is not for topics that Debezium writes: they are only loaded"),
+                "use `lakeward load`; `status`, `check` and `position show` tell of it",
+            )),
+        }
+    }
 }
 
 /// Least memory with which a pipeline makes sense.

@@ -272,6 +272,21 @@ fn every_key_damaged_at_random_is_a_checked_pipeline_or_an_error_that_names_some
 }
 
 #[test]
+fn topics_that_debezium_writes_are_only_loaded() {
+    let over = |more: &str| {
+        let transport = format!("transport: {{ kafka: {{ brokers: 'b:9092'{more} }} }}\n");
+        read(&format!("{SMALLEST}{transport}")).unwrap()
+    };
+    let own = over("");
+    assert!(own.foreign().is_none() && own.captured_to().is_some());
+    own.refuse_foreign("capture").unwrap();
+    let foreign = over(", written_by: debezium");
+    assert!(foreign.foreign().is_some() && foreign.captured_to().is_none());
+    let error = foreign.refuse_foreign("capture").unwrap_err().to_string();
+    assert!(error.contains("transport.kafka.written_by") && error.contains("lakeward load"), "{error}");
+}
+
+#[test]
 fn the_schema_in_the_repository_is_the_one_of_the_code() {
     crate::schema_file("config.schema.json", &json_schema().to_value());
 }

@@ -136,6 +136,7 @@ fn batch(seqs: std::ops::Range<i64>) -> ChangeBatch {
     let origin = Origin { commit_us: 0, file: "binlog.000001".into(), offset: 0, ..Origin::default() };
     let meta = ChangeMeta {
         op: vec![Op::Create; seq.len()],
+        topic_partition: None,
         origins: vec![OriginRun { rows: seq.len(), first_row: 0, origin }],
         seq,
     };
@@ -565,6 +566,7 @@ fn with_lost_files(world: &Shared) {
             key: "k".into(),
             table: TableId::new("s", "t"),
             seq: (5, 8),
+            topic_partitions: std::collections::BTreeMap::new(),
             commit_us: (0, i64::MAX),
         }],
     }];

@@ -8,7 +8,7 @@ use lakeward_core::{
     ChangeBatch, Checkpoint, Error, ErrorKind, KeysAsked, LivingKeys, LostRange, Opened, Position, Request,
     Result, Resume, Sink, TableMark, TableSchema,
 };
-use lakeward_kafka::config::Kafka;
+use lakeward_kafka::config::{Kafka, WrittenBy};
 use lakeward_kafka::group::{Member, Membership};
 use lakeward_kafka::source::{self, KafkaOptions, KafkaSource};
 use lakeward_lake::sink::{Gone, LakeSink, Sharing, SinkOptions, Worker};
@@ -16,6 +16,7 @@ use lakeward_mysql::OnError;
 use tracing::warn;
 use uuid::Uuid;
 
+use super::foreign::refuse_other_writer;
 use super::{off_thread, sink_share};
 use crate::config::Pipeline;
 use crate::engine::{Route, Until};
@@ -114,6 +115,7 @@ impl Route for LoadRoute {
     type Sink = LoadSink;
 
     async fn sink(&mut self) -> Result<LoadSink> {
+        refuse_other_writer(&self.pipeline, WrittenBy::Lakeward).await?;
         let membership = self.join().await?;
         let lake = LakeSink::new(SinkOptions {
             lake: self.pipeline.checked_lake.clone(),
@@ -123,6 +125,7 @@ impl Route for LoadRoute {
             stats: self.telemetry.lake.clone(),
             writer: self.worker,
             sharing: Sharing::Shared(self.gone(&membership)),
+            derived_versions: false,
         })
         .await?;
         Ok(LoadSink { lake, membership })

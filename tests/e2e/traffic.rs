@@ -17,7 +17,7 @@ use crate::lake::{Events, LakeView, Name, Reader, assert_latest_is};
 use crate::world::{server, utc};
 
 /// Tables of the writer and their keys. `n` counts the changes of a row.
-const TABLES: &[(&str, &[&str], &str)] = &[
+pub(crate) const TABLES: &[(&str, &[&str], &str)] = &[
     (
         "customers",
         &["id"],
@@ -58,19 +58,19 @@ fn transaction(random: &mut Random, key_range: u64) -> Vec<String> {
         let region = ["de", "fr", "pl"][usize::try_from(random.below(3)).unwrap()];
         statements.push(match random.below(10) {
             0..=2 => format!(
-                "INSERT INTO shop.customers VALUES ({id}, 1, '{:.40}', {id}.25, NOW(6), '{{\"a\": {other}}}') \
+                "INSERT INTO shop.customers (id, n, name, balance, changed, attributes) VALUES ({id}, 1, '{:.40}', {id}.25, NOW(6), '{{\"a\": {other}}}') \
                  ON DUPLICATE KEY UPDATE n = n + 1, balance = balance - 0.01, changed = NOW(6)",
                 text
             ),
             3 | 4 => format!(
-                "INSERT INTO shop.orders VALUES ('{region}', {id}, 1, '{text}', 'new') \
+                "INSERT INTO shop.orders (region, id, n, note, status) VALUES ('{region}', {id}, 1, '{text}', 'new') \
                  ON DUPLICATE KEY UPDATE n = n + 1, status = 'paid', note = '{text}'"
             ),
             5 => format!("UPDATE shop.orders SET n = n + 1, status = 'sent' WHERE id BETWEEN {id} AND {id} + 20"),
             6 => format!("DELETE FROM shop.customers WHERE id BETWEEN {id} AND {id} + 2"),
             7 => format!("UPDATE IGNORE shop.customers SET id = {other}, n = n + 1 WHERE id = {id}"),
             8 => format!(
-                "INSERT INTO shop.carts VALUES ({id}, 1, REPEAT(x'00ff', {})) \
+                "INSERT INTO shop.carts (id, n, filling) VALUES ({id}, 1, REPEAT(x'00ff', {})) \
                  ON DUPLICATE KEY UPDATE n = n + 1, filling = x'{other:04x}'",
                 random.below(400)
             ),
@@ -97,6 +97,15 @@ impl Traffic {
     /// Starts writing to `server`; the tables must be there. `pause` between two transactions keeps
     /// the server's share of the machine small.
     pub(crate) fn start(server: &MySql, seed: u64, pause: Duration) -> Traffic {
+        Traffic::of(server, seed, pause, true)
+    }
+
+    /// The same, which truncates no table.
+    pub(crate) fn without_truncate(server: &MySql, seed: u64, pause: Duration) -> Traffic {
+        Traffic::of(server, seed, pause, false)
+    }
+
+    fn of(server: &MySql, seed: u64, pause: Duration, truncates: bool) -> Traffic {
         let (stop, transactions) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, counted, port) = (stop.clone(), transactions.clone(), server.port());
         let mut random = Random::new(seed);
@@ -107,7 +116,9 @@ impl Traffic {
                     conn = connect(port);
                 }
                 let written = conn.as_mut().is_some_and(|conn: &mut Conn| {
-                    transaction(&mut random, 400).iter().all(|statement| conn.query_drop(statement).is_ok())
+                    let statements = transaction(&mut random, 400);
+                    let mut wanted = statements.iter().filter(|one| truncates || !is_truncate(one));
+                    wanted.all(|statement| conn.query_drop(statement).is_ok())
                 });
                 if written {
                     counted.fetch_add(1, Ordering::Relaxed);
@@ -142,11 +153,24 @@ fn connect(port: u16) -> Option<Conn> {
     Conn::new(options).ok()
 }
 
+fn is_truncate(statement: &str) -> bool {
+    statement.starts_with("TRUNCATE")
+}
+
 /// Writes `count` transactions at once, without a pause.
 pub(crate) fn burst(server: &MySql, random: &mut Random, count: usize) {
+    write(server, random, count, true);
+}
+
+/// The same, which truncates no table.
+pub(crate) fn burst_without_truncate(server: &MySql, random: &mut Random, count: usize) {
+    write(server, random, count, false);
+}
+
+fn write(server: &MySql, random: &mut Random, count: usize, truncates: bool) {
     let mut conn = server.conn();
     for _ in 0..count {
-        for statement in transaction(random, 400) {
+        for statement in transaction(random, 400).into_iter().filter(|one| truncates || !is_truncate(one)) {
             conn.query_drop(&statement).unwrap_or_else(|error| panic!("{error}: {statement}"));
         }
     }
@@ -172,7 +196,7 @@ pub(crate) fn assert_lake_is_source(server: &MySql, view: &LakeView) {
 }
 
 /// Each update of a row raises its `n` by one, whatever the order of events in the files.
-fn assert_histories(name: &Name, events: &Events, key: &[&str]) {
+pub(crate) fn assert_histories(name: &Name, events: &Events, key: &[&str]) {
     let key: Vec<usize> = key.iter().map(|column| events.column(column)).collect();
     let mut versions: BTreeMap<Vec<_>, i64> = BTreeMap::new();
     let rows = events.rows.iter().zip(events.ops()).zip(events.bare("n")).zip(events.seqs());
@@ -188,7 +212,7 @@ fn assert_histories(name: &Name, events: &Events, key: &[&str]) {
             _ => versions.insert(key.clone(), n),
         };
         let right = match op.as_str() {
-            "c" => before.is_none(),
+            "c" | "r" => before.is_none(),
             "u" => before == Some(n - 1),
             _ => before == Some(n),
         };

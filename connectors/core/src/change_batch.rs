@@ -93,8 +93,12 @@ pub struct ChangeMeta {
     /// What happened, one per row.
     pub op: Vec<Op>,
     /// The sequence number, one per row, strictly ascending within a batch and over the batches of
-    /// a table.
+    /// a table (of one topic partition, where they name it).
     pub seq: Vec<i64>,
+    /// The topic partition that the rows are of, where a table's numbers ascend in each of its topic
+    /// partitions alone and not over all of them; then every batch of the table names one. A table that has
+    /// one order names none.
+    pub topic_partition: Option<i32>,
     /// Origins, run-length encoded; their rows add up to `op.len()`.
     pub origins: Vec<OriginRun>,
 }
@@ -134,6 +138,7 @@ impl ChangeBatch {
             meta: ChangeMeta {
                 op: self.meta.op.iter().skip(start).take(rows).copied().collect(),
                 seq: self.meta.seq.iter().skip(start).take(rows).copied().collect(),
+                topic_partition: self.meta.topic_partition,
                 origins,
             },
         }

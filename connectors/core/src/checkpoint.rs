@@ -327,6 +327,24 @@ mod tests {
     }
 
     #[test]
+    fn places_tell_whether_capture_wrote_the_topics() {
+        let of = |places: &[(u64, bool)]| {
+            let place = |(number, (checkpoint, stopped)): (usize, &(u64, bool))| {
+                let stopped = stopped.then(|| "why".to_owned());
+                let place =
+                    crate::TopicPartitionPosition { checkpoint: *checkpoint, stopped, ..Default::default() };
+                (i32::try_from(number).unwrap(), place)
+            };
+            let places = places.iter().enumerate().map(place).collect();
+            crate::KafkaPosition { topics: [("t".to_owned(), places)].into() }.is_of_capture()
+        };
+        assert_eq!(of(&[(0, false), (0, true)]), Some(false));
+        assert_eq!(of(&[(0, true), (4, false)]), Some(true));
+        assert_eq!(of(&[(0, true)]), None);
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
     fn a_state_stored_before_there_were_snapshots_is_read() {
         let old = r#"{ "schema_version": 1, "status": { "state": "active" } }"#;
         let state: TableState = serde_json::from_str(old).unwrap();

@@ -105,6 +105,15 @@ impl KafkaPosition {
         })
     }
 
+    /// Whether the places are in topics that capture wrote, whose checkpoints have numbers from 1 on, or in
+    /// others' topics, where there are none. `None`: they do not tell, as all of them stand still at their
+    /// beginning.
+    pub fn is_of_capture(&self) -> Option<bool> {
+        let telling = |place: &TopicPartitionPosition| place.checkpoint > 0 || place.stopped.is_none();
+        let places = self.iter().map(|(_, _, place)| place).filter(|place| telling(place));
+        places.map(|place| place.checkpoint > 0).reduce(|one, other| one || other)
+    }
+
     /// `self` with the places of `part` in it.
     #[must_use]
     pub fn with(mut self, part: &KafkaPosition) -> KafkaPosition {

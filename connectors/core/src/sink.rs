@@ -10,7 +10,8 @@ use crate::{ChangeBatch, Checkpoint, KeysAsked, LivingKeys, Request, Result, Tab
 pub struct Resume {
     /// The last checkpoint committed; `None` for a new pipeline.
     pub checkpoint: Option<Checkpoint>,
-    /// The structure of each table version that the checkpoint names.
+    /// The structure of each table version that the checkpoint names; and of those before it, where the
+    /// source must know them to find its versions again.
     pub schemas: Vec<Arc<TableSchema>>,
     /// Requests that stand in the sink, in the order of asking. A source begins with them, so that a
     /// bounded run carries them out.
@@ -26,7 +27,8 @@ pub struct LostRange {
     pub from: Checkpoint,
     /// Where it ends.
     pub to: Checkpoint,
-    /// Table versions that `from` names.
+    /// Table versions that `from` names; where the source must find its versions again, all that were given
+    /// up to `to`.
     pub schemas: Vec<Arc<TableSchema>>,
     /// The files that are gone.
     pub files: Vec<LostFile>,
@@ -41,9 +43,22 @@ pub struct LostFile {
     pub table: crate::TableId,
     /// Lowest and highest `seq` in it.
     pub seq: (i64, i64),
-    /// Earliest and latest commit time in it. All rows of the table within both ranges are its own, but
-    /// for the mark of a whole re-read, which is alone in its file.
+    /// The same of each topic partition, where numbers ascend in these alone; else empty.
+    pub topic_partitions: std::collections::BTreeMap<i32, (i64, i64)>,
+    /// Earliest and latest commit time in it. All rows of the table (of a topic partition) within both ranges
+    /// are its own, but for the mark of a whole re-read, which is alone in its file.
     pub commit_us: (i64, i64),
+}
+
+impl LostFile {
+    /// Lowest and highest `seq` in it of rows that name this topic partition, or none; `None`: it has no such
+    /// rows.
+    pub fn seq_of(&self, topic_partition: Option<i32>) -> Option<(i64, i64)> {
+        match topic_partition {
+            Some(number) => self.topic_partitions.get(&number).copied(),
+            None => self.topic_partitions.is_empty().then_some(self.seq),
+        }
+    }
 }
 
 /// What a sink found when it opened.

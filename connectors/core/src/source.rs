@@ -6,8 +6,8 @@ use crate::{ChangeBatch, Checkpoint, KeysAsked, LivingKeys, Request, Result, Tab
 
 /// The stream that every source yields and every sink takes.
 ///
-/// Order: events of a table come in the order of the source and with ascending `seq`; a table's
-/// [`Feed::Schema`] comes before its first batch of that version, once per run. Everything before a
+/// Order: events of a table come in the order of the source and with ascending `seq` (those of each topic
+/// partition, where batches name one: [`crate::ChangeMeta::topic_partition`]); a table's [`Feed::Schema`] comes before its first batch of that version, once per run. Everything before a
 /// [`Feed::Boundary`] belongs to transactions that are complete there; numbers given before it are
 /// dense from the checkpoint the run began with.
 #[derive(Debug)]

@@ -90,8 +90,12 @@ fn batch(schema: &Arc<TableSchema>) -> Result<ChangeBatch> {
             Op::Delete
         }
     };
-    let meta =
-        ChangeMeta { op: (0..ROWS).map(op).collect(), seq: rows().collect(), origins: origins.collect() };
+    let meta = ChangeMeta {
+        op: (0..ROWS).map(op).collect(),
+        seq: rows().collect(),
+        topic_partition: None,
+        origins: origins.collect(),
+    };
     Ok(ChangeBatch { schema: Arc::clone(schema), rows: rows_batch, before: None, meta })
 }
 

@@ -29,6 +29,11 @@ pub struct KafkaConfig {
     /// First part of every topic's name. Default: the pipeline's name. Do not change it later.
     #[serde(default)]
     pub topic_prefix: Option<String>,
+    /// Who writes the topics. Those of `debezium` are only loaded: every topic `<topic_prefix>.<database>.<table>` of a
+    /// table that `tables` includes. `format`, `schemas`, `schema_registry` and the handling modes then say how
+    /// Debezium writes.
+    #[serde(default)]
+    pub written_by: WrittenBy,
     #[serde(flatten)]
     #[allow(missing_docs, reason = "flattened: its own fields are documented")]
     pub format: FormatOptions,
@@ -62,6 +67,17 @@ pub struct KafkaConfig {
     /// Any other property of librdkafka.
     #[serde(default)]
     pub properties: BTreeMap<String, Property>,
+}
+
+/// Who writes the topics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WrittenBy {
+    /// `lakeward capture`.
+    #[default]
+    Lakeward,
+    /// Debezium's MySQL connector.
+    Debezium,
 }
 
 /// How topics are made.
@@ -134,6 +150,8 @@ pub struct Kafka {
     pub brokers: String,
     /// First part of every topic's name.
     pub prefix: String,
+    /// Who writes the topics.
+    pub written_by: WrittenBy,
     /// The form of records.
     pub format: FormatOptions,
     /// Change events tell their transactions, and a topic where these begin and end.
@@ -259,7 +277,8 @@ impl KafkaConfig {
         }
         if let Some(sasl) = &self.sasl {
             sasl.check()?;
-            if sasl.mechanism == Mechanism::Oauthbearer && self.topics.create {
+            let makes_topics = self.topics.create && self.written_by == WrittenBy::Lakeward;
+            if sasl.mechanism == Mechanism::Oauthbearer && makes_topics {
                 let message = "the client library cannot make topics with a login by token";
                 let remedy =
                     "write `topics: { create: false }`, and make them by hand: `lakeward check` names them";
@@ -279,6 +298,7 @@ impl KafkaConfig {
         Ok(Kafka {
             brokers: self.brokers.clone(),
             prefix: prefix.to_owned(),
+            written_by: self.written_by,
             format: self.format.clone(),
             provide_transaction_metadata: self.provide_transaction_metadata,
             heartbeat_interval,

@@ -1,6 +1,8 @@
 //! What `lakeward check` finds of a Kafka cluster. Reads only: a transactional id is not claimed, as that would fence a
 //! capture that runs.
 
+pub mod foreign;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -39,6 +39,7 @@
 mod captured;
 mod dead_letters;
 mod desk;
+mod foreign;
 mod gathering;
 mod growth;
 mod lane;
@@ -63,6 +64,8 @@ use lakeward_core::{
 
 use crate::config::Kafka;
 use crate::group::Membership;
+
+pub use foreign::{ForeignOptions, Found, find};
 
 /// Failpoints of this source: before the places are looked up, before an event is taken, before a boundary is sent.
 pub const FAILPOINTS: &[&str] = &["kafka.load.open", "kafka.load.event", "kafka.load.boundary"];
@@ -131,15 +134,33 @@ impl KafkaSource {
     /// `PositionLost` where retention has overtaken the lake, `TopicLost` where events are missing otherwise,
     /// `KafkaUnreachable`, `KafkaDenied`, `UnreadableRecord`, `Config`.
     pub fn open(options: KafkaOptions) -> Result<KafkaSource> {
-        let limit = usize::try_from(options.memory.0 / 8).unwrap_or(usize::MAX);
-        let (sender, feed) = queue::queue(limit);
+        let (sender, feed) = queue::queue(share(options.memory));
         let reading = opening::open(options, sender)?;
-        let thread =
-            std::thread::Builder::new().name("kafka-load".to_owned()).spawn(move || reading.run()).map_err(
-                |error| Error::new(ErrorKind::Io, "cannot start thread kafka-load").caused_by(error),
-            )?;
+        KafkaSource::begin(feed, move || reading.run())
+    }
+
+    /// The same of topics that Debezium wrote ([`foreign`]).
+    ///
+    /// # Errors
+    /// As [`KafkaSource::open`].
+    pub fn open_foreign(options: ForeignOptions) -> Result<KafkaSource> {
+        let (sender, feed) = queue::queue(share(options.memory));
+        let reading = foreign::open(options, sender)?;
+        KafkaSource::begin(feed, move || reading.run())
+    }
+
+    fn begin(feed: Receiver<Result<Feed>>, read: impl FnOnce() + Send + 'static) -> Result<KafkaSource> {
+        let thread = std::thread::Builder::new()
+            .name("kafka-load".to_owned())
+            .spawn(read)
+            .map_err(|error| Error::new(ErrorKind::Io, "cannot start thread kafka-load").caused_by(error))?;
         Ok(KafkaSource { feed, thread: Some(thread) })
     }
+}
+
+/// What of the memory waits in the queue.
+fn share(memory: ByteSize) -> usize {
+    usize::try_from(memory.0 / 8).unwrap_or(usize::MAX)
 }
 
 impl Source for KafkaSource {

@@ -19,9 +19,13 @@ use crate::config::{Kafka, TopicsConfig};
 
 /// The topic of a table's change events: `<prefix>.<database>.<table>`, with `_` for what a topic cannot be named.
 pub fn data_topic(prefix: &str, table: &TableId) -> String {
-    let name = format!("{prefix}.{}.{}", table.database, table.table);
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
-    name.chars().map(plain).collect()
+    sanitized(&format!("{prefix}.{}.{}", table.database, table.table), "")
+}
+
+/// `name` with `_` for what a topic cannot be named, but for the characters of `kept`.
+pub(crate) fn sanitized(name: &str, kept: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') || kept.contains(c);
+    name.chars().map(|c| if plain(c) { c } else { '_' }).collect()
 }
 
 /// The topic of capture's checkpoints and table versions.
@@ -94,7 +98,8 @@ pub fn partitions(reader: &Reader) -> Result<BTreeMap<String, usize>> {
     Ok(usable(&client::metadata(reader)?))
 }
 
-fn usable(metadata: &Metadata) -> BTreeMap<String, usize> {
+/// The topics that can be used, with the number of their topic partitions.
+pub(crate) fn usable(metadata: &Metadata) -> BTreeMap<String, usize> {
     let there = metadata.topics().iter().filter(|topic| topic.error().is_none());
     there.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect()
 }

@@ -42,6 +42,8 @@ pub struct SinkOptions {
     pub writer: Uuid,
     /// Whether other processes write into the pipeline beside this one.
     pub sharing: Sharing,
+    /// Whether the source derives table versions from what it reads, and so must be told all that it has seen.
+    pub derived_versions: bool,
 }
 
 /// A lake that takes change events.
@@ -203,6 +205,7 @@ impl<S: Store> Sink for LakeSink<S> {
             writer: self.options.writer,
             sharing: self.options.sharing.clone(),
             shared_tables: self.options.lake.shared_tables,
+            all_versions: self.options.derived_versions,
             incompatible_change: self.options.lake.incompatible_change,
             taken_names: self.options.lake.taken_names(),
             stats: Arc::clone(&self.options.stats),

@@ -73,7 +73,7 @@ fn a_status_tells_position_stopped_tables_and_a_server_that_is_away() {
     };
     let status = Status {
         pipeline: "shop".into(),
-        server: beside(Some(&checkpoint()), away, 0),
+        server: Some(beside(Some(&checkpoint()), away, 0)),
         tables: tables(&checkpoint()),
         snapshots: snapshots(&checkpoint()),
         requests: Vec::new(),
@@ -110,7 +110,7 @@ fn with_snapshots(states: Vec<(&str, SnapshotState)>) -> Status {
         Request { id: "1".into(), command: Command::Pause { table: TableId::new("shop", "orders") } };
     Status {
         pipeline: "shop".into(),
-        server: Server::Unreachable { error: "away".into() },
+        server: Some(Server::Unreachable { error: "away".into() }),
         tables: tables(&shown),
         snapshots: snapshots(&shown),
         requests: vec![request],

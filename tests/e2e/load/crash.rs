@@ -11,10 +11,10 @@ use crate::traffic::{Traffic, assert_lake_is_source, server_with_tables};
 use crate::world::{PIPELINE, ended, times, view};
 
 /// Reached once by a process, or only for what an earlier one left behind.
-const ONCE: &[&str] =
+pub(super) const ONCE: &[&str] =
     &["lake.claim.before", "lake.claim.after", "lake.hint.put", "lake.abort.each", "kafka.load.open"];
 
-fn failpoints() -> impl Iterator<Item = &'static str> {
+pub(super) fn failpoints() -> impl Iterator<Item = &'static str> {
     let all = [
         lakeward_kafka::source::FAILPOINTS,
         lakeward_lake::files::FAILPOINTS,

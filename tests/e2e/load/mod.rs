@@ -2,6 +2,7 @@
 
 mod bounded;
 mod crash;
+mod debezium;
 mod faults;
 mod places;
 mod registry;

@@ -13,7 +13,8 @@ use crate::child::Child;
 use crate::install::installed;
 use crate::mysql::MySql;
 
-const VERSION: &str = "3.6.1.Final";
+/// Where the connector and its converters are installed.
+pub const LIBRARIES: &str = "debezium-3.6.1.Final-avro";
 
 /// One run of the connector.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ impl Debezium {
         let directory = Scratch::new("debezium");
         let mut command = Command::new("java");
         command.args(["-Xmx900m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
-        command.arg(installed(&format!("debezium-{VERSION}")).join("*"));
+        command.arg(installed(LIBRARIES).join("*"));
         command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/servers/Debezium.java"));
         let mut files = Vec::new();

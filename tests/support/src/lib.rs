@@ -12,6 +12,7 @@
 
 mod child;
 pub mod debezium;
+pub mod debezium_to_kafka;
 pub mod http_faults;
 mod install;
 pub mod kafka;

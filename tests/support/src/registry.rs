@@ -60,6 +60,11 @@ impl SchemaRegistry {
         self.port
     }
 
+    /// The root of its own interface, which its Java clients use.
+    pub fn own_url(&self) -> String {
+        format!("http://127.0.0.1:{}/apis/registry/v2", self.port)
+    }
+
     /// The root of Confluent's interface.
     pub fn url(&self) -> String {
         at(&format!("http://127.0.0.1:{}", self.port))

@@ -30,16 +30,30 @@ pub(crate) struct Envelope {
     pub(crate) table: String,
 }
 
-/// What the records at hand say of their structure, as it was said: the schema parts, or the ids of schemas.
+/// What the records at hand say of their structure, as it was said: of the value and of the key.
 #[derive(Default)]
 pub(crate) struct Structure {
-    said: Option<(Vec<u8>, Vec<u8>)>,
+    said: Option<(Said, Said)>,
 }
 
-/// Columns that a schema tells of.
+/// What a record says of a structure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Said {
+    #[default]
+    Nothing,
+    /// The schema part of JSON, as it stands there.
+    Part(Vec<u8>),
+    /// The id of an Avro schema.
+    Id(u32),
+    /// JSON without a schema part: the names of its fields.
+    Names(Vec<String>),
+}
+
+/// Columns that a record tells of.
 pub(crate) struct Derived {
     pub(crate) columns: Vec<Column>,
-    pub(crate) codecs: Vec<Codec>,
+    /// How their values stand there, where a schema tells it.
+    pub(crate) codecs: Option<Vec<Codec>>,
     pub(crate) key: Vec<usize>,
 }
 
@@ -175,16 +189,53 @@ fn text(cursor: &mut AvroCursor<'_>, ty: &Type) -> Result<Option<String>> {
     Ok(Some(cursor.text()?.to_owned()))
 }
 
+impl Said {
+    fn of_value(form: &Form, value: &[u8], op: Op) -> Result<Said> {
+        match Said::of(form, value)? {
+            Said::Nothing => {
+                let names = names(value, if op == Op::Delete { b"before" } else { b"after" })?;
+                Ok(Said::Names(names.ok_or_else(|| unreadable("the envelope has no image of the row"))?))
+            }
+            said => Ok(said),
+        }
+    }
+
+    fn of_key(form: &Form, key: &[u8]) -> Result<Said> {
+        match Said::of(form, key)? {
+            // What is no object (keys may be written otherwise than values) tells no columns.
+            Said::Nothing if JsonCursor::new(key, Vec::new()).sees(b'{') => {
+                Ok(field_names(&mut JsonCursor::new(key, Vec::new())).map(Said::Names)?)
+            }
+            said => Ok(said),
+        }
+    }
+
+    /// What it says by a schema.
+    fn of(form: &Form, bytes: &[u8]) -> Result<Said> {
+        Ok(match form {
+            Form::Avro(_) => Said::Id(framed(bytes)?.0),
+            Form::Json => schema_part(bytes)?.map_or(Said::Nothing, |part| Said::Part(part.to_vec())),
+        })
+    }
+
+    /// The schema that is said; `None`: none is.
+    fn schema(&self, form: &Form) -> Result<Option<Connect>> {
+        match (self, form) {
+            (Said::Part(part), _) => serde_json::from_slice(part)
+                .map(Some)
+                .map_err(|error| unreadable("a schema part that is no Connect schema").caused_by(error)),
+            (Said::Id(id), Form::Avro(registry)) => Connect::of_avro(&*registry.avro(*id)?, "").map(Some),
+            (Said::Nothing | Said::Names(_) | Said::Id(_), _) => Ok(None),
+        }
+    }
+}
+
 impl Structure {
     /// Notes what a record says of its structure; whether that is something else than before. A record
-    /// without a key (of a table without one, or a mark) does not say what the key is.
-    pub(crate) fn note(&mut self, form: &Form, key: Option<&[u8]>, value: &[u8]) -> Result<bool> {
-        let said = |bytes: &[u8]| match form {
-            Form::Json => schema_part(bytes),
-            Form::Avro(_) => framed(bytes).map(|(id, _)| id.to_be_bytes().to_vec()),
-        };
-        let value = said(value)?;
-        let key = key.map(said).transpose()?;
+    /// without a key (of a table without one) does not say what the key is.
+    pub(crate) fn note(&mut self, form: &Form, key: Option<&[u8]>, value: &[u8], op: Op) -> Result<bool> {
+        let value = Said::of_value(form, value, op)?;
+        let key = key.map(|key| Said::of_key(form, key)).transpose()?;
         let same = self.said.as_ref().is_some_and(|(known_value, known_key)| {
             *known_value == value && key.as_ref().is_none_or(|key| key == known_key)
         });
@@ -200,21 +251,45 @@ impl Structure {
         self.said = None;
     }
 
-    /// The columns that the schemas tell of; `None`: there are no schemas.
-    pub(crate) fn columns(&self, form: &Form) -> Result<Option<Derived>> {
-        let Some((value, key)) = &self.said else { return Ok(None) };
-        if value.is_empty() {
-            return Ok(None);
-        }
-        let parsed = |said: &[u8]| match form {
-            Form::Json => serde_json::from_slice::<Connect>(said)
-                .map_err(|error| unreadable("a schema part that is no Connect schema").caused_by(error)),
-            Form::Avro(registry) => match <[u8; 4]>::try_from(said) {
-                Ok(id) => Connect::of_avro(&*registry.avro(u32::from_be_bytes(id))?, ""),
-                Err(_) => Err(unreadable("a record that names no schema")),
-            },
+    /// Whether it is told by the names of fields alone.
+    pub(crate) fn is_by_names(&self) -> bool {
+        matches!(self.said, Some((Said::Names(_), _)))
+    }
+
+    /// The columns that are told of; where names are all that is said, `by_names` gives those of a value's fields
+    /// and a key's.
+    pub(crate) fn columns(
+        &self,
+        form: &Form,
+        by_names: impl FnOnce(&[String], &[String]) -> Result<(Vec<Column>, Vec<usize>)>,
+    ) -> Result<Derived> {
+        let Some((value, key)) = &self.said else { return Err(unreadable("nothing tells the structure")) };
+        let key = match (key.schema(form)?, key) {
+            (Some(schema), _) => schema.fields.into_iter().map(|field| field.field).collect(),
+            (None, Said::Names(names)) => names.clone(),
+            (None, _) => Vec::new(),
         };
-        let envelope = parsed(value)?;
+        match (value.schema(form)?, value) {
+            (Some(envelope), _) => {
+                let derived = Derived::of(&envelope)?;
+                Ok(Derived { key: places(&derived.columns, &key)?, ..derived })
+            }
+            (None, Said::Names(names)) => {
+                let (columns, key) = by_names(names, &key)?;
+                Ok(Derived { columns, codecs: None, key })
+            }
+            (None, _) => Err(unreadable("the record tells neither a schema nor fields")),
+        }
+    }
+
+    /// The columns that the schema of a value tells of; `None`: it has no schema.
+    pub(crate) fn of_schema(form: &Form, value: &[u8]) -> Result<Option<Derived>> {
+        Said::of(form, value)?.schema(form)?.map(|envelope| Derived::of(&envelope)).transpose()
+    }
+}
+
+impl Derived {
+    fn of(envelope: &Connect) -> Result<Derived> {
         let image = envelope.field("after").ok_or_else(|| unreadable("an envelope without `after`"))?;
         let (mut columns, mut codecs) = (Vec::new(), Vec::new());
         for field in &image.fields {
@@ -222,35 +297,62 @@ impl Structure {
             columns.push(Column::new(&field.field, ty, field.optional));
             codecs.push(codec);
         }
-        let mut places = Vec::new();
-        if !key.is_empty() {
-            for field in &parsed(key)?.fields {
-                let place = columns.iter().position(|column| column.name == field.field);
-                places
-                    .push(place.ok_or_else(|| unreadable("a key of a field that the value does not have"))?);
-            }
-        }
-        Ok(Some(Derived { columns, codecs, key: places }))
+        Ok(Derived { columns, codecs: Some(codecs), key: Vec::new() })
     }
 }
 
-/// The bytes of a record's schema part; empty: it has none.
-fn schema_part(bytes: &[u8]) -> Result<Vec<u8>> {
+/// Where the columns of a key stand.
+pub(crate) fn places(columns: &[Column], key: &[String]) -> Result<Vec<usize>> {
+    let place = |name: &String| {
+        let found = columns.iter().position(|column| column.name == *name);
+        found.ok_or_else(|| unreadable("a key of a field that the value does not have"))
+    };
+    key.iter().map(place).collect()
+}
+
+/// The bytes of a record's schema part; `None`: it has none.
+fn schema_part(bytes: &[u8]) -> Result<Option<&[u8]>> {
     let mut cursor = JsonCursor::new(bytes, Vec::new());
-    let (mut part, mut enclosed) = (Vec::new(), false);
+    let (mut part, mut enclosed) = (None, false);
     if !cursor.sees(b'{') {
-        return Ok(part);
+        return Ok(None);
     }
     cursor.object(|cursor, name| {
         let object = cursor.sees(b'{');
         let from = cursor.at();
         cursor.skip()?;
         match name {
-            b"schema" if object => part = cursor.since(from).to_vec(),
+            b"schema" if object => part = Some(cursor.since(from)),
             b"payload" if object => enclosed = true,
             _ => {}
         }
         Ok(())
     })?;
-    Ok(if enclosed { part } else { Vec::new() })
+    Ok(part.filter(|_| enclosed))
+}
+
+/// The names of the fields of an image of an envelope; `None`: it has no such image.
+fn names(value: &[u8], image: &[u8]) -> Result<Option<Vec<String>>> {
+    fn within(cursor: &mut JsonCursor<'_>, image: &[u8], found: &mut Option<Vec<String>>) -> Result<()> {
+        cursor.object(|cursor, name| match name {
+            b"payload" if cursor.sees(b'{') => within(cursor, image, found),
+            name if name == image && cursor.sees(b'{') => {
+                *found = Some(field_names(cursor)?);
+                Ok(())
+            }
+            _ => cursor.skip(),
+        })
+    }
+    let mut found = None;
+    within(&mut JsonCursor::new(value, Vec::new()), image, &mut found)?;
+    Ok(found)
+}
+
+fn field_names(cursor: &mut JsonCursor<'_>) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    cursor.object(|cursor, name| {
+        names.push(String::from_utf8_lossy(name).into_owned());
+        cursor.skip()
+    })?;
+    Ok(names)
 }

@@ -6,16 +6,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use lakeward_core::error::Policy;
 use lakeward_core::{Clock, Error, ErrorKind, Result, failpoint};
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use rdkafka::message::Header;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use tracing::warn;
+use tracing::{error, warn};
 
-use super::lane::Lane;
-use super::record::Event;
 use crate::client::{Context, explained, unmade};
 use crate::config::Kafka;
 
@@ -54,6 +53,53 @@ impl ProducerContext for Callbacks {
     }
 }
 
+/// A record that is put aside, and where it stands.
+pub(super) struct Letter<'a> {
+    pub(super) topic: &'a str,
+    pub(super) number: i32,
+    pub(super) offset: i64,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: &'a [u8],
+    pub(super) headers: Option<&'a OwnedHeaders>,
+}
+
+/// What becomes of a record that cannot be read, whatever is tried.
+pub(super) enum Verdict {
+    /// It is in the dead-letter topic, or on its way there.
+    Aside,
+    /// Its topic partition stands still there.
+    Stops,
+}
+
+/// Judges a record that cannot be read for the reason of `error`. What only fails now ends the source, and so does
+/// every error where `stop_all` is set.
+pub(super) fn judge(
+    dead_letters: Option<&mut DeadLetters>,
+    letter: &Letter<'_>,
+    error: &Error,
+    stop_all: bool,
+) -> Result<Verdict> {
+    let mut told = Error::new(error.kind(), error.message().to_owned())
+        .at("topic partition", format!("{}/{}", letter.topic, letter.number))
+        .at("offset", letter.offset);
+    if let Some(remedy) = error.remedy_text() {
+        told = told.remedy(remedy);
+    }
+    // A registry that lets nobody in says nothing of the record.
+    if error.policy() == Policy::Retry || error.kind() == ErrorKind::RegistryRefused {
+        return Err(told);
+    }
+    if let Some(dead_letters) = dead_letters {
+        dead_letters.write(letter, &told)?;
+        return Ok(Verdict::Aside);
+    }
+    if stop_all {
+        return Err(told);
+    }
+    error!(kind = told.kind().name(), "a topic partition is stopped; the others go on: {told}");
+    Ok(Verdict::Stops)
+}
+
 /// The dead-letter topic.
 pub(super) struct DeadLetters {
     producer: BaseProducer<Callbacks>,
@@ -75,7 +121,7 @@ impl DeadLetters {
     }
 
     /// Writes a record as it was, with headers that say where it comes from and what is wrong with it.
-    pub(super) fn write(&mut self, lane: &Lane, event: &Event, why: &Error) -> Result<()> {
+    pub(super) fn write(&mut self, letter: &Letter<'_>, why: &Error) -> Result<()> {
         warn!(
             kind = why.kind().name(),
             dead_letter = self.topic,
@@ -83,16 +129,16 @@ impl DeadLetters {
         );
         let added = [
             ("lakeward.error", why.message().to_owned()),
-            ("lakeward.topic", lane.topic.to_string()),
-            ("lakeward.partition", lane.number.to_string()),
-            ("lakeward.offset", event.offset.to_string()),
+            ("lakeward.topic", letter.topic.to_owned()),
+            ("lakeward.partition", letter.number.to_string()),
+            ("lakeward.offset", letter.offset.to_string()),
         ];
-        let headers = added.iter().fold(event.headers.clone().unwrap_or_default(), |all, (key, value)| {
+        let headers = added.iter().fold(letter.headers.cloned().unwrap_or_default(), |all, (key, value)| {
             all.insert(Header { key, value: Some(value) })
         });
         let mut record = BaseRecord::<[u8], [u8], ()>::to(&self.topic).headers(headers);
-        record.key = event.key.as_deref();
-        record.payload = Some(&event.value);
+        record.key = letter.key;
+        record.payload = Some(letter.value);
         self.open = true;
         match self.producer.send(record) {
             Ok(()) => Ok(()),

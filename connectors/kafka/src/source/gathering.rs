@@ -11,9 +11,9 @@ use super::record::Event;
 use crate::format::{Decoder, Received, TableDecoder};
 
 /// Rows of a batch, at most.
-const ROWS: usize = 8 * 1024;
+pub(super) const ROWS: usize = 8 * 1024;
 /// Bytes of a batch, about.
-const BYTES: usize = 4 * 1024 * 1024;
+pub(super) const BYTES: usize = 4 * 1024 * 1024;
 
 /// What was gathered of one table version.
 pub(super) struct Gathering {

@@ -7,6 +7,8 @@ use lakeward_core::{MarkReason, Op};
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers, OwnedHeaders};
 
+use super::dead_letters::Letter;
+
 /// What the headers of a change event say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Told {
@@ -58,6 +60,18 @@ impl Event {
         let value = message.payload().unwrap_or_default().to_vec();
         let headers = message.headers().filter(|_| whole).map(|headers| headers.detach());
         Some(Event { offset: message.offset(), told, key: message.key().map(<[u8]>::to_vec), value, headers })
+    }
+
+    /// It as a dead letter of this topic partition.
+    pub(super) fn letter<'a>(&'a self, topic: &'a str, number: i32) -> Letter<'a> {
+        Letter {
+            topic,
+            number,
+            offset: self.offset,
+            key: self.key.as_deref(),
+            value: &self.value,
+            headers: self.headers.as_ref(),
+        }
     }
 
     /// Memory that it holds.

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use lakeward_core::error::Policy;
 use lakeward_core::{Error, ErrorKind, Feed, MarkReason, Op, Result, TableSchema, failpoint};
-use tracing::error;
 
+use super::dead_letters::{Verdict, judge};
 use super::desk::{Desk, End};
 use super::gathering::Gathering;
 use super::lane::{Head, Lane};
@@ -160,28 +160,12 @@ impl Topic {
 
     /// A record that cannot be decoded, whatever is tried: its lane stops there. What only fails now ends the source.
     fn reject(&mut self, index: usize, event: &Event, error: &Error, desk: &mut Desk) -> Result<(), End> {
-        let name = self.lane(index)?.name();
-        let mut told = Error::new(error.kind(), error.message().to_owned())
-            .at("topic partition", name)
-            .at("offset", event.offset);
-        if let Some(remedy) = error.remedy_text() {
-            told = told.remedy(remedy);
-        }
-        // A registry that lets nobody in says nothing of the record.
-        if error.policy() == Policy::Retry || error.kind() == ErrorKind::RegistryRefused {
-            return Err(told.into());
-        }
         let lane = self.lane(index)?;
-        if let Some(dead_letters) = &mut desk.dead_letters {
-            dead_letters.write(lane, event, &told)?;
-            lane.put_aside(event.offset);
-            return Ok(());
+        let letter = event.letter(&lane.topic, lane.number);
+        match judge(desk.dead_letters.as_mut(), &letter, error, desk.options.stop_all)? {
+            Verdict::Aside => lane.put_aside(event.offset),
+            Verdict::Stops => lane.stop(event.offset, error.message()),
         }
-        if desk.options.stop_all {
-            return Err(told.into());
-        }
-        error!(kind = told.kind().name(), "a topic partition is stopped; the others go on: {told}");
-        lane.stop(event.offset, error.message());
         Ok(())
     }
 

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use arrow::array::Array;
-use lakeward_core::{ChangeBatch, Column, ColumnType, Op, TableId, TableSchema, TypeOptions};
-use lakeward_kafka::debezium::{Pushed, Reader};
+use lakeward_core::{ChangeBatch, Column, ColumnType, ErrorKind, Op, TableId, TableSchema, TypeOptions};
+use lakeward_kafka::debezium::{Pushed, Reader, Versions};
 use lakeward_kafka::format::{BinaryMode, DecimalMode, Encoded, FormatOptions, TimeMode, UnsignedMode};
 use serde_json::{Value, json};
 
@@ -158,12 +158,17 @@ fn alike(envelope: &mut Value, modes: bool) {
     }
 }
 
+/// Versions of a table of which the server says these columns.
+fn versions(known: Vec<Arc<TableSchema>>, columns: Option<Vec<Column>>) -> Versions {
+    Versions::new(TypeOptions::default(), known, |_| true, Arc::new(move |_| Ok(columns.clone())))
+}
+
 fn compare(file: &str, options: &FormatOptions) {
     let written = FormatOptions { schemas: true, ..options.clone() };
     for table in tables() {
         let topic = format!("shop.{}", table.table);
-        let known = Some(Arc::clone(&table));
-        let mut reader = Reader::new(options, None, TypeOptions::default(), known, true).unwrap();
+        let mut versions = versions(vec![Arc::clone(&table)], Some(table.columns.clone()));
+        let mut reader = Reader::new(options, None, true).unwrap();
         let mut ours = encoder(&written);
         ours.schema(&table, &topic).unwrap();
         let mut compared = 0;
@@ -172,13 +177,13 @@ fn compare(file: &str, options: &FormatOptions) {
             // Without the schema part, so that the types are those of our own capture.
             let payload = theirs["payload"].to_string();
             let key = record.key.as_ref().map(|key| key["payload"].to_string());
-            let pushed =
-                reader.push(key.as_deref().map(str::as_bytes), payload.as_bytes(), seq as i64).unwrap();
+            let key = key.as_deref().map(str::as_bytes);
+            let pushed = reader.push(key, payload.as_bytes(), seq as i64, &mut versions).unwrap();
             let mut encoded = Encoded::default();
             match pushed {
                 Pushed::Row => ours.batch(&reader.finish().unwrap().unwrap(), &mut encoded).unwrap(),
                 Pushed::Mark(mark) => ours.mark(&mark, &mut encoded).unwrap(),
-                Pushed::Version(version) => panic!("{version:?}"),
+                Pushed::Turn => panic!("another structure"),
             }
             let first = encoded.records[0].clone();
             let mut value: Value = serde_json::from_slice(&encoded.bytes[first.value.unwrap()]).unwrap();
@@ -225,36 +230,46 @@ fn our_records_are_those_of_debezium_in_other_modes() {
     compare(MODES, &options);
 }
 
-/// All rows of a topic of Debezium, by their schema part alone, and the versions it tells of.
-fn derived(topic: &str) -> (Vec<ChangeBatch>, Vec<Arc<TableSchema>>, usize) {
-    let mut reader =
-        Reader::new(&FormatOptions::default(), None, TypeOptions::default(), None, false).unwrap();
-    let (mut versions, mut batches, mut marks) = (Vec::new(), Vec::new(), 0);
-    for (seq, record) in records(DEFAULT).into_iter().filter(|record| record.topic == topic).enumerate() {
-        let Some(value) = record.value else { continue };
-        let (key, value) = (record.key.map(|key| key.to_string()), value.to_string());
-        loop {
-            let key = key.as_deref().map(str::as_bytes);
-            match reader.push(key, value.as_bytes(), seq as i64).unwrap() {
-                Pushed::Row => break,
-                Pushed::Mark(_) => {
-                    marks += 1;
-                    break;
-                }
-                Pushed::Version(version) => {
-                    batches.extend(reader.finish().unwrap());
-                    versions.push(version);
-                }
-            }
+/// Takes a record; gives what was gathered before, where another structure begins with it.
+fn take(
+    reader: &mut Reader,
+    versions: &mut Versions,
+    (key, value): (Option<&str>, &Value),
+    seq: i64,
+) -> (Vec<ChangeBatch>, bool) {
+    let (key, value, mut batches) = (key.map(str::as_bytes), value.to_string(), Vec::new());
+    loop {
+        match reader.push(key, value.as_bytes(), seq, versions).unwrap() {
+            Pushed::Row => return (batches, false),
+            Pushed::Mark(_) => return (batches, true),
+            Pushed::Turn => batches.extend(reader.finish().unwrap()),
         }
     }
+}
+
+/// All rows of a topic of Debezium, and the versions it tells of; without schemas by what the server says.
+fn derived(topic: &str, server: Option<Vec<Column>>) -> (Vec<ChangeBatch>, Vec<Arc<TableSchema>>, usize) {
+    let (schemas, mut versions) = (server.is_none(), versions(Vec::new(), server));
+    // A schema tells the mode, which is Debezium's default.
+    let bigint_unsigned_handling_mode = if schemas { UnsignedMode::Precise } else { UnsignedMode::Long };
+    let options = FormatOptions { bigint_unsigned_handling_mode, ..FormatOptions::default() };
+    let mut reader = Reader::new(&options, None, false).unwrap();
+    let (mut batches, mut marks) = (Vec::new(), 0);
+    for (seq, record) in records(DEFAULT).into_iter().filter(|record| record.topic == topic).enumerate() {
+        let Some(value) = record.value else { continue };
+        let part = |whole: &Value| if schemas { whole.clone() } else { whole["payload"].clone() };
+        let key = record.key.map(|key| part(&key).to_string());
+        let (taken, mark) = take(&mut reader, &mut versions, (key.as_deref(), &part(&value)), seq as i64);
+        batches.extend(taken);
+        marks += usize::from(mark);
+    }
     batches.extend(reader.finish().unwrap());
-    (batches, versions, marks)
+    (batches, versions.known().to_vec(), marks)
 }
 
 #[test]
 fn a_topic_of_debezium_tells_its_table() {
-    let (batches, versions, marks) = derived("shop.g.every");
+    let (batches, versions, marks) = derived("shop.g.every", None);
     let [batch] = batches.as_slice() else { panic!("{} batches", batches.len()) };
     let [version] = versions.as_slice() else { panic!("{versions:?}") };
     assert_eq!((version.version, version.key.as_slice(), marks), (1, &[0][..], 0));
@@ -275,32 +290,127 @@ fn a_topic_of_debezium_tells_its_table() {
     let labels = version.columns.iter().find(|column| column.name == "e").unwrap();
     assert_eq!(labels.ty, ColumnType::Enum { labels: vec!["a".into(), "b,c".into(), "ü".into()] });
     assert!(batch.rows.column(1).is_null(0) && !batch.rows.column(1).is_null(1));
-    let (batches, versions, marks) = derived("shop.g.keyless");
+    let (batches, versions, marks) = derived("shop.g.keyless", None);
     assert_eq!((batches.len(), versions.len(), marks), (1, 1, 1));
     assert!(versions[0].key.is_empty());
 }
 
 #[test]
-fn a_column_more_in_a_topic_of_debezium_is_a_new_version() {
-    let mut reader =
-        Reader::new(&FormatOptions::default(), None, TypeOptions::default(), None, false).unwrap();
+fn a_topic_without_schemas_has_the_structure_that_the_server_tells() {
+    for (table, marks) in tables().into_iter().zip([0, 0, 1]) {
+        let (batches, versions, found) =
+            derived(&format!("shop.{}", table.table), Some(table.columns.clone()));
+        let [version] = versions.as_slice() else { panic!("{versions:?}") };
+        // The values that are read here have their fields in the order of letters.
+        let sorted = |key: &[usize]| std::collections::BTreeSet::from_iter(key.iter().copied());
+        assert_eq!((&version.columns, found), (&table.columns, marks));
+        assert_eq!(sorted(&version.key), sorted(&table.key));
+        assert!(batches.iter().all(|batch| batch.schema.version == 1));
+    }
+}
+
+fn of_must(more: bool) -> (String, Value) {
     let record = records(DEFAULT).into_iter().find(|record| record.topic == "shop.g.must").unwrap();
     let (key, mut value) = (record.key.unwrap().to_string(), record.value.unwrap());
-    let push = |reader: &mut Reader, value: &Value| {
-        reader.push(Some(key.as_bytes()), value.to_string().as_bytes(), 1).unwrap()
-    };
-    assert!(matches!(push(&mut reader, &value), Pushed::Version(version) if version.version == 1));
-    assert!(matches!(push(&mut reader, &value), Pushed::Row));
-    let column = json!({ "type": "int32", "optional": true, "field": "more" });
-    for image in [0, 1] {
-        value["schema"]["fields"][image]["fields"].as_array_mut().unwrap().insert(0, column.clone());
+    if more {
+        let column = json!({ "type": "int32", "optional": true, "field": "more" });
+        for image in [0, 1] {
+            value["schema"]["fields"][image]["fields"].as_array_mut().unwrap().insert(0, column.clone());
+        }
+        value["payload"]["after"]["more"] = json!(5);
     }
-    value["payload"]["after"]["more"] = json!(5);
-    let Pushed::Version(version) = push(&mut reader, &value) else { panic!("no version") };
-    assert_eq!(version.version, 2);
-    let numbers: Vec<u32> = version.columns.iter().map(|column| column.id).collect();
-    assert_eq!(numbers, [7, 1, 2, 3, 4, 5, 6]);
-    assert_eq!(reader.finish().unwrap().unwrap().schema.version, 1);
-    while !matches!(push(&mut reader, &value), Pushed::Row) {}
+    (key, value)
+}
+
+#[test]
+fn a_column_more_in_a_topic_of_debezium_is_a_new_version() {
+    let mut reader = Reader::new(&FormatOptions::default(), None, false).unwrap();
+    let mut versions = versions(Vec::new(), None);
+    let ((key, value), (_, more)) = (of_must(false), of_must(true));
+    assert_eq!(take(&mut reader, &mut versions, (Some(&key), &value), 1).0.len(), 0);
+    let before = take(&mut reader, &mut versions, (Some(&key), &more), 2).0;
+    assert_eq!(before[0].schema.version, 1);
     assert_eq!(reader.finish().unwrap().unwrap().schema.version, 2);
+    let numbers: Vec<u32> = versions.known()[1].columns.iter().map(|column| column.id).collect();
+    assert_eq!(numbers, [7, 1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn topic_partitions_on_both_sides_of_a_change_use_two_versions_also_after_a_restart() {
+    let mut versions = versions(Vec::new(), None);
+    let (before, after) = (of_must(false), of_must(true));
+    for run in 0..3 {
+        let mut readers = [(); 2].map(|()| Reader::new(&FormatOptions::default(), None, false).unwrap());
+        for seq in 0..6 {
+            let reader = &mut readers[seq % 2];
+            // The one is behind the other, and now and then gets a record of the other side.
+            let (key, value) = if (seq % 2 == 0) != (seq == 3) { &before } else { &after };
+            take(reader, &mut versions, (Some(key), value), seq as i64);
+            reader.finish().unwrap();
+        }
+        assert_eq!(versions.known().len(), 2, "run {run}");
+        // As the lake tells them again.
+        versions = self::versions(versions.known().to_vec(), None);
+    }
+}
+
+#[test]
+fn records_of_another_table_are_refused() {
+    let mut versions = versions(Vec::new(), None);
+    let mut reader = Reader::new(&FormatOptions::default(), None, false).unwrap();
+    let (key, mut value) = of_must(false);
+    take(&mut reader, &mut versions, (Some(&key), &value), 1);
+    value["payload"]["source"]["table"] = json!("other");
+    let error = reader.push(None, value.to_string().as_bytes(), 2, &mut versions).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnreadableRecord, "{error}");
+    assert_eq!(reader.rows(), 1);
+}
+
+#[test]
+fn without_schemas_the_server_is_asked_again_where_a_record_has_other_fields() {
+    let asked = Arc::new(std::sync::Mutex::new(vec![tables()[1].columns.clone()]));
+    let answers = Arc::clone(&asked);
+    let structures = move |_: &TableId| {
+        let mut answers = answers.lock().unwrap();
+        Ok(Some(if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() }))
+    };
+    let mut versions = Versions::new(TypeOptions::default(), Vec::new(), |_| true, Arc::new(structures));
+    let mut reader = Reader::new(&FormatOptions::default(), None, false).unwrap();
+    let (_, value) = of_must(false);
+    let payload = |change: &dyn Fn(&mut Value)| {
+        let mut payload = value["payload"].clone();
+        change(&mut payload["after"]);
+        payload
+    };
+    let key = Some(r#"{"part":"x","id":1}"#);
+    take(&mut reader, &mut versions, (key, &payload(&|_| ())), 1);
+    // A column that the server does not know is refused, and known once it does.
+    let with_more = payload(&|after| after["more"] = json!("text"));
+    let push = |reader: &mut Reader, versions: &mut Versions, value: &Value| {
+        loop {
+            match reader.push(key.map(str::as_bytes), value.to_string().as_bytes(), 2, versions) {
+                Ok(Pushed::Turn) => drop(reader.finish().unwrap()),
+                other => return other.map(|_| ()),
+            }
+        }
+    };
+    let error = push(&mut reader, &mut versions, &with_more).unwrap_err();
+    assert!(error.to_string().contains("`more`"), "{error}");
+    let mut more = tables()[1].columns.clone();
+    more.push(Column::new("more", ColumnType::Text { collation: 255 }, true));
+    asked.lock().unwrap()[0] = more.clone();
+    push(&mut reader, &mut versions, &with_more).unwrap();
+    assert_eq!(versions.known().len(), 2);
+    // A column that has become text.
+    more[2].ty = ColumnType::Text { collation: 255 };
+    asked.lock().unwrap()[0] = more;
+    push(&mut reader, &mut versions, &payload(&|after| after["n"] = json!("a"))).unwrap();
+    // One that the server has no more is known from before.
+    asked.lock().unwrap()[0].truncate(2);
+    let both = payload(&|after| {
+        after["n"] = json!("a");
+        after["more"] = json!("text");
+    });
+    push(&mut reader, &mut versions, &both).unwrap();
+    assert_eq!(versions.known().len(), 4);
 }

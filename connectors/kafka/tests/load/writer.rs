@@ -115,6 +115,7 @@ impl Writer {
         let meta = ChangeMeta {
             op: events.iter().map(|(op, _)| *op).collect(),
             seq: seq.clone(),
+            topic_partition: None,
             origins: vec![OriginRun { rows: events.len(), first_row: 0, origin }],
         };
         let batch = ChangeBatch { schema: Arc::clone(&schema), rows: rows.unwrap(), before: None, meta };

@@ -11,14 +11,14 @@ use super::log::Log;
 use super::places;
 use super::record::{Entry, FileEntry};
 use super::versions::Versions;
-use super::writer::bug;
+use super::writer::{WriterOptions, bug};
 use crate::objects::Store;
 
 /// The ranges that the lost files of records held, to be read again.
 pub(super) async fn ranges<S: Store>(
     store: &S,
     log: &Log<S>,
-    pipeline: &str,
+    options: &WriterOptions,
     unrepaired: &BTreeMap<u64, Vec<FileEntry>>,
     versions: &mut Versions,
 ) -> Result<Vec<LostRange>> {
@@ -29,11 +29,14 @@ pub(super) async fn ranges<S: Store>(
             let message = "files of the pipeline's first commit are lost; where it began is not recorded";
             return Err(unrepairable(message, number, files));
         };
-        let schemas = versions.of_checkpoint(store, pipeline, Some(&from)).await?;
+        // Versions that the source found itself are those that it found then.
+        let known = if options.all_versions { &to } else { &from };
+        let schemas = versions.of_checkpoint(store, options, Some(known)).await?;
         let files = files.iter().cloned().map(|file| LostFile {
             key: file.upload.key,
             table: file.table,
             seq: file.seq,
+            topic_partitions: file.topic_partitions,
             commit_us: file.commit_us,
         });
         ranges.push(LostRange { record: number, from, to, schemas, files: files.collect() });

@@ -5,6 +5,8 @@
 //! Two records are equal if and only if their hashes are; a claim names the process that put it, so
 //! two processes racing for one number never put equal records.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use lakeward_core::{Checkpoint, Error, ErrorKind, Position, Result, TableId};
 use serde::{Deserialize, Serialize};
@@ -113,10 +115,22 @@ pub struct FileEntry {
     pub rows: u64,
     /// Lowest and highest `_seq`.
     pub seq: (i64, i64),
+    /// The same of each topic partition, where `_seq` ascends in these alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "by_number")]
+    pub topic_partitions: BTreeMap<i32, (i64, i64)>,
     /// Earliest and latest `_commit_ts`, µs UTC.
     pub commit_us: (i64, i64),
     /// Per column: name, nulls, and least and greatest value as text where they are short.
     pub columns: Vec<ColumnStats>,
+}
+
+/// Keys of JSON are text, and stay so where a value is held back until its kind is known (a flattened record).
+fn by_number<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<i32, (i64, i64)>, D::Error> {
+    let ranges = BTreeMap::<String, (i64, i64)>::deserialize(deserializer)?;
+    let number = |text: String| text.parse().map_err(serde::de::Error::custom);
+    ranges.into_iter().map(|(text, range)| Ok((number(text)?, range))).collect()
 }
 
 /// Statistics of one column of a file.

@@ -116,17 +116,18 @@ pub(super) async fn put_version<S: Store>(store: &S, pipeline: &str, decided: &L
     Ok(())
 }
 
-/// All versions that a checkpoint names.
+/// All versions that a checkpoint names, and with `all` those before them, in order.
 pub(super) async fn versions_of<S: Store>(
     store: &S,
     pipeline: &str,
     checkpoint: &Checkpoint,
+    all: bool,
 ) -> Result<Vec<Arc<LakeVersion>>> {
+    let numbers = |named: u32| if all { 1..=named } else { named.max(1)..=named };
     let named: Vec<(TableId, u32)> = checkpoint
         .tables
         .iter()
-        .filter(|(_, state)| state.schema_version > 0)
-        .map(|(table, state)| (table.clone(), state.schema_version))
+        .flat_map(|(table, state)| numbers(state.schema_version).map(|number| (table.clone(), number)))
         .collect();
     stream::iter(named)
         .map(|(table, number)| async move {

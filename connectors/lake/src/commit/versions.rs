@@ -99,15 +99,16 @@ impl Versions {
         }))
     }
 
-    /// The structures that a checkpoint names; all are decided.
+    /// The structures that a checkpoint names, and those before them where the options say so; all are decided.
     pub(super) async fn of_checkpoint<S: Store>(
         &mut self,
         store: &S,
-        pipeline: &str,
+        options: &WriterOptions,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Vec<Arc<TableSchema>>> {
         let Some(checkpoint) = checkpoint else { return Ok(Vec::new()) };
-        let versions = tables::versions_of(store, pipeline, checkpoint).await?;
+        let versions =
+            tables::versions_of(store, &options.pipeline, checkpoint, options.all_versions).await?;
         let structures = versions.iter().map(|version| Arc::new(version.table.clone())).collect();
         for version in versions {
             self.decided.insert((version.table.table.clone(), version.table.version), version);

@@ -101,6 +101,8 @@ pub struct WriterOptions {
     pub sharing: Sharing,
     /// Whether other pipelines may write into the same table folders.
     pub shared_tables: bool,
+    /// Whether `open` tells every version of each table, and not only that which the checkpoint names.
+    pub all_versions: bool,
     /// What becomes of a column that changes its kind.
     pub incompatible_change: IncompatibleChange,
     /// Names that no column of the lake gets: of added columns and of partition folders.
@@ -160,11 +162,11 @@ impl<S: Store> Writer<S> {
         let checkpoint = claim.checkpoint().cloned();
         let mut versions = Versions::default();
         let resume = Resume {
-            schemas: versions.of_checkpoint(&*store, &options.pipeline, checkpoint.as_ref()).await?,
+            schemas: versions.of_checkpoint(&*store, &options, checkpoint.as_ref()).await?,
             checkpoint: checkpoint.clone(),
             requests: Vec::new(),
         };
-        let lost = lost::ranges(&*store, &log, &options.pipeline, &unrepaired, &mut versions).await?;
+        let lost = lost::ranges(&*store, &log, &options, &unrepaired, &mut versions).await?;
         let opened = Opened { resume, lost, epoch: claim.number };
         let mut shown = Shown::new(claim.shown_through);
         let in_tail = tail.iter().map(|record| record.number).chain([claim.number]);

@@ -33,9 +33,10 @@ pub(super) fn cuts(meta: &ChangeMeta, layout: Layout, lost: Option<&[LostFile]>)
             continue;
         };
         for (at, file) in lost.iter().enumerate() {
+            let Some((first, last)) = file.seq_of(meta.topic_partition) else { continue };
             if (file.commit_us.0..=file.commit_us.1).contains(&run.origin.commit_us) {
-                let start = meta.seq.partition_point(|seq| *seq < file.seq.0).max(rows.start);
-                let end = meta.seq.partition_point(|seq| *seq <= file.seq.1).min(rows.end);
+                let start = meta.seq.partition_point(|seq| *seq < first).max(rows.start);
+                let end = meta.seq.partition_point(|seq| *seq <= last).min(rows.end);
                 if start < end {
                     found.push(Cut { rows: start..end, partition, lost: Some(at) });
                 }
@@ -75,6 +76,7 @@ pub(super) fn slice(batch: &ChangeBatch, range: &Range<usize>) -> ChangeBatch {
         meta: ChangeMeta {
             op: batch.meta.op.get(range.clone()).unwrap_or_default().to_vec(),
             seq: of(&batch.meta.seq),
+            topic_partition: batch.meta.topic_partition,
             origins,
         },
     }
@@ -110,6 +112,7 @@ mod tests {
         ChangeMeta {
             op: vec![Op::Create; rows],
             seq: (first_seq..).take(rows).collect(),
+            topic_partition: None,
             origins: runs
                 .iter()
                 .map(|&(rows, hour)| OriginRun { rows, first_row: 0, origin: origin(hour) })
@@ -125,6 +128,7 @@ mod tests {
             key: String::new(),
             table: TableId::new("d", "t"),
             seq,
+            topic_partitions: std::collections::BTreeMap::new(),
             commit_us: (hour * HOUR, hour * HOUR + 5),
         };
         // The second interleaves with the last, which is of another hour.
@@ -132,6 +136,27 @@ mod tests {
         let cuts = cuts(&meta, LAYOUT, Some(&files));
         let found: Vec<_> = cuts.iter().map(|cut| (cut.rows.clone(), cut.lost.unwrap())).collect();
         assert_eq!(found, [(0..2, 0), (5..10, 1), (19..20, 2), (10..14, 3), (20..22, 1)]);
+    }
+
+    #[test]
+    fn rows_of_a_topic_partition_belong_to_a_lost_file_by_its_numbers_there() {
+        let lost = LostFile {
+            key: String::new(),
+            table: TableId::new("d", "t"),
+            seq: (3, 120),
+            topic_partitions: [(0, (100, 120)), (2, (3, 104))].into(),
+            commit_us: (0, i64::MAX),
+        };
+        let found = |topic_partition| {
+            let meta = ChangeMeta { topic_partition, ..meta(&[(10, 1)], 100) };
+            cuts(&meta, LAYOUT, Some(std::slice::from_ref(&lost))).into_iter().map(|cut| cut.rows).collect()
+        };
+        for (topic_partition, rows) in
+            [(Some(0), vec![0..10]), (Some(2), vec![0..5]), (Some(1), vec![]), (None, vec![])]
+        {
+            let own: Vec<Range<usize>> = found(topic_partition);
+            assert_eq!(own, rows, "{topic_partition:?}");
+        }
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use lakeward_core::{
     ChangeBatch, ChangeMeta, Error, ErrorKind, LostFile, MarkReason, Op, OriginRun, Result, TableMark,
 };
 
-use super::{Files, cut};
+use super::Files;
 use crate::objects::Store;
 
 impl<S: Store> Files<S> {
@@ -22,8 +22,7 @@ impl<S: Store> Files<S> {
         match mark.reason {
             MarkReason::Truncate => {
                 let batch = marked(mark, before)?;
-                cut::checked(&batch, lane.last_seq)?;
-                lane.last_seq = batch.meta.seq.last().copied();
+                lane.take_numbers(&batch)?;
                 self.route(batch).await?;
             }
             MarkReason::Reread => self.write_alone(marked(mark, before)?).await?,
@@ -65,6 +64,7 @@ fn marked(mark: TableMark, before: bool) -> Result<ChangeBatch> {
     let meta = ChangeMeta {
         op: vec![Op::Truncate],
         seq: vec![mark.seq],
+        topic_partition: None,
         origins: vec![OriginRun { rows: 1, first_row: 0, origin: mark.origin }],
     };
     Ok(ChangeBatch { schema: mark.schema, before: before.then(|| rows.clone()), rows, meta })

@@ -5,6 +5,9 @@
 //!   its version and partition. So within a file rows ascend, and the files of one table, version and
 //!   partition have disjoint ranges of `seq`; those of two partitions may interleave. The mark of a whole
 //!   re-read has a number that was reserved before rows written already, so it is alone in its file.
+//!   Where batches name a topic partition, numbers ascend in each of these alone. All of this then holds for
+//!   the rows of each topic partition, which go through the same open files in their order; so an entry says
+//!   the range of each, and the rows of a file are found again by these.
 //! - *Few files*: a table has at most [`OPEN_PARTITIONS`] files open. At the turn of an hour commit times
 //!   of neighbours in the log, and of rows that a snapshot reads meanwhile, go back and forth by a little;
 //!   two open files take that without a new file at each step. A new version begins new files.
@@ -108,7 +111,20 @@ struct Lane {
     shape: Option<Arc<Shape>>,
     /// The file written last is at the end.
     open: Vec<OpenFile>,
-    last_seq: Option<i64>,
+    /// The last number, of each topic partition where batches name one.
+    last_seq: BTreeMap<Option<i32>, i64>,
+}
+
+impl Lane {
+    /// Checks that a batch goes on from the numbers before it.
+    fn take_numbers(&mut self, batch: &ChangeBatch) -> Result<()> {
+        let topic_partition = batch.meta.topic_partition;
+        cut::checked(batch, self.last_seq.get(&topic_partition).copied())?;
+        if let Some(last) = batch.meta.seq.last() {
+            self.last_seq.insert(topic_partition, *last);
+        }
+        Ok(())
+    }
 }
 
 impl<S: Store> Files<S> {
@@ -163,9 +179,10 @@ impl<S: Store> Files<S> {
     pub async fn write(&mut self, batch: ChangeBatch) -> Result<()> {
         let before = batch.before.is_some();
         let lane = self.lane(&batch.schema, Some(before))?;
-        cut::checked(&batch, lane.last_seq)?;
-        let Some(last) = batch.meta.seq.last() else { return Ok(()) };
-        lane.last_seq = Some(*last);
+        lane.take_numbers(&batch)?;
+        if batch.meta.seq.is_empty() {
+            return Ok(());
+        }
         self.route(batch).await?;
         self.stay_in_budget().await
     }
@@ -221,7 +238,7 @@ impl<S: Store> Files<S> {
             by_table
         });
         // The range is read again: its numbers come a second time, and lower ones than before may.
-        self.tables.values_mut().for_each(|lane| lane.last_seq = None);
+        self.tables.values_mut().for_each(|lane| lane.last_seq.clear());
     }
 
     /// The table's lane with the shape of this version; `before` where it is known.

@@ -1,6 +1,7 @@
 //! A file that takes rows: gathers small batches, encodes them one step behind on another thread,
 //! and at its end becomes a [`FileEntry`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lakeward_core::{ChangeBatch, Error, ErrorKind, Result};
@@ -31,10 +32,11 @@ pub(super) struct Slot {
 }
 
 /// What is known of the rows a file has taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Taken {
     rows: u64,
     seq: (i64, i64),
+    topic_partitions: BTreeMap<i32, (i64, i64)>,
     commit_us: (i64, i64),
 }
 
@@ -98,7 +100,10 @@ impl OpenFile {
     /// Takes rows. Encodes what is gathered once that is enough, while the next rows are made.
     pub(super) async fn take(&mut self, batch: ChangeBatch, bytes: usize) -> Result<()> {
         let Some(rows) = Taken::of(&batch) else { return Ok(()) };
-        self.taken = Some(self.taken.map_or(rows, |taken| taken.and(rows)));
+        self.taken = Some(match self.taken.take() {
+            Some(taken) => taken.and(rows),
+            None => rows,
+        });
         self.gathered_rows += batch.rows.num_rows();
         self.gathered.push(batch);
         self.gathered_held.set(self.gathered_held.bytes() + bytes);
@@ -218,6 +223,7 @@ impl OpenFile {
             bytes: written.bytes,
             rows: taken.rows,
             seq: taken.seq,
+            topic_partitions: taken.topic_partitions,
             commit_us: taken.commit_us,
             columns: column_stats(&self.shape, &written.metadata, &written.nulls),
         })
@@ -239,7 +245,7 @@ impl OpenFile {
         });
         let bug = |error| Error::new(ErrorKind::Bug, "an encoding step ended early").caused_by(error);
         let written = written.await.map_err(bug)??;
-        self.taken.map(|taken| (written, taken)).ok_or_else(used_after_failure)
+        self.taken.take().map(|taken| (written, taken)).ok_or_else(used_after_failure)
     }
 
     /// Drops the file and waits until its upload is gone.
@@ -260,14 +266,24 @@ impl Taken {
         let seq = (*batch.meta.seq.first()?, *batch.meta.seq.last()?);
         let commits = || batch.meta.origins.iter().map(|run| run.origin.commit_us);
         let commit_us = (commits().min()?, commits().max()?);
-        Some(Taken { rows: batch.rows.num_rows() as u64, seq, commit_us })
+        let topic_partitions = batch.meta.topic_partition.map(|number| (number, seq)).into_iter().collect();
+        Some(Taken { rows: batch.rows.num_rows() as u64, seq, topic_partitions, commit_us })
     }
 
-    fn and(self, later: Self) -> Self {
+    fn and(mut self, later: Self) -> Self {
+        for (number, range) in later.topic_partitions {
+            let both = self.topic_partitions.get(&number).map_or(range, |here| wider(*here, range));
+            self.topic_partitions.insert(number, both);
+        }
         Taken {
             rows: self.rows + later.rows,
-            seq: (self.seq.0.min(later.seq.0), self.seq.1.max(later.seq.1)),
-            commit_us: (self.commit_us.0.min(later.commit_us.0), self.commit_us.1.max(later.commit_us.1)),
+            seq: wider(self.seq, later.seq),
+            commit_us: wider(self.commit_us, later.commit_us),
+            ..self
         }
     }
+}
+
+fn wider(one: (i64, i64), other: (i64, i64)) -> (i64, i64) {
+    (one.0.min(other.0), one.1.max(other.1))
 }

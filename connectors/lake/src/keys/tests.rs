@@ -48,6 +48,7 @@ fn events(schema: &Arc<TableSchema>, ops: &[(Op, i64)], columns: Vec<ArrayRef>) 
     let meta = ChangeMeta {
         op: ops.iter().map(|(op, _)| *op).collect(),
         seq: ops.iter().map(|(_, seq)| *seq).collect(),
+        topic_partition: None,
         origins: ops
             .iter()
             .map(|(_, seq)| OriginRun { rows: 1, first_row: 0, origin: origin(*seq) })

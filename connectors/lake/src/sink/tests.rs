@@ -102,6 +102,7 @@ pub(crate) fn options(lake: Lake, writer: u128) -> SinkOptions {
         stats: Arc::default(),
         writer: Uuid::from_u128(writer),
         sharing: Sharing::Exclusive,
+        derived_versions: false,
     }
 }
 
@@ -158,6 +159,7 @@ fn numbered(seqs: &[i64]) -> ChangeBatch {
     let meta = ChangeMeta {
         op: seqs.iter().map(|_| Op::Create).collect(),
         seq: seqs.to_vec(),
+        topic_partition: None,
         origins: origins.collect(),
     };
     ChangeBatch { schema, rows, before: None, meta }

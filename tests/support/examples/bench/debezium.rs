@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lakeward_test_support::debezium::LIBRARIES;
 use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::mysql::MySql;
 use lakeward_test_support::{Child, Measured, Scratch, Signal, installed, wait_until};
 
-const VERSION: &str = "3.6.1.Final";
 const PREFIX: &str = "debezium";
 const TOPIC: &str = "debezium.shop.orders";
 /// As long as one step may take.
@@ -72,7 +72,7 @@ impl Debezium {
         let mut command = Command::new("java");
         command
             .args(["-Xmx1500m", "-cp"])
-            .arg(installed(&format!("debezium-{VERSION}")).join("*"))
+            .arg(installed(LIBRARIES).join("*"))
             .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "org.apache.kafka.connect.cli.ConnectStandalone"])
             .arg(self.directory.join("worker.properties"))
             .arg(self.directory.join("connector.properties"));

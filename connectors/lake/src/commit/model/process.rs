@@ -1,5 +1,6 @@
 //! A process of a pipeline over a binlog, alone in its log as long as nobody revokes it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lakeward_core::stats::LakeStats;
@@ -80,6 +81,7 @@ impl Process {
     pub(super) fn options(&self, sharing: Sharing) -> WriterOptions {
         let identity = if self.broken == Broken::SharedIdentity { 0 } else { u128::from(self.id) };
         WriterOptions {
+            all_versions: false,
             pipeline: PIPELINE.into(),
             writer: Uuid::from_u128(identity),
             sharing,
@@ -173,6 +175,7 @@ impl Process {
             partition: "dt=2026-11-21".into(),
             rows: seqs.len() as u64,
             seq: (first, last),
+            topic_partitions: BTreeMap::new(),
             commit_us: (0, 0),
             columns: Vec::new(),
         })

@@ -114,6 +114,7 @@ async fn written(columns: Vec<(&'static str, ColumnType)>) -> (Bytes, RecordBatc
     let meta = ChangeMeta {
         op: vec![Op::Update, Op::Create, Op::Delete, Op::Delete],
         seq: vec![1, 2, 3, 4],
+        topic_partition: None,
         origins: vec![
             OriginRun { rows: 1, first_row: 0, origin: Origin { gtid: None, ..origin(5) } },
             OriginRun { rows: 3, first_row: 0, origin: origin(6) },

@@ -77,6 +77,7 @@ async fn values_of_many_mebibytes_are_read_back_whole_under_every_compression() 
             op: ops.clone(),
             origins: vec![OriginRun { rows: 5, first_row: 0, origin: origin(0) }],
             seq: (10..15).collect(),
+            topic_partition: None,
         };
         // Ordinary rows before and after: row groups of their own.
         let small = |seq: i64| {
@@ -85,6 +86,7 @@ async fn values_of_many_mebibytes_are_read_back_whole_under_every_compression() 
                 op: vec![Op::Create],
                 origins: vec![OriginRun { rows: 1, first_row: 0, origin: origin(0) }],
                 seq: vec![seq],
+                topic_partition: None,
             };
             ChangeBatch { schema: Arc::clone(&schema), before: Some(rows.clone()), rows, meta }
         };

@@ -4,6 +4,7 @@ mod every_type;
 mod large;
 mod order;
 mod store;
+mod topic_partitions;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -78,6 +79,7 @@ fn batch(schema: &Arc<TableSchema>, seq: std::ops::Range<i64>, commit_us: i64) -
     let rows = RecordBatch::try_new(schema.arrow.clone(), columns).unwrap();
     let meta = ChangeMeta {
         op: vec![Op::Create; ids.len()],
+        topic_partition: None,
         origins: vec![OriginRun { rows: ids.len(), first_row: 0, origin: origin(commit_us) }],
         seq: ids,
     };
@@ -139,6 +141,7 @@ async fn a_repair_keeps_rows_of_lost_files_only_and_apart() {
         key: "k".into(),
         table: orders.table.clone(),
         seq,
+        topic_partitions: std::collections::BTreeMap::new(),
         commit_us: (0, 0),
     });
     files.version(own(&orders));
@@ -180,6 +183,7 @@ async fn a_mark_is_a_row_of_nulls_and_a_reserved_one_is_alone() {
             key: entry.upload.key.clone(),
             table: entry.table.clone(),
             seq: entry.seq,
+            topic_partitions: entry.topic_partitions.clone(),
             commit_us: entry.commit_us,
         };
         files.keep_only(Some(&[lost]));

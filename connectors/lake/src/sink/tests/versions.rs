@@ -29,6 +29,7 @@ fn row(schema: &Arc<TableSchema>, seq: i64, columns: Vec<ArrayRef>) -> ChangeBat
     let meta = ChangeMeta {
         op: vec![Op::Create],
         seq: vec![seq],
+        topic_partition: None,
         origins: vec![OriginRun { rows: 1, first_row: 0, origin }],
     };
     ChangeBatch { schema: Arc::clone(schema), rows, before: None, meta }

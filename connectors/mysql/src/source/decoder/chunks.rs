@@ -399,6 +399,7 @@ impl Decoder {
         let meta = ChangeMeta {
             op: vec![op; count],
             seq: (first..self.next_seq).collect(),
+            topic_partition: None,
             origins: vec![OriginRun { rows: count, first_row: 0, origin }],
         };
         self.rows_since_boundary += count;
