@@ -271,6 +271,12 @@ pub fn explained(what: &'static str, error: &KafkaError, trouble: &Trouble) -> E
             "the Kafka cluster refuses a topic with these settings",
             Some("correct `transport.kafka.topics`, or make the topic by hand"),
         ),
+        // The one reason of ours: a mark has no key, as it is of no row.
+        Some(Code::InvalidRecord) => (
+            ErrorKind::Config,
+            "the brokers refuse a record: a topic that is compacted takes none without a key, as a TRUNCATE is",
+            Some("take `compact` out of `cleanup.policy` of the tables' topics (`transport.kafka.topics.config`)"),
+        ),
         Some(_) | None => {
             let unreachable =
                 Error::new(ErrorKind::KafkaUnreachable, "the Kafka cluster did not answer as it should");

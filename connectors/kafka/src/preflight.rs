@@ -190,6 +190,7 @@ fn data_topics(
             Some(_) => {
                 known += 1;
                 findings.extend(retention(&topic, admin));
+                findings.extend(compaction(&topic, admin));
             }
         }
     }
@@ -199,6 +200,19 @@ fn data_topics(
         findings.push(Finding::ok("kafka.topics", format!("{known} topics of tables are there{made}")));
     }
     findings
+}
+
+/// A compacted topic loses the history of its keys, and takes no mark.
+fn compaction(topic: &str, admin: &Admin) -> Option<Finding> {
+    let policy = admin.setting(topic, "cleanup.policy")?;
+    policy.contains("compact").then(|| {
+        let message = format!(
+            "{topic} has cleanup.policy={policy}: `load` stops at an event that was compacted away, and a TRUNCATE, which \
+             has no key, stops `capture`"
+        );
+        Finding::warning("kafka.topics", message)
+            .fix(format!("kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy=delete"))
+    })
 }
 
 /// A sink that lags by more than the retention loses events.

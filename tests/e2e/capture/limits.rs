@@ -60,3 +60,14 @@ fn a_timeout_above_what_the_brokers_allow_is_told() {
     let pipeline = over(&server, &kafka);
     stops(&pipeline, 2, &["transaction_timeout", "transaction.max.timeout.ms"]);
 }
+
+/// A mark has no key, and a compacted topic takes no record without one.
+#[test]
+fn a_truncate_over_a_compacted_topic_is_told() {
+    let (server, kafka) = (server_with_tables(), Kafka::start());
+    let mut pipeline = over(&server, &kafka);
+    let topics = serde_json::json!({ "partitions": 1, "config": { "cleanup.policy": "compact" } });
+    set(&mut pipeline, "transport/kafka/topics", topics);
+    server.sql("INSERT INTO shop.customers (id, n) VALUES (1, 1); TRUNCATE TABLE shop.customers");
+    stops(&pipeline, 2, &["compacted", "cleanup.policy", "shop.shop.customers"]);
+}

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use lakeward_core::{Clock, Finding, Result, TableFilter, TableId};
 use tokio::runtime::Handle;
 
-use super::{brokers, failed, login, retention};
+use super::{brokers, failed, login, retention, schema_registry};
 use crate::config::Kafka;
 use crate::debezium::Structures;
-use crate::format::{Format, registry};
+use crate::format::Format;
 use crate::source::{Found, find};
 use crate::topics::{self, Admin};
 
@@ -28,7 +28,7 @@ pub fn check(
         Err(error) => findings.push(failed("kafka.brokers", &error)),
     }
     match kafka.format.format {
-        Format::Avro => findings.push(registered(kafka)),
+        Format::Avro => findings.extend(schema_registry(&kafka.format)),
         Format::DebeziumJson if !kafka.format.schemas => findings.extend(told(kafka, tables, structures)),
         Format::DebeziumJson => {}
     }
@@ -70,16 +70,6 @@ fn named(kafka: &Kafka, found: &Found) -> Finding {
 fn dead_letter(kafka: &Kafka, all: &BTreeMap<String, usize>) -> Option<Finding> {
     let topic = kafka.load.dead_letter.as_ref()?;
     (!all.contains_key(topic)).then(|| failed("kafka.load.dead_letter", &topics::missing(topic)))
-}
-
-fn registered(kafka: &Kafka) -> Finding {
-    const SUBJECT: &str = "kafka.schema_registry";
-    let probed =
-        registry(&kafka.format).and_then(|registry| registry.map_or(Ok(()), |registry| registry.probe()));
-    match probed {
-        Ok(()) => Finding::ok(SUBJECT, "it answers"),
-        Err(error) => failed(SUBJECT, &error),
-    }
 }
 
 /// Whether the server tells columns, and the modes lose nothing. Records may tell their schemas all the same.
