@@ -57,11 +57,20 @@ mod armed {
         drop(armed);
         match action.as_str() {
             "kill" => signal(Signal::KILL),
-            "stop" => signal(Signal::STOP),
+            "stop" => {
+                signal(Signal::STOP);
+                settle();
+            }
             "exit" => std::process::abort(),
             _ => return Err(Error::new(ErrorKind::LakeUnreachable, format!("failpoint {name}"))),
         }
         Ok(())
+    }
+
+    /// The signal is the process's, and may reach another thread first: without a rest this one would go on
+    /// for a moment beyond its failpoint.
+    fn settle() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
 
     fn signal(signal: Signal) {

@@ -181,7 +181,8 @@ fn the_server_takes_every_kind_of_statement() {
     ];
     let server = server_with(MySqlOptions::default());
     let seed = seed();
-    let mut sequences: Vec<Sequence> = (0..60).map(|number| Sequence::begin(&server, number, seed)).collect();
+    let mut sequences: Vec<Sequence> =
+        (0..100).map(|number| Sequence::begin(&server, number, seed)).collect();
     bursts(&server, &mut sequences, 25);
     let done: Vec<&String> = sequences.iter().flat_map(|sequence| &sequence.done).collect();
     let missing: Vec<_> =

@@ -103,7 +103,7 @@ fn one_ddl(random: &mut Random, tables: &[Table]) -> String {
         return create(random);
     }
     let table = random.pick(tables);
-    match random.below(24) {
+    match random.below(25) {
         0..=11 => alter_columns(random, table),
         12 | 13 => rename(random, tables),
         14 | 15 if tables.len() < TABLES => copy(random, table),
@@ -112,7 +112,7 @@ fn one_ddl(random: &mut Random, tables: &[Table]) -> String {
         17 => format!("TRUNCATE TABLE {}", table.name),
         18 | 19 => key(random, table),
         20 => charset(random, table),
-        21 | 22 => {
+        21..=23 => {
             let partitioned = tables.iter().find(|table| table.partitioned.is_some());
             partitions(random, partitioned.unwrap_or(table))
         }

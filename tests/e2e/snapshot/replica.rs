@@ -19,7 +19,7 @@ fn chunks_are_read_from_a_replica_that_lags() {
 /// One thread goes on, the others wait until it has caught up.
 #[test]
 fn few_chunks_are_read_from_a_replica_that_is_far_behind() {
-    let log = read_from_a_replica(&["counted"], 20_000, 6);
+    let log = read_from_a_replica(&["counted"], 100_000, 6);
     assert!(log.contains("reading waits"), "{log}");
 }
 

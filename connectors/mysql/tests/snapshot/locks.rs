@@ -118,7 +118,7 @@ fn oldest_transaction(server: &MySql) -> u64 {
 #[test]
 fn the_view_of_a_table_without_a_key_waits_until_the_stream_is_close_to_the_end() {
     const TRANSACTIONS: u32 = 120;
-    const SLOW: Duration = Duration::from_millis(150);
+    const SLOW: Duration = Duration::from_millis(500);
     let server = filled(true, "CREATE TABLE shop.t (n INT, v INT, KEY (n))");
     server.sql(
         "CREATE TABLE shop.other (n INT PRIMARY KEY, v INT); INSERT INTO shop.other SELECT n, 0 FROM shop.t",
