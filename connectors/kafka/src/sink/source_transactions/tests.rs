@@ -9,7 +9,7 @@ use lakeward_core::{Began, Column, ColumnType, Op, OriginRun, TableId, TableSche
 use serde_json::Value;
 
 use super::*;
-use crate::debezium::{Pushed, Reader};
+use crate::debezium::{Pushed, Reader, Structures, Versions};
 use crate::format::metadata::{HeartbeatRecords, TransactionRecords};
 use crate::format::{Encoded, Encoder, FormatOptions};
 
@@ -56,15 +56,18 @@ fn tables() -> Vec<Arc<TableSchema>> {
 
 /// Debezium's change events as the source hands them on: dense numbers, rows of transactions that know where these began.
 struct Source {
-    readers: Vec<Reader>,
+    readers: Vec<(Reader, Versions)>,
     began: HashMap<Arc<str>, Began>,
     next_seq: i64,
 }
 
 impl Source {
     fn begin() -> Source {
-        let reader = |table| {
-            Reader::new(&FormatOptions::default(), None, TypeOptions::default(), Some(table), true).unwrap()
+        let reader = |table: Arc<TableSchema>| {
+            let columns = table.columns.clone();
+            let structures: Structures = Arc::new(move |_| Ok(Some(columns.clone())));
+            let versions = Versions::new(TypeOptions::default(), vec![table], |_| true, structures);
+            (Reader::new(&FormatOptions::default(), None, true).unwrap(), versions)
         };
         Source { readers: tables().into_iter().map(reader).collect(), began: HashMap::new(), next_seq: 1 }
     }
@@ -79,15 +82,16 @@ impl Source {
         if let Some(gtid) = source["gtid"].as_str().filter(|_| record.value["payload"]["op"] != "t") {
             self.began.entry(gtid.into()).or_insert(Began { seq, offset: 4 });
         }
-        match self.readers[at].push(key, value.as_bytes(), seq).unwrap() {
+        let (reader, versions) = &mut self.readers[at];
+        match reader.push(key, value.as_bytes(), seq, versions).unwrap() {
             Pushed::Row => None,
             Pushed::Mark(mark) => Some(mark.seq),
-            Pushed::Version(version) => panic!("{version:?}"),
+            Pushed::Turn => panic!("another structure"),
         }
     }
 
     fn take(&mut self, at: usize) -> Option<ChangeBatch> {
-        let mut batch = self.readers[at].finish().unwrap()?;
+        let mut batch = self.readers[at].0.finish().unwrap()?;
         for OriginRun { origin, .. } in &mut batch.meta.origins {
             origin.began = origin.gtid.as_ref().and_then(|gtid| self.began.get(gtid).copied());
         }
@@ -235,7 +239,8 @@ fn a_span_whose_numbers_are_not_all_there_waits() {
         let origin =
             Origin { gtid: began.map(|began| began.seq.to_string().into()), began, ..Origin::default() };
         let origins = vec![OriginRun { rows: count, first_row: 0, origin }];
-        let meta = lakeward_core::ChangeMeta { op: vec![Op::Create; count], seq: seqs.collect(), origins };
+        let (op, seq) = (vec![Op::Create; count], seqs.collect());
+        let meta = lakeward_core::ChangeMeta { op, seq, topic_partition: None, origins };
         ChangeBatch { schema: Arc::clone(table), rows, before: None, meta }
     };
     let (a, b): (Arc<str>, Arc<str>) = ("g.a".into(), "g.b".into());
