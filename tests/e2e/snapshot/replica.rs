@@ -41,6 +41,8 @@ fn read_from_a_replica(names: &[&str], rows: u64, late: u64) -> String {
     let ended = read_under_fire(&server, &pipeline, &targets, 3);
     let (from_source, from_replica) = (rows_sent(&server), rows_sent(&replica));
     println!("rows sent by the source: {from_source}, by the replica: {from_replica}");
-    assert!(from_replica >= rows && from_source < rows / 10, "the source is spared");
+    // At least half of the rows: what was deleted before its turn is read from nowhere.
+    let most = rows * names.len() as u64 / 2;
+    assert!(from_replica >= most && from_source < rows / 10, "the source is spared");
     ended.printed()
 }
