@@ -330,9 +330,9 @@ mod tests {
     fn places_tell_whether_capture_wrote_the_topics() {
         let of = |places: &[(u64, bool)]| {
             let place = |(number, (checkpoint, stopped)): (usize, &(u64, bool))| {
-                let stopped = stopped.then(|| "why".to_owned());
+                let (checkpoint, stopped) = (*checkpoint, stopped.then(|| "why".to_owned()));
                 let place =
-                    crate::TopicPartitionPosition { checkpoint: *checkpoint, stopped, ..Default::default() };
+                    crate::TopicPartitionPosition { events: 1, checkpoint, stopped, ..Default::default() };
                 (i32::try_from(number).unwrap(), place)
             };
             let places = places.iter().enumerate().map(place).collect();
@@ -342,6 +342,9 @@ mod tests {
         assert_eq!(of(&[(0, true), (4, false)]), Some(true));
         assert_eq!(of(&[(0, true)]), None);
         assert_eq!(of(&[]), None);
+        // The first commit of a worker: nothing is read yet.
+        let Position::Kafka(beginning) = of_kafka(1, &[(0, 3, 0), (1, 0, 0)]).position else { panic!() };
+        assert_eq!(beginning.is_of_capture(), None);
     }
 
     #[test]

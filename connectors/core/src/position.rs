@@ -106,10 +106,12 @@ impl KafkaPosition {
     }
 
     /// Whether the places are in topics that capture wrote, whose checkpoints have numbers from 1 on, or in
-    /// others' topics, where there are none. `None`: they do not tell, as all of them stand still at their
-    /// beginning.
+    /// others' topics, where there are none. `None`: they do not tell, as all of them are at their beginning, or
+    /// stand still before the first checkpoint.
     pub fn is_of_capture(&self) -> Option<bool> {
-        let telling = |place: &TopicPartitionPosition| place.checkpoint > 0 || place.stopped.is_none();
+        let telling = |place: &TopicPartitionPosition| {
+            place.checkpoint > 0 || (place.events > 0 && place.stopped.is_none())
+        };
         let places = self.iter().map(|(_, _, place)| place).filter(|place| telling(place));
         places.map(|place| place.checkpoint > 0).reduce(|one, other| one || other)
     }

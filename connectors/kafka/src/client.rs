@@ -275,7 +275,9 @@ pub fn explained(what: &'static str, error: &KafkaError, trouble: &Trouble) -> E
         Some(Code::InvalidRecord) => (
             ErrorKind::Config,
             "the brokers refuse a record: a topic that is compacted takes none without a key, as a TRUNCATE is",
-            Some("take `compact` out of `cleanup.policy` of the tables' topics (`transport.kafka.topics.config`)"),
+            Some(
+                "take `compact` out of `cleanup.policy` of the tables' topics (`transport.kafka.topics.config`)",
+            ),
         ),
         Some(_) | None => {
             let unreachable =

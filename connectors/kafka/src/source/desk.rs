@@ -132,8 +132,9 @@ impl Desk {
         let membership = &self.options.membership;
         match self.options.until {
             Until::Again(_) => None,
-            Until::Forever | Until::CaughtUp => (membership.generation() != self.assignment.generation)
-                .then(|| membership.assignment()),
+            Until::Forever | Until::CaughtUp => {
+                (membership.generation() != self.assignment.generation).then(|| membership.assignment())
+            }
         }
     }
 

@@ -83,7 +83,11 @@ pub(super) fn open(options: KafkaOptions, sender: Sender<Result<Feed>>) -> Resul
     let reader = Arc::new(link::reader(&options.kafka, &options.clock, &group(&options), ahead)?);
     let dead_letters = DeadLetters::open(&options.kafka, &options.clock)?;
     let topics = lanes(&reader, &assignment.ours, &known, &counts, dead_letters.is_some())?;
-    info!(topic_partitions = assignment.ours.len(), captured_checkpoint = targets.newest_number(), "reading from Kafka");
+    info!(
+        topic_partitions = assignment.ours.len(),
+        captured_checkpoint = targets.newest_number(),
+        "reading from Kafka"
+    );
     let desk = Desk {
         sender,
         captured,
@@ -97,16 +101,7 @@ pub(super) fn open(options: KafkaOptions, sender: Sender<Result<Feed>>) -> Resul
         options,
     };
     let said = desk.options.clock.elapsed();
-    Ok(Reading {
-        first: from.is_none(),
-        desk,
-        topics,
-        targets,
-        counts,
-        reached: None,
-        last: None,
-        said,
-    })
+    Ok(Reading { first: from.is_none(), desk, topics, targets, counts, reached: None, last: None, said })
 }
 
 /// The topic partitions to read.

@@ -152,8 +152,9 @@ mod tests {
             cuts(&meta, LAYOUT, Some(std::slice::from_ref(&lost))).into_iter().map(|cut| cut.rows).collect()
         };
         for (topic_partition, rows) in
-            [(Some(0), vec![0..10]), (Some(2), vec![0..5]), (Some(1), vec![]), (None, vec![])]
+            [(Some(0), Some(0..10)), (Some(2), Some(0..5)), (Some(1), None), (None, None)]
         {
+            let rows: Vec<Range<usize>> = rows.into_iter().collect();
             let own: Vec<Range<usize>> = found(topic_partition);
             assert_eq!(own, rows, "{topic_partition:?}");
         }

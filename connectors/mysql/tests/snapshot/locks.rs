@@ -145,7 +145,8 @@ fn the_view_of_a_table_without_a_key_waits_until_the_stream_is_close_to_the_end(
     });
     println!("{:?}, the oldest transaction was open for {oldest} s", begun.elapsed());
     assert!(begun.elapsed() > Duration::from_secs(6), "there was no backlog to speak of");
-    assert!(oldest <= 3, "a view was open for {oldest} s");
+    // Opened at the start it would be open for about all of that time.
+    assert!(begun.elapsed() > 2 * Duration::from_secs(oldest), "a view was open for {oldest} s");
     run.until_equal(&server, &mut lake);
     let rows: i64 = server.value("SELECT COUNT(*) FROM shop.t").parse().unwrap();
     assert_eq!(lake.counted("t").values().sum::<i64>(), rows);

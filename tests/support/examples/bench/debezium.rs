@@ -73,7 +73,10 @@ impl Debezium {
         command
             .args(["-Xmx1500m", "-cp"])
             .arg(installed(LIBRARIES).join("*"))
-            .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "org.apache.kafka.connect.cli.ConnectStandalone"])
+            .args([
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+                "org.apache.kafka.connect.cli.ConnectStandalone",
+            ])
             .arg(self.directory.join("worker.properties"))
             .arg(self.directory.join("connector.properties"));
         Child::start("connect", &command, self.directory.path())
