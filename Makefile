@@ -1,5 +1,5 @@
 # The commands of this repository. One profile (release) for everything, so that dependencies are compiled once.
-# Settings: SERVERS_HOME (where the test servers are kept), LAKEWARD_SEED, KILLS (test-long), ROWS, SNAPSHOT_ROWS and RUNS (bench).
+# Settings: SERVERS_HOME (where the test servers are kept), LAKEWARD_SEED, KILLS (test-long), ROWS, SNAPSHOT_ROWS, RUNS and PARTS (bench).
 CARGO ?= cargo
 KILLS ?= 1000
 # Tests mostly wait for servers: more of them at once than there are cores.

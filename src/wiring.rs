@@ -10,8 +10,8 @@ use std::time::Duration;
 use lakeward_core::clock::SystemClock;
 use lakeward_core::stats::LakeStats;
 use lakeward_core::{
-    Answer, ByteSize, Checkpoint, Command, Error, ErrorKind, Finding, Position, Request, Result, Resume,
-    TableFilter, TableId,
+    Answer, ByteSize, Checkpoint, Command, Error, ErrorKind, Finding, KafkaPosition, Position, Request,
+    Result, Resume, TableFilter, TableId,
 };
 use lakeward_lake::objects::lake_store::{PATIENCE, StoreOptions};
 use lakeward_lake::requests;
@@ -206,6 +206,17 @@ pub fn discover(mysql: &MysqlConfig) -> Result<Vec<TableId>> {
 /// What the lake knows of the pipeline; `None` if it never ran.
 pub async fn status(pipeline: &Pipeline) -> Result<Option<LakeStatus>> {
     lakeward_lake::status::read(&pipeline.checked_lake, &pipeline.name, store_options()).await
+}
+
+/// How far a lake that is filled from topics is; `None` if it does not tell: why, its own findings say.
+async fn lake_position(pipeline: &Pipeline) -> Option<KafkaPosition> {
+    // Boxed: the future of a look at a store is deep.
+    let checkpoint = Box::pin(status(pipeline)).await.ok()??.checkpoint?;
+    match checkpoint.position {
+        Position::Kafka(places) => Some(places),
+        // Filled straight from a binlog.
+        _ => None,
+    }
 }
 
 /// The last checkpoint of what `source` feeds: the topics, where the pipeline goes over Kafka, else the lake.

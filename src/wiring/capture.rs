@@ -11,7 +11,7 @@ use lakeward_mysql::source::MysqlSource;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::{Connectors, off_thread, sink_share};
+use super::{Connectors, lake_position, off_thread, sink_share};
 use crate::config::Pipeline;
 use crate::engine::{Route, Until};
 use crate::telemetry::Telemetry;
@@ -54,10 +54,11 @@ impl Route for Capture {
 
 /// Looks at the cluster. Nothing is written.
 pub(super) async fn check(pipeline: &Pipeline, kafka: &Kafka, tables: Vec<TableId>) -> Result<Vec<Finding>> {
+    let lake = lake_position(pipeline).await;
     let (kafka, name, runtime) = (kafka.clone(), pipeline.name.clone(), Handle::current());
     off_thread(move || {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        Ok(lakeward_kafka::preflight::check(&kafka, &name, &tables, &clock, runtime))
+        Ok(lakeward_kafka::preflight::check(&kafka, (&name, lake.as_ref()), &tables, &clock, runtime))
     })
     .await
 }

@@ -12,7 +12,7 @@ use lakeward_mysql::{MysqlConfig, OnError, Purpose, catalog};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::{off_thread, sink_share, status};
+use super::{lake_position, off_thread, sink_share, status};
 use crate::config::Pipeline;
 use crate::engine::{Route, Until};
 use crate::telemetry::Telemetry;
@@ -116,11 +116,18 @@ pub(super) async fn refuse_other_writer(pipeline: &Pipeline, now: WrittenBy) -> 
 
 /// Looks at the cluster, and at the server where records do not tell their structure. Nothing is written.
 pub(super) async fn check(pipeline: &Pipeline, kafka: &Kafka) -> Result<Vec<Finding>> {
+    let lake = lake_position(pipeline).await;
     let (kafka, tables, runtime) = (kafka.clone(), pipeline.tables.clone(), Handle::current());
     let structures = structures(pipeline.mysql.clone());
     off_thread(move || {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        Ok(lakeward_kafka::preflight::foreign::check(&kafka, &tables, &structures, &clock, runtime))
+        Ok(lakeward_kafka::preflight::foreign::check(
+            &kafka,
+            (&tables, lake.as_ref()),
+            &structures,
+            &clock,
+            runtime,
+        ))
     })
     .await
 }

@@ -136,7 +136,7 @@ impl Property {
 }
 
 fn default_commit_interval() -> Period {
-    Period::millis(50)
+    Period::millis(30)
 }
 
 fn default_transaction_timeout() -> Period {

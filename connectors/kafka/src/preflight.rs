@@ -2,33 +2,34 @@
 //! capture that runs.
 
 pub mod foreign;
+mod retention;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakeward_core::{Clock, Error, Finding, Result, TableId};
+use lakeward_core::{Clock, Error, Finding, KafkaPosition, Result, TableId};
 use tokio::runtime::Handle;
 
 use crate::checkpoints;
 use crate::client::{self, Reader};
 use crate::config::{Kafka, Mechanism};
 use crate::format::{FormatOptions, registry};
+use crate::source::Counts;
 use crate::topics::{self, Admin, Names, checkpoint_topic, request_topic};
+use retention::Sink;
 
-/// Retention below which a sink that is down over a night loses events.
-const SHORT_RETENTION: Duration = Duration::from_hours(24);
-
-/// Looks at the cluster for `pipeline`, which captures `tables`. Waits for the cluster: belongs on a thread of its own.
+/// Looks at the cluster for `pipeline`, which captures `tables`; its lake, if it tells, is at `lake`. Waits for the cluster:
+/// belongs on a thread of its own.
 pub fn check(
     kafka: &Kafka,
-    pipeline: &str,
+    (pipeline, lake): (&str, Option<&KafkaPosition>),
     tables: &[TableId],
     clock: &Arc<dyn Clock>,
     runtime: Handle,
 ) -> Vec<Finding> {
     let mut findings = login(kafka);
-    match looked_at(kafka, pipeline, tables, clock, runtime) {
+    match looked_at(kafka, (pipeline, lake), tables, clock, runtime) {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(failed("kafka.brokers", &error)),
     }
@@ -77,7 +78,7 @@ fn login(kafka: &Kafka) -> Vec<Finding> {
 
 fn looked_at(
     kafka: &Kafka,
-    pipeline: &str,
+    (pipeline, lake): (&str, Option<&KafkaPosition>),
     tables: &[TableId],
     clock: &Arc<dyn Clock>,
     runtime: Handle,
@@ -90,10 +91,14 @@ fn looked_at(
     findings.extend(brokers.first().map(|broker| transaction_timeout(kafka, &admin, *broker)));
     findings.extend(own_topics(kafka, &admin, &there));
     findings.extend(beside_topics(kafka, &there));
+    let mut counts = Counts::new();
     if there.contains_key(&checkpoint_topic(&kafka.prefix)) {
-        findings.push(checkpoint(kafka, pipeline, &reader, clock.as_ref()));
+        let (finding, counted) = checkpoint(kafka, pipeline, &reader, clock.as_ref());
+        findings.push(finding);
+        counts = counted;
     }
-    findings.extend(data_topics(kafka, tables, &admin, &there));
+    let sink = Sink { reader: &reader, clock: clock.as_ref(), lake, counts: Some(&counts) };
+    findings.extend(data_topics(kafka, tables, &admin, &there, sink));
     Ok(findings)
 }
 
@@ -155,17 +160,17 @@ fn beside_topics(kafka: &Kafka, there: &BTreeMap<String, usize>) -> Vec<Finding>
     topics::beside(kafka).into_iter().map(look).collect()
 }
 
-fn checkpoint(kafka: &Kafka, pipeline: &str, reader: &Reader, clock: &dyn Clock) -> Finding {
+/// The newest checkpoint, and the events that it counts.
+fn checkpoint(kafka: &Kafka, pipeline: &str, reader: &Reader, clock: &dyn Clock) -> (Finding, Counts) {
+    const SUBJECT: &str = "kafka.checkpoint";
     let topic = checkpoint_topic(&kafka.prefix);
-    match checkpoints::read(reader, &topic, 0, pipeline, clock) {
-        Ok(found) => match found.last {
-            Some(last) => Finding::ok(
-                "kafka.checkpoint",
-                format!("number {}, {}", last.number, last.checkpoint.position),
-            ),
-            None => Finding::ok("kafka.checkpoint", "nothing was captured yet"),
-        },
-        Err(error) => failed("kafka.checkpoint", &error),
+    match checkpoints::read(reader, &topic, 0, pipeline, clock).map(|found| found.last) {
+        Ok(Some(last)) => {
+            let message = format!("number {}, {}", last.number, last.checkpoint.position);
+            (Finding::ok(SUBJECT, message), last.events)
+        }
+        Ok(None) => (Finding::ok(SUBJECT, "nothing was captured yet"), Counts::new()),
+        Err(error) => (failed(SUBJECT, &error), Counts::new()),
     }
 }
 
@@ -174,6 +179,7 @@ fn data_topics(
     tables: &[TableId],
     admin: &Admin,
     there: &BTreeMap<String, usize>,
+    sink: Sink<'_>,
 ) -> Vec<Finding> {
     let (mut findings, mut names, mut known) = (Vec::new(), Names::default(), 0);
     for table in tables {
@@ -187,9 +193,9 @@ fn data_topics(
         match there.get(&topic) {
             None if kafka.topics.create => {}
             None => findings.push(failed("kafka.topics", &topics::missing(&topic))),
-            Some(_) => {
+            Some(partitions) => {
                 known += 1;
-                findings.extend(retention(&topic, admin));
+                findings.extend(sink.compared(&topic, *partitions, admin));
                 findings.extend(compaction(&topic, admin));
             }
         }
@@ -212,17 +218,5 @@ fn compaction(topic: &str, admin: &Admin) -> Option<Finding> {
         );
         Finding::warning("kafka.topics", message)
             .fix(format!("kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy=delete"))
-    })
-}
-
-/// A sink that lags by more than the retention loses events.
-fn retention(topic: &str, admin: &Admin) -> Option<Finding> {
-    let text = admin.setting(topic, "retention.ms")?;
-    let millis: u64 = text.parse().ok()?;
-    let kept = Duration::from_millis(millis);
-    (kept < SHORT_RETENTION).then(|| {
-        let message = format!("{topic} keeps events for {kept:?}: a sink that is down for longer loses them");
-        Finding::warning("kafka.retention", message)
-            .fix(format!("kafka-configs.sh --alter --topic {topic} --add-config retention.ms=604800000"))
     })
 }

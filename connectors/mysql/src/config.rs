@@ -116,7 +116,7 @@ fn default_port() -> u16 {
 }
 
 fn default_heartbeat() -> Period {
-    Period::millis(500)
+    Period::millis(100)
 }
 
 fn default_connect_timeout() -> Period {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use lakeward_test_support::kafka::Kafka;
-use lakeward_test_support::{Random, Signal, seed};
+use lakeward_test_support::{Pipeline, Random, Signal, seed, wait_until};
+use serde_json::{Value, json};
 
 use super::{LIMIT, broker, capture, catch_up, loads_with, over, wait_for_records};
 use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
-use crate::world::{ended, finish, stop, view};
+use crate::world::{ended, finish, set, stop, view};
 
 fn alter_offsets(kafka: &Kafka, to: &str) {
     let mut command = kafka.java("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "128m");
@@ -79,6 +80,39 @@ fn retention_that_overtook_the_lake_is_told_with_its_remedy() {
     kafka.delete_records("shop.shop.carts");
     kafka.delete_records("shop.shop.orders");
     loads_with(&pipeline, 12, &["retention", "to mend it", "shop.shop."]);
+}
+
+/// What `check` tells of retention.
+fn told(pipeline: &Pipeline) -> String {
+    let report: Value =
+        serde_json::from_str(&finish(pipeline, &["check", "--json"]).stdout).expect("check prints JSON");
+    let findings = report["findings"].as_array().expect("findings").iter();
+    let of = |finding: &&Value| finding["subject"] == "kafka.retention";
+    findings.filter(of).map(|finding| format!("{} {}\n", finding["level"], finding["message"])).collect()
+}
+
+#[test]
+fn check_compares_retention_with_what_waits_for_the_lake() {
+    let (server, kafka) = (server_with_tables(), broker());
+    let mut pipeline = over(&server, &kafka);
+    set(&mut pipeline, "transport/kafka/topics/config", json!({ "retention.ms": 40_000 }));
+    let mut random = Random::new(seed());
+    burst(&server, &mut random, 40);
+    catch_up(&pipeline);
+    burst(&server, &mut random, 40);
+    capture(&pipeline);
+    wait_until("events that wait for twenty seconds", LIMIT, || {
+        told(&pipeline).contains("wait for the lake").then_some(())
+    });
+    loads_with(&pipeline, 0, &[]);
+    let loaded = told(&pipeline);
+    assert!(!loaded.contains("wait for the lake") && loaded.contains("keeps events for 40s"), "{loaded}");
+    burst(&server, &mut random, 40);
+    capture(&pipeline);
+    kafka.delete_records("shop.shop.orders");
+    let lost = told(&pipeline);
+    assert!(lost.contains("\"error\"") && lost.contains("shop.shop.orders"), "{lost}");
+    loads_with(&pipeline, 12, &["retention"]);
 }
 
 #[test]

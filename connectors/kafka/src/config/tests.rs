@@ -11,7 +11,7 @@ fn read(text: &str) -> Result<Kafka> {
 fn the_smallest_config_has_the_documented_defaults() {
     let kafka = read(r#"{ "brokers": "a:9092" }"#).unwrap();
     assert_eq!((kafka.prefix.as_str(), kafka.topics.create), ("shop", true));
-    assert_eq!(kafka.commit_interval, Duration::from_millis(50));
+    assert_eq!(kafka.commit_interval, Duration::from_millis(30));
     assert_eq!(kafka.transaction_timeout, Duration::from_secs(900));
 }
 

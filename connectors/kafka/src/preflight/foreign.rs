@@ -4,26 +4,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lakeward_core::{Clock, Finding, Result, TableFilter, TableId};
+use lakeward_core::{Clock, Finding, KafkaPosition, Result, TableFilter, TableId};
 use tokio::runtime::Handle;
 
-use super::{brokers, failed, login, retention, schema_registry};
+use super::retention::Sink;
+use super::{brokers, failed, login, schema_registry};
 use crate::config::Kafka;
 use crate::debezium::Structures;
 use crate::format::Format;
 use crate::source::{Found, find};
 use crate::topics::{self, Admin};
 
-/// Looks at the cluster for a pipeline of `tables`. Waits for the cluster: belongs on a thread of its own.
+/// Looks at the cluster for a pipeline of `tables`, whose lake, if it tells, is at `lake`. Waits for the cluster: belongs on a
+/// thread of its own.
 pub fn check(
     kafka: &Kafka,
-    tables: &TableFilter,
+    (tables, lake): (&TableFilter, Option<&KafkaPosition>),
     structures: &Structures,
     clock: &Arc<dyn Clock>,
     runtime: Handle,
 ) -> Vec<Finding> {
     let mut findings = login(kafka);
-    match looked_at(kafka, tables, clock, runtime) {
+    match looked_at(kafka, (tables, lake), clock, runtime) {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(failed("kafka.brokers", &error)),
     }
@@ -37,7 +39,7 @@ pub fn check(
 
 fn looked_at(
     kafka: &Kafka,
-    tables: &TableFilter,
+    (tables, lake): (&TableFilter, Option<&KafkaPosition>),
     clock: &Arc<dyn Clock>,
     runtime: Handle,
 ) -> Result<Vec<Finding>> {
@@ -49,7 +51,11 @@ fn looked_at(
         Ok(found) => {
             let admin = Admin::new(kafka, clock, runtime)?;
             findings.push(named(kafka, &found));
-            findings.extend(found.keys().filter_map(|topic| retention(topic, &admin)));
+            let sink = Sink { reader: &reader, clock: clock.as_ref(), lake, counts: None };
+            let partitions = |count: &i32| usize::try_from(*count).unwrap_or(0);
+            findings.extend(
+                found.iter().flat_map(|(topic, count)| sink.compared(topic, partitions(count), &admin)),
+            );
         }
         Err(error) => findings.push(failed("kafka.topics", &error)),
     }

@@ -149,7 +149,10 @@ impl Transactions {
             self.producer.context().wait_for(0, LOOK);
             let now = self.clock.elapsed();
             match self.producer.context().open() {
-                0 => std::thread::yield_now(),
+                0 => {
+                    std::thread::yield_now();
+                    self.waits()?;
+                }
                 left if left < open => {
                     (open, moved) = (left, now);
                     self.stands()?;

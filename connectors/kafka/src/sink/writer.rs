@@ -67,6 +67,8 @@ pub(super) struct Writer {
     /// Bytes that a row took, by the last piece of the table.
     row_bytes: BTreeMap<TableId, usize>,
     looked: Duration,
+    /// The time of records, in milliseconds: asked for once for many of them.
+    now_ms: Option<i64>,
     sent: Sent,
 }
 
@@ -102,6 +104,7 @@ impl Writer {
             encoded: Encoded::default(),
             row_bytes: BTreeMap::new(),
             looked,
+            now_ms: None,
             sent: Sent::default(),
         }
     }
@@ -183,7 +186,9 @@ impl Writer {
             }
             let length = piece.meta.op.len();
             self.row_bytes.insert(table.clone(), encoded.bytes.len() / length.max(1));
+            self.now_ms = Some(self.options.clock.unix_micros() / 1000);
             self.send_rows(&piece, &encoded)?;
+            self.now_ms = None;
             self.transactions.stands()?;
             self.encoded = encoded;
             done += length;
@@ -326,6 +331,7 @@ impl Writer {
         headers: OwnedHeaders,
     ) -> Result<()> {
         let mut record = BaseRecord::with_opaque_to(&place.topic, Arc::clone(place)).partition(place.number);
+        record.timestamp = self.now_ms;
         record.key = key;
         record.payload = value;
         record.headers = Some(headers);

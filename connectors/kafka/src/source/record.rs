@@ -3,6 +3,8 @@
 //! A record without a value and without `seq` is a tombstone: it takes an offset and is no event. All else without
 //! the headers that capture writes is a stranger's, and never passed over in silence.
 
+use std::str::FromStr;
+
 use lakeward_core::{MarkReason, Op};
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers, OwnedHeaders};
@@ -110,24 +112,16 @@ fn told(said: Said<'_>, has_value: bool) -> Result<Option<Told>, String> {
     if said.seq.is_none() && !has_value {
         return Ok(None);
     }
-    let required = |name: &str, value: Option<&[u8]>| {
-        let text = value.map(|value| String::from_utf8_lossy(value).into_owned());
-        text.ok_or_else(|| format!("the record has no header `{name}`: capture did not write it"))
-    };
-    let wrong = |name: &str, value: &str| format!("the record's header `{name}` holds `{value}`");
-    let seq = required("seq", said.seq)?;
-    let seq = seq.parse().map_err(|_| wrong("seq", &seq))?;
-    let version = required("version", said.version)?;
-    let version = version.parse().map_err(|_| wrong("version", &version))?;
-    let op = required("op", said.op)?;
-    let what = match &*op {
-        "c" => What::Row(Op::Create),
-        "u" => What::Row(Op::Update),
-        "d" => What::Row(Op::Delete),
-        "r" => What::Row(Op::Read),
-        "t" => match &*required("reason", said.reason)? {
-            "truncate" => What::Mark(MarkReason::Truncate),
-            "reread" => What::Mark(MarkReason::Reread),
+    let seq = number("seq", said.seq)?;
+    let version = number("version", said.version)?;
+    let what = match required("op", said.op)? {
+        b"c" => What::Row(Op::Create),
+        b"u" => What::Row(Op::Update),
+        b"d" => What::Row(Op::Delete),
+        b"r" => What::Row(Op::Read),
+        b"t" => match required("reason", said.reason)? {
+            b"truncate" => What::Mark(MarkReason::Truncate),
+            b"reread" => What::Mark(MarkReason::Reread),
             other => return Err(wrong("reason", other)),
         },
         other => return Err(wrong("op", other)),
@@ -136,6 +130,20 @@ fn told(said: Said<'_>, has_value: bool) -> Result<Option<Told>, String> {
         return Err("the record has no value".to_owned());
     }
     Ok(Some(Told { seq, version, what }))
+}
+
+fn required<'m>(name: &str, value: Option<&'m [u8]>) -> Result<&'m [u8], String> {
+    value.ok_or_else(|| format!("the record has no header `{name}`: capture did not write it"))
+}
+
+fn number<T: FromStr>(name: &str, value: Option<&[u8]>) -> Result<T, String> {
+    let value = required(name, value)?;
+    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| wrong(name, value))
+}
+
+fn wrong(name: &str, value: &[u8]) -> String {
+    format!("the record's header `{name}` holds `{}`", String::from_utf8_lossy(value))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ const STEP: u64 = 64 * 1024;
 const KEPT: usize = 64;
 
 /// How many events each topic partition has, by topic.
-pub(super) type Counts = BTreeMap<String, BTreeMap<i32, u64>>;
+pub(crate) type Counts = BTreeMap<String, BTreeMap<i32, u64>>;
 
 /// Checkpoints that were read and not reached, in order.
 #[derive(Default)]
@@ -81,7 +81,7 @@ pub(super) fn behind(here: &KafkaPosition, counts: &Counts) -> u64 {
 }
 
 /// Events of one topic partition.
-pub(super) fn count(counts: &Counts, topic: &str, number: i32) -> u64 {
+pub(crate) fn count(counts: &Counts, topic: &str, number: i32) -> u64 {
     counts.get(topic).and_then(|numbers| numbers.get(&number)).copied().unwrap_or(0)
 }
 

@@ -58,13 +58,13 @@ impl Topic {
 
     /// The number of the next event of a lane, waited for; `None` if no more is due.
     fn head(&mut self, index: usize, next_seq: i64, desk: &mut Desk) -> Result<Option<i64>, End> {
-        let mut still = Still::since(desk);
+        let mut still = None;
         while let Some(lane) = self.lanes.get_mut(index).filter(|lane| lane.is_wanted()) {
             match lane.head(WAIT, &desk.reader)? {
                 Head::Is(told) => return Ok(Some(told.seq)),
                 Head::NotYet => {
                     desk.look()?;
-                    still.ask(lane, desk)?;
+                    still.get_or_insert_with(|| Still::since(desk)).ask(lane, desk)?;
                 }
                 Head::Unreadable => {
                     let event = lane.take(next_seq)?;
@@ -87,36 +87,44 @@ impl Topic {
         let Ok(told) = event.told else {
             return Err(bug("an event without headers came to its turn").into());
         };
+        if let What::Row(op) = told.what
+            && self.gathering.as_ref().is_some_and(|gathering| gathering.version() == told.version)
+        {
+            return self.gather(index, &event, (told.seq, op), desk);
+        }
         let Some(schema) = desk.captured.version(&self.name, told.version).cloned() else {
             let message =
                 format!("the record names version {} of its table, which capture never wrote", told.version);
             return self.reject(index, &event, &Error::new(ErrorKind::UnreadableRecord, message), desk);
         };
         match told.what {
-            What::Row(op) => self.row(index, &event, (told.seq, op), &schema, desk),
+            What::Row(op) => {
+                self.begin(&schema, desk)?;
+                self.gather(index, &event, (told.seq, op), desk)
+            }
             What::Mark(reason) => self.mark(index, &event, (told.seq, reason), &schema, desk),
         }
     }
 
-    fn row(
+    /// Goes over to another version.
+    fn begin(&mut self, schema: &Arc<TableSchema>, desk: &mut Desk) -> Result<(), End> {
+        self.flush(desk)?;
+        self.gathering = None;
+        desk.give(&schema.table, schema.version)?;
+        let memory = usize::try_from(desk.options.memory.0 / 8).unwrap_or(usize::MAX);
+        self.gathering = Some(Gathering::new(&desk.decoder, schema, memory)?);
+        Ok(())
+    }
+
+    fn gather(
         &mut self,
         index: usize,
         event: &Event,
         (seq, op): (i64, Op),
-        schema: &Arc<TableSchema>,
         desk: &mut Desk,
     ) -> Result<(), End> {
-        if self.gathering.as_ref().is_some_and(|gathering| gathering.version() != schema.version) {
-            self.flush(desk)?;
-            self.gathering = None;
-        }
-        desk.give(&schema.table, schema.version)?;
-        let gathering = match &mut self.gathering {
-            Some(gathering) => gathering,
-            none => {
-                let memory = usize::try_from(desk.options.memory.0 / 8).unwrap_or(usize::MAX);
-                none.insert(Gathering::new(&desk.decoder, schema, memory)?)
-            }
+        let Some(gathering) = &mut self.gathering else {
+            return Err(bug("a row came before its version").into());
         };
         match gathering.push(event, seq, op) {
             Ok(()) => {

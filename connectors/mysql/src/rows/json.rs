@@ -351,20 +351,28 @@ fn append_zeros(count: i32, out: &mut Vec<u8>) {
     out.resize(out.len() + usize::try_from(count).unwrap_or(0), b'0');
 }
 
-/// Digits d₁d₂… and exponent of d₁.d₂… × 10^exponent.
+/// Digits d₁d₂… and exponent of d₁.d₂… × 10^exponent: the fewest that tell the number.
 fn shortest_digits(number: f64, buffer: &mut [u8; 32]) -> Option<(&[u8], i32)> {
-    use std::io::Write;
-    let mut free = &mut buffer[..];
-    write!(free, "{number:e}").ok()?;
-    let used = 32 - free.len();
-    let mark = buffer.iter().position(|byte| *byte == b'e')?;
-    let exponent = std::str::from_utf8(buffer.get(mark + 1..used)?).ok()?.parse().ok()?;
-    if mark == 1 {
-        return Some((buffer.get(..1)?, exponent));
+    let mut printed = ryu::Buffer::new();
+    let printed = printed.format_finite(number);
+    let (mantissa, exponent) = match printed.split_once('e') {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse().ok()?),
+        None => (printed, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut used = 0;
+    for digit in whole.bytes().chain(fraction.bytes()) {
+        *buffer.get_mut(used)? = digit;
+        used += 1;
     }
-    // Move the first digit over the point.
-    buffer.swap(0, 1);
-    Some((buffer.get(1..mark)?, exponent))
+    let all = buffer.get(..used)?;
+    let zeros = all.iter().take_while(|digit| **digit == b'0').count();
+    if zeros == used {
+        return Some((b"0", 0));
+    }
+    let kept = used - all.iter().rev().take_while(|digit| **digit == b'0').count();
+    let point = i32::try_from(whole.len()).ok()? - i32::try_from(zeros).ok()?;
+    Some((buffer.get(zeros..kept)?, exponent + point - 1))
 }
 
 /// Appends a string as JSON quotes it (`double_quote` of json_dom.cc).

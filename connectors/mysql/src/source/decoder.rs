@@ -61,8 +61,11 @@ const BATCH_ROWS: usize = 16_384;
 const BATCH_BYTES: usize = 8 << 20;
 /// Rows after which the end of a transaction becomes a boundary at once.
 const BOUNDARY_ROWS: usize = 65_536;
-/// Time after which it does.
+/// Time after which it does: so that batches are large while there is a backlog, and nobody waits where there is none.
 const BOUNDARY_TIME: Duration = Duration::from_millis(100);
+const BOUNDARY_TIME_LIVE: Duration = Duration::from_millis(10);
+/// A transaction that was committed so short a time ago is no part of a backlog.
+const LIVE_US: i64 = 1_000_000;
 /// What a schema, mark or boundary counts in the queue, so that none of them waits there without
 /// bound while the sink is slow.
 const SMALL_BYTES: usize = 4 << 10;

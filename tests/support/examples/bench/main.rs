@@ -1,12 +1,11 @@
 //! `make bench`: what `lakeward run` costs per row, each figure beside the limit of the same minutes:
 //! changes beside `mysqlbinlog --read-from-remote-server --raw` over the same binlog, a whole table beside
 //! `mysql --quick` over the same rows, and both at once; `capture` beside Kafka's own measuring tool and Debezium
-//! (measured once, as it is far slower), `load` of what
-//! was captured; and how long a change takes at 2,000 rows/s.
+//! (measured once, as it is far slower), `load` of what was captured; and how long a change takes at 2,000 rows/s.
 //!
 //! Machines are shared and noisy: compare CPU time per row, and ratios within one run. Each figure
 //! is the median of RUNS runs (default 3) over ROWS row events (default 2,000,000) and SNAPSHOT_ROWS rows
-//! (default 1,500,000).
+//! (default 1,500,000). PARTS measures some of it only: `PARTS=kafka,latency`.
 #![expect(
     clippy::expect_used,
     clippy::disallowed_methods,
@@ -15,6 +14,7 @@
 
 mod changes;
 mod debezium;
+mod limit;
 mod over_kafka;
 mod whole_table;
 
@@ -32,6 +32,9 @@ use lakeward_test_support::s3::S3;
 use lakeward_test_support::{Measured, Pipeline, Place, python_program};
 
 fn main() {
+    if limit::is_it() {
+        return;
+    }
     let (rows, table_rows) = (setting("ROWS", 2_000_000), setting("SNAPSHOT_ROWS", 1_500_000));
     let runs = setting("RUNS", 3);
     let server = MySql::start(MySqlOptions {
@@ -41,9 +44,12 @@ fn main() {
     server.create_user();
     // These begin before there are changes, so that they find all of them in the log and the table
     // beside it.
-    let both: Vec<Pipeline> = (0..runs).map(|_| whole_table::before_changes(&server)).collect();
+    let both: Vec<Pipeline> = match wanted("direct") {
+        true => (0..runs).map(|_| whole_table::before_changes(&server)).collect(),
+        false => Vec::new(),
+    };
     let kafka = Kafka::start();
-    let debezium = Debezium::before_changes(&server, &kafka);
+    let debezium = wanted("debezium").then(|| Debezium::before_changes(&server, &kafka));
     let started = Instant::now();
     write_workload(&server, "cdc", rows);
     write_workload(&server, "snap", table_rows);
@@ -54,36 +60,58 @@ fn main() {
         bytes >> 20,
         started.elapsed().as_secs_f64()
     );
-    let s3 = S3::start();
     let mut figures = Figures::default();
-    for (run, both) in both.into_iter().enumerate() {
-        figures.add("mysqlbinlog --raw", rows, changes::mysqlbinlog(&server));
-        figures.add("changes to a folder", rows, changes::lakeward(&server, &Place::Folder, rows));
-        let prefix = format!("run-{run}");
-        let place = Place::S3 { server: &s3, endpoint: s3.endpoint(), prefix: &prefix };
-        figures.add("changes to S3", rows, changes::lakeward(&server, &place, rows));
-        figures.add("mysql --quick", table_rows, whole_table::mysql_quick(&server));
-        figures.add("a whole table to a folder", table_rows, whole_table::snapshot(&server, table_rows));
-        figures.add("both at once", rows + table_rows, whole_table::with_changes(both, rows + table_rows));
+    direct(&server, both, (rows, table_rows), &mut figures);
+    if let Some(debezium) = &debezium {
+        figures.add(DEBEZIUM, rows, debezium.capture(&kafka, rows));
     }
-    let registry = SchemaRegistry::start();
-    figures.add(DEBEZIUM, rows, debezium.capture(&kafka, rows));
-    for run in 0..runs {
-        figures.add(PRODUCER, rows, over_kafka::producer(&kafka, rows));
-        for (name, [captured, loaded], format) in over_kafka::FORMATS {
-            let prefix = format!("{name}-{run}");
-            let pipeline = over_kafka::over(&server, &kafka, &prefix, &format(&registry));
-            figures.add(captured, rows, over_kafka::capture(&pipeline));
-            figures.add(loaded, rows, over_kafka::load(&pipeline, rows));
-            over_kafka::delete_topics(&kafka, &prefix);
-        }
+    if wanted("kafka") {
+        through_kafka(&server, &kafka, rows, runs, &mut figures);
     }
     figures.print();
-    over_kafka::latency(&server, &kafka);
+    if wanted("latency") {
+        over_kafka::latency(&server, &kafka);
+    }
+}
+
+/// Without Kafka; once for each of `both`.
+fn direct(server: &MySql, both: Vec<Pipeline>, (rows, table_rows): (u64, u64), figures: &mut Figures) {
+    let s3 = S3::start();
+    for (run, both) in both.into_iter().enumerate() {
+        figures.add("mysqlbinlog --raw", rows, changes::mysqlbinlog(server));
+        figures.add("changes to a folder", rows, changes::lakeward(server, &Place::Folder, rows));
+        let prefix = format!("run-{run}");
+        let place = Place::S3 { server: &s3, endpoint: s3.endpoint(), prefix: &prefix };
+        figures.add("changes to S3", rows, changes::lakeward(server, &place, rows));
+        figures.add("mysql --quick", table_rows, whole_table::mysql_quick(server));
+        figures.add("a whole table to a folder", table_rows, whole_table::snapshot(server, table_rows));
+        figures.add("both at once", rows + table_rows, whole_table::with_changes(both, rows + table_rows));
+    }
+}
+
+fn through_kafka(server: &MySql, kafka: &Kafka, rows: u64, runs: u64, figures: &mut Figures) {
+    let registry = SchemaRegistry::start();
+    for run in 0..runs {
+        figures.add(PRODUCER, rows, over_kafka::producer(kafka, rows));
+        figures.add(CLIENT, rows, limit::measured(kafka, rows));
+        for (name, [captured, loaded], format) in over_kafka::FORMATS {
+            let prefix = format!("{name}-{run}");
+            let pipeline = over_kafka::over(server, kafka, &prefix, &format(&registry));
+            figures.add(captured, rows, over_kafka::capture(&pipeline));
+            figures.add(loaded, rows, over_kafka::load(&pipeline, rows));
+            over_kafka::delete_topics(kafka, &prefix);
+        }
+    }
+}
+
+/// Whether this part is to be measured: PARTS names some of direct, debezium, kafka and latency; all by default.
+fn wanted(part: &str) -> bool {
+    env::var("PARTS").map_or(true, |parts| parts.split(',').any(|named| named == part))
 }
 
 const DEBEZIUM: &str = "Debezium in Connect, JSON";
 const PRODUCER: &str = "Kafka's producer tool";
+const CLIENT: &str = "the client library alone";
 
 /// What was measured, by name, in the order of the first run.
 #[derive(Default)]
@@ -97,14 +125,24 @@ impl Figures {
         }
     }
 
-    fn wall(&self, name: &str) -> f64 {
-        let found = self.0.iter().find(|(known, _, _)| *known == name);
-        median(&found.expect("it was measured").2).wall.as_secs_f64()
+    fn of(&self, name: &str) -> Option<Measured> {
+        let (_, _, measured) = self.0.iter().find(|(known, _, _)| *known == name)?;
+        Some(median(measured))
     }
 
-    fn cpu(&self, name: &str) -> f64 {
-        let found = self.0.iter().find(|(known, _, _)| *known == name);
-        median(&found.expect("it was measured").2).cpu.as_secs_f64()
+    /// How many times faster `one` is than `limit`, if both were measured.
+    fn faster(&self, one: &str, limit: &str) -> Option<f64> {
+        Some(self.of(limit)?.wall.as_secs_f64() / self.of(one)?.wall.as_secs_f64())
+    }
+
+    /// How many times less CPU `one` takes than `limit`.
+    fn cheaper(&self, one: &str, limit: &str) -> Option<f64> {
+        Some(self.of(limit)?.cpu.as_secs_f64() / self.of(one)?.cpu.as_secs_f64())
+    }
+
+    fn both_at_once(&self) -> Option<f64> {
+        let wall = |name: &str| Some(self.of(name)?.wall.as_secs_f64());
+        Some(wall("both at once")? / (wall("changes to a folder")? + wall("a whole table to a folder")?))
     }
 
     fn print(&self) {
@@ -118,25 +156,32 @@ impl Figures {
                 measured.peak_mib
             );
         }
-        let ratio = |one: &str, limit: &str| self.wall(limit) / self.wall(one);
         println!();
-        println!(
-            "changes, rows/s against mysqlbinlog: {:.2}",
-            ratio("changes to a folder", "mysqlbinlog --raw")
-        );
-        println!(
-            "a table, rows/s against mysql --quick: {:.2}",
-            ratio("a whole table to a folder", "mysql --quick")
-        );
-        let apart = self.wall("changes to a folder") + self.wall("a whole table to a folder");
-        println!("both at once, time against one after the other: {:.2}", self.wall("both at once") / apart);
+        let tell = |what: &str, ratio: Option<f64>| {
+            if let Some(ratio) = ratio {
+                println!("{what}: {ratio:.2}");
+            }
+        };
+        let (changes, table) = ("changes to a folder", "a whole table to a folder");
+        tell("changes, rows/s against mysqlbinlog", self.faster(changes, "mysqlbinlog --raw"));
+        tell("changes, CPU against mysqlbinlog", self.cheaper("mysqlbinlog --raw", changes));
+        tell("a table, rows/s against mysql --quick", self.faster(table, "mysql --quick"));
+        tell("both at once, time against one after the other", self.both_at_once());
         for (_, [captured, _], _) in over_kafka::FORMATS {
-            println!(
-                "{captured}: rows/s against Debezium {:.1}, against Kafka's producer tool {:.2}; CPU per row {:.1} times less than Debezium",
-                ratio(captured, DEBEZIUM),
-                ratio(captured, PRODUCER),
-                self.cpu(DEBEZIUM) / self.cpu(captured)
+            tell(&format!("{captured}, rows/s against Debezium"), self.faster(captured, DEBEZIUM));
+            tell(
+                &format!("{captured}, rows/s against Kafka's producer tool"),
+                self.faster(captured, PRODUCER),
             );
+            tell(
+                &format!("{captured}, rows/s against the client library alone"),
+                self.faster(captured, CLIENT),
+            );
+            tell(
+                &format!("{captured}, CPU against the client library alone"),
+                self.cheaper(CLIENT, captured),
+            );
+            tell(&format!("{captured}, times less CPU than Debezium"), self.cheaper(captured, DEBEZIUM));
         }
     }
 }

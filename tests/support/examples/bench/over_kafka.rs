@@ -14,8 +14,8 @@ use serde_json::json;
 use super::{pipeline, rows_in};
 
 /// Bytes of a record of [`producer`]: those of the workload's rows in Avro.
-const RECORD_BYTES: &str = "239";
-const TOPIC_PARTITIONS: u32 = 4;
+pub(super) const RECORD_BYTES: &str = "239";
+pub(super) const TOPIC_PARTITIONS: u32 = 4;
 
 /// The settings of a form of records.
 type Settings = fn(&SchemaRegistry) -> serde_json::Value;

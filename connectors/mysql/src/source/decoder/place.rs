@@ -5,7 +5,7 @@ use lakeward_core::{BinlogPosition, Checkpoint, Error, ErrorKind, Feed, Position
 use uuid::Uuid;
 
 use super::replay::lost_transaction;
-use super::{BOUNDARY_ROWS, BOUNDARY_TIME, Decoder, Halt, Outcome, SMALL_BYTES};
+use super::{BOUNDARY_ROWS, BOUNDARY_TIME, BOUNDARY_TIME_LIVE, Decoder, Halt, LIVE_US, Outcome, SMALL_BYTES};
 use crate::binlog::event::Rotate;
 use crate::binlog::stream::Place;
 
@@ -115,12 +115,21 @@ impl Decoder {
             return Err(lost_transaction(&replay.name).into());
         }
         let reached = self.has_reached_until();
-        let due = self.rows_since_boundary >= BOUNDARY_ROWS
-            || self.settings.clock.elapsed().saturating_sub(self.last_boundary) >= BOUNDARY_TIME;
-        if due || reached {
+        if reached || self.is_boundary_due() {
             self.boundary()?;
         }
         if reached { Err(Halt::Done) } else { Ok(()) }
+    }
+
+    /// Whether the end of the last transaction is worth a boundary.
+    fn is_boundary_due(&self) -> bool {
+        let age = self.commit_us.map(|commit| self.settings.clock.unix_micros().saturating_sub(commit));
+        let wait = match age {
+            Some(age) if age < LIVE_US => BOUNDARY_TIME_LIVE,
+            Some(_) | None => BOUNDARY_TIME,
+        };
+        self.rows_since_boundary >= BOUNDARY_ROWS
+            || self.settings.clock.elapsed().saturating_sub(self.last_boundary) >= wait
     }
 
     /// Whether the transaction at hand lies before the place where we begin.

@@ -1,0 +1,144 @@
+//! Whether topics keep events until the lake has them.
+//!
+//! What waits is what the lake lacks: by the counts of capture's newest checkpoint, where there is one, else by offsets. How
+//! old it is tells the brokers' index of times, in half of what the topic keeps: while a warning can still help. Retention by
+//! size has no age; there, half of the records that are kept must not wait.
+
+use std::time::Duration;
+
+use lakeward_core::{Clock, Error, Finding, KafkaPosition, Result, TopicPartitionPosition};
+use rdkafka::consumer::Consumer;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::client::{ANSWER, Reader, explained};
+use crate::source::{Counts, count};
+use crate::topics::{Admin, bounds};
+
+const SUBJECT: &str = "kafka.retention";
+/// Retention below which a sink that is down over a night loses events.
+const SHORT: Duration = Duration::from_hours(24);
+
+/// What the lake has of the topics.
+#[derive(Clone, Copy)]
+pub(super) struct Sink<'a> {
+    pub(super) reader: &'a Reader,
+    pub(super) clock: &'a dyn Clock,
+    /// How far the lake is; `None` if it does not tell.
+    pub(super) lake: Option<&'a KafkaPosition>,
+    /// Events that the newest checkpoint counts; `None` where the topics have none.
+    pub(super) counts: Option<&'a Counts>,
+}
+
+/// What a topic keeps.
+struct Kept {
+    time: Option<Duration>,
+    bytes: Option<u64>,
+}
+
+/// How far the lake is behind in one topic partition.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Lag {
+    /// No more than it may be.
+    Fine,
+    /// What waits is about to be removed.
+    Near,
+    /// Records were removed that it lacks.
+    Overtaken,
+}
+
+impl Sink<'_> {
+    /// Compares what `topic` keeps with what waits in its `partitions` topic partitions.
+    pub(super) fn compared(&self, topic: &str, partitions: usize, admin: &Admin) -> Vec<Finding> {
+        let setting = |name: &str| admin.setting(topic, name)?.parse().ok();
+        let kept = Kept {
+            time: setting("retention.ms").map(Duration::from_millis),
+            bytes: setting("retention.bytes"),
+        };
+        let mut findings =
+            Vec::from_iter(kept.time.filter(|time| *time < SHORT).map(|time| short(topic, time)));
+        match self.lag(topic, partitions, &kept) {
+            Ok(Lag::Fine) => {}
+            Ok(Lag::Near) => findings.push(near(topic)),
+            Ok(Lag::Overtaken) => findings.push(overtaken(topic)),
+            Err(error) => findings.push(super::failed(SUBJECT, &error)),
+        }
+        findings
+    }
+
+    fn lag(&self, topic: &str, partitions: usize, kept: &Kept) -> Result<Lag> {
+        let Some(lake) = self.lake else { return Ok(Lag::Fine) };
+        let numbers = 0..i32::try_from(partitions).unwrap_or(i32::MAX);
+        let mut worst = Lag::Fine;
+        for number in numbers {
+            worst = worst.max(self.lag_of((topic, number), lake.get(topic, number), kept)?);
+        }
+        Ok(worst)
+    }
+
+    fn lag_of(&self, at: (&str, i32), known: Option<&TopicPartitionPosition>, kept: &Kept) -> Result<Lag> {
+        let (first, end) = bounds(self.reader, at.0, at.1)?;
+        let (offset, events) = known.map_or((0, 0), |place| (place.offset, place.events));
+        let waits = match self.counts {
+            Some(counts) => count(counts, at.0, at.1) > events,
+            None => offset < end,
+        };
+        if !waits {
+            return Ok(Lag::Fine);
+        }
+        // Topics of others are read from where they begin, when nothing of them is in the lake.
+        if offset < first && (known.is_some() || self.counts.is_some()) {
+            return Ok(Lag::Overtaken);
+        }
+        let old = match kept.time {
+            Some(time) => offset < self.first_after(at, time / 2)?.unwrap_or(end),
+            None => false,
+        };
+        let many = kept.bytes.is_some() && first > 0 && offset - first < (end - first) / 2;
+        Ok(if old || many { Lag::Near } else { Lag::Fine })
+    }
+
+    /// The offset of the first record that is not older than `age`; `None` if there is none.
+    fn first_after(&self, (topic, number): (&str, i32), age: Duration) -> Result<Option<i64>> {
+        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        let time = Offset::Offset((self.clock.unix_micros() / 1000).saturating_sub(age).max(0));
+        let failed = |error| -> Error {
+            let explained = explained("the offset at a time", &error, self.reader.context().trouble());
+            explained.at("topic partition", format!("{topic}/{number}"))
+        };
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_offset(topic, number, time).map_err(failed)?;
+        let told = self.reader.offsets_for_times(asked, ANSWER).map_err(failed)?;
+        let told = told.elements().first().map(|element| (element.error(), element.offset()));
+        match told {
+            Some((Ok(()), Offset::Offset(offset))) => Ok(Some(offset)),
+            Some((Err(error), _)) => Err(failed(error)),
+            Some((Ok(()), _)) | None => Ok(None),
+        }
+    }
+}
+
+fn raise(topic: &str) -> String {
+    format!("kafka-configs.sh --alter --topic {topic} --add-config retention.ms=604800000")
+}
+
+fn short(topic: &str, kept: Duration) -> Finding {
+    let message = format!("{topic} keeps events for {kept:?}: a sink that is down for longer loses them");
+    Finding::warning(SUBJECT, message).fix(raise(topic))
+}
+
+fn near(topic: &str) -> Finding {
+    let message = format!(
+        "events of {topic} wait for the lake since more than half of what the topic keeps: soon they are removed unread"
+    );
+    Finding::warning(SUBJECT, message)
+        .fix(format!("start `lakeward load`, or more of them; or {}", raise(topic)))
+}
+
+fn overtaken(topic: &str) -> Finding {
+    let message = format!(
+        "retention has removed records of {topic} that the lake does not have: `load` stops there (12)"
+    );
+    let fix = "give the pipeline a new name and topic prefix, which takes a new snapshot; then keep `retention.ms` above \
+               the longest time that the lake may be behind";
+    Finding::error(SUBJECT, message).fix(fix)
+}
