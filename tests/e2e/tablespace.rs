@@ -13,8 +13,8 @@ use crate::expected::{self, Mapping};
 use crate::lake::{Reader, Stopped, assert_latest_is};
 use crate::snapshot::pipeline::initial;
 use crate::world::{
-    CAUGHT_UP_WITH_STOPPED_TABLES, catches_up_with, finish, folder, server, stop, utc, view, wait_for_checkpoint,
-    wait_until_complete,
+    CAUGHT_UP_WITH_STOPPED_TABLES, catches_up_with, finish, folder, server, stop, utc, view,
+    wait_for_checkpoint, wait_until_complete,
 };
 
 /// The files of a table, as they were when they were exported.
@@ -24,7 +24,8 @@ impl Exported {
     /// Those of a table, all its partitions included.
     pub(crate) fn of(server: &MySql, database: &str, table: &str) -> Exported {
         let mut conn = server.conn();
-        conn.query_drop(format!("FLUSH TABLES {database}.{table} FOR EXPORT")).expect("the table can be exported");
+        conn.query_drop(format!("FLUSH TABLES {database}.{table} FOR EXPORT"))
+            .expect("the table can be exported");
         let is_of_table = |path: &PathBuf| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             name.starts_with(&format!("{table}.")) || name.starts_with(&format!("{table}#p#"))
@@ -52,7 +53,9 @@ fn exported(partitions: &str) -> (MySql, Exported) {
          INSERT INTO shop.t VALUES (1, 'a'), (2, 'b'), (20, 'c')"
     ));
     let files = Exported::of(&server, "shop", "t");
-    server.sql("DELETE FROM shop.t WHERE id = 1; UPDATE shop.t SET v = 'later'; INSERT INTO shop.t VALUES (9, 'z')");
+    server.sql(
+        "DELETE FROM shop.t WHERE id = 1; UPDATE shop.t SET v = 'later'; INSERT INTO shop.t VALUES (9, 'z')",
+    );
     (server, files)
 }
 
@@ -133,8 +136,9 @@ fn where_rows_are_not_read_an_import_stops_the_table() {
 
 #[test]
 fn rows_that_cannot_be_read_stop_the_table() {
-    let (server, files) =
-        exported("PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN MAXVALUE)");
+    let (server, files) = exported(
+        "PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN MAXVALUE)",
+    );
     let pipeline = initial(&server);
     pipeline.catch_up();
     server.sql("ALTER TABLE shop.t DISCARD PARTITION p0 TABLESPACE");

@@ -53,7 +53,7 @@ impl Versions {
         let place = |column: &Column| (column.name.clone(), events.column(&column.stored_as));
         // Of versions that have events: the files need not have the columns of any other.
         let mut places: BTreeMap<u64, Vec<(String, usize)>> = BTreeMap::new();
-        let mut image = |(row, schema): (&Vec<Cell>, Option<String>)| {
+        let mut image = |(row, schema): (&Vec<Cell>, Option<String>)| -> Image {
             let schema: u64 = schema.expect("every event has a version").parse().expect("a number");
             let columns =
                 places.entry(schema).or_insert_with(|| self.0[&schema].columns.iter().map(place).collect());

@@ -110,6 +110,8 @@ fn the_server_takes_every_kind_of_statement() {
         "EXCHANGE PARTITION",
         "COALESCE PARTITION",
         "REMOVE PARTITIONING",
+        "DISCARD TABLESPACE",
+        "IMPORT TABLESPACE",
         "REPLACE INTO",
         "UPDATE IGNORE",
         "DELETE FROM",

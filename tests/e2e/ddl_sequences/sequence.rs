@@ -38,7 +38,7 @@ impl Sequence {
         sequence
     }
 
-    fn session(&self, server: &MySql) -> Session {
+    fn session<'a>(&self, server: &'a MySql) -> Session<'a> {
         Session::open(server, &self.database, !self.seed.is_multiple_of(2))
     }
 
@@ -58,15 +58,11 @@ impl Sequence {
                 _ => vec![dml(&mut self.random, tables)],
             };
             for statement in statements {
-                let taken = match &statement.writes {
-                    Some(table) => {
-                        let written = session.write(&statement, table);
-                        let taken = written.is_some();
-                        self.written.extend(written.flatten());
-                        taken
-                    }
-                    None => session.run(&statement),
+                let (taken, written) = match &statement.writes {
+                    Some(table) => session.write(&statement, table),
+                    None => (session.run(&statement), None),
                 };
+                self.written.extend(written);
                 self.take(taken, statement);
             }
         }

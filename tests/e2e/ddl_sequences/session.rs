@@ -8,23 +8,26 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::history::Written;
-use super::statements::Statement;
+use super::statements::{Files, Statement};
 use super::structure::{Table, tables};
 use crate::expected::{self, Mapping, SourceTable};
+use crate::tablespace::Exported;
 use crate::world::utc;
 
 /// See the module.
-pub(super) struct Session {
+pub(super) struct Session<'a> {
+    server: &'a MySql,
     database: String,
     writer: Conn,
     reader: Conn,
     tables: Option<Vec<Table>>,
     rows: BTreeMap<String, SourceTable>,
+    exported: Option<Exported>,
 }
 
-impl Session {
+impl Session<'_> {
     /// Without strict mode a change of a column clips what does not fit; with it, it is refused.
-    pub(super) fn open(server: &MySql, database: &str, strict: bool) -> Session {
+    pub(super) fn open<'a>(server: &'a MySql, database: &str, strict: bool) -> Session<'a> {
         let mut writer = server.conn_that_tells_gtids();
         writer.query_drop("SET NAMES utf8mb4").expect("a session can be set up");
         if !strict {
@@ -33,8 +36,8 @@ impl Session {
                 .expect("a session can be set up");
         }
         writer.select_db(database).expect("the database is there");
-        let (tables, rows) = (None, BTreeMap::new());
-        Session { database: database.to_owned(), writer, reader: utc(server), tables, rows }
+        let (database, reader) = (database.to_owned(), utc(server));
+        Session { server, database, writer, reader, tables: None, rows: BTreeMap::new(), exported: None }
     }
 
     /// The tables that are there now.
@@ -44,6 +47,13 @@ impl Session {
 
     /// Runs a statement; whether the server took it.
     pub(super) fn run(&mut self, statement: &Statement) -> bool {
+        match (statement.files, &statement.writes) {
+            (Some(Files::Export), Some(table)) => {
+                self.exported = Some(Exported::of(self.server, &self.database, table));
+            }
+            (Some(Files::PutBack), _) => self.exported.iter().for_each(Exported::put_back),
+            (Some(Files::Export) | None, _) => {}
+        }
         let taken = self.writer.query_drop(&statement.sql).is_ok();
         if taken && statement.is_ddl {
             (self.tables, self.rows) = (None, BTreeMap::new());
@@ -53,19 +63,18 @@ impl Session {
         taken
     }
 
-    /// Runs a statement that writes a table's rows; what it did to them, if the server took it. Inner `None`:
-    /// nothing.
-    pub(super) fn write(&mut self, statement: &Statement, table: &str) -> Option<Option<Written>> {
+    /// Runs a statement that writes a table's rows; whether the server took it, and what it did to them.
+    pub(super) fn write(&mut self, statement: &Statement, table: &str) -> (bool, Option<Written>) {
         let before = self.read(table);
         if !self.run(statement) {
             self.rows.extend(before.map(|before| (table.to_owned(), before)));
-            return None;
+            return (false, None);
         }
-        let Some(gtid) = gtid_told(&self.writer) else { return Some(None) };
+        let Some(gtid) = gtid_told(&self.writer) else { return (true, None) };
         let after = self.read(table).expect("a table that was written is there");
         let written = Written::of(&self.database, table, gtid, &statement.sql, before.as_ref(), &after);
         self.rows.insert(table.to_owned(), after);
-        Some(Some(written))
+        (true, Some(written))
     }
 
     /// The rows of a table, if there is one.

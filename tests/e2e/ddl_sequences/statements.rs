@@ -20,20 +20,31 @@ pub(super) struct Statement {
     pub(super) writes: Option<String>,
     /// Whether it changes tables.
     pub(super) is_ddl: bool,
+    /// What is done with a table's files before it.
+    pub(super) files: Option<Files>,
+}
+
+/// What is done with the files of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    /// They are remembered.
+    Export,
+    /// Those that were remembered are put back where there are none.
+    PutBack,
 }
 
 impl Statement {
     fn dml(table: &str, sql: String) -> Statement {
-        Statement { sql, writes: Some(table.to_owned()), is_ddl: false }
+        Statement { sql, writes: Some(table.to_owned()), is_ddl: false, files: None }
     }
 
     fn ddl(sql: String) -> Statement {
-        Statement { sql, writes: None, is_ddl: true }
+        Statement { sql, writes: None, is_ddl: true, files: None }
     }
 
     /// One that makes a table with rows in it.
     fn ddl_with_rows(table: &str, sql: String) -> Statement {
-        Statement { sql, writes: Some(table.to_owned()), is_ddl: true }
+        Statement { sql, writes: Some(table.to_owned()), is_ddl: true, files: None }
     }
 }
 
@@ -109,6 +120,7 @@ pub(super) fn ddl(random: &mut Random, tables: &[Table]) -> Vec<Statement> {
     let ranged = tables.iter().find(|table| table.is_ranged());
     match (random.below(10), ranged) {
         (0, Some(table)) if tables.len() < TABLES => exchange(random, table),
+        (1, _) if !tables.is_empty() && random.below(4) == 0 => import(random, tables),
         _ => vec![one_ddl(random, tables)],
     }
 }
@@ -121,6 +133,18 @@ fn exchange(random: &mut Random, table: &Table) -> Vec<Statement> {
         Statement::ddl(format!("ALTER TABLE {other} REMOVE PARTITIONING")),
         Statement::dml(&other, format!("INSERT INTO {other} SELECT * FROM {name} PARTITION (p0) LIMIT 1")),
         Statement::ddl(format!("ALTER TABLE {name} EXCHANGE PARTITION p0 WITH TABLE {other}")),
+    ]
+}
+
+/// The rows of a table become those that it had before its last change; no row event tells of it.
+fn import(random: &mut Random, tables: &[Table]) -> Vec<Statement> {
+    let name = &random.pick(tables).name;
+    let statement = |action: &str| Statement::ddl(format!("ALTER TABLE {name} {action} TABLESPACE"));
+    let delete = format!("DELETE FROM {name} ORDER BY 1 LIMIT {}", 1 + random.below(9));
+    vec![
+        Statement { files: Some(Files::Export), ..Statement::dml(name, delete) },
+        statement("DISCARD"),
+        Statement { files: Some(Files::PutBack), ..statement("IMPORT") },
     ]
 }
 

@@ -24,10 +24,11 @@ pub(super) fn check(server: &MySql, pipeline: &Pipeline, sequences: &[Sequence],
     let sources: Vec<BTreeMap<Name, SourceTable>> =
         sequences.iter().map(|sequence| source(server, sequence)).collect();
     let mut failures = Vec::new();
-    for (reader, events) in [
-        (Reader::Duckdb, view.events_of_folders()),
-        (Reader::Pyarrow, view.events(Reader::Pyarrow)),
-    ] {
+    for reader in [Reader::Duckdb, Reader::Pyarrow] {
+        let events = match reader {
+            Reader::Duckdb => view.events_of_folders(),
+            Reader::Pyarrow => view.events(reader),
+        };
         view.assert_dense(&events);
         let mut history = History::of(&view, &events);
         let mut compared = Compared::default();
@@ -57,8 +58,9 @@ pub(super) fn check(server: &MySql, pipeline: &Pipeline, sequences: &[Sequence],
 
 /// Tables of which rows were passed over because all of them were to be read: the log tells of each.
 fn passed_over(logs: &[String]) -> BTreeSet<Name> {
-    let lines = logs.iter().flat_map(|log| log.lines()).filter(|line| line.contains("passed over until all are read"));
+    let lines = logs.iter().flat_map(|log| log.lines());
     lines
+        .filter(|line| line.contains("passed over until all are read"))
         .map(|line| {
             let line: Value = serde_json::from_str(line).expect("a log line is JSON");
             let table = line["table"].as_str().and_then(|table| table.split_once('.'));

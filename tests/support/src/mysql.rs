@@ -335,7 +335,11 @@ pub fn gtid_told(conn: &Conn) -> Option<String> {
 /// The text of a GTID tracker: its encoding and its length, a byte each, stand before it.
 fn text_behind_its_length(bytes: &[u8]) -> String {
     let text = bytes.get(2..).expect("a tracker has an encoding and a length");
-    assert_eq!(bytes[..2], [0, u8::try_from(text.len()).expect("one GTID is short")], "an encoding that is known");
+    assert_eq!(
+        bytes[..2],
+        [0, u8::try_from(text.len()).expect("one GTID is short")],
+        "an encoding that is known"
+    );
     String::from_utf8(text.to_vec()).expect("a GTID is text")
 }
 
