@@ -55,6 +55,8 @@ pub(crate) enum Trouble {
     Moved(String),
     /// Not now: why, and it is tried again later and later.
     Later(&'static str),
+    /// So for some times; then it is an error.
+    NotYet(Error),
     /// The run ends.
     Halted(Halt),
     /// An error.
@@ -79,7 +81,8 @@ pub(crate) fn trouble(error: mysql::Error, doing: &str) -> Trouble {
         match answer.code {
             // The SELECT was interrupted: its time was over.
             3024 => return Trouble::TooLarge,
-            1814 => return Trouble::Failed(without_tablespace(&answer.message)),
+            // The table, or a partition of it, is without its file.
+            1814 => return Trouble::NotYet(without_tablespace(&answer.message)),
             // No such column, table, index, database; the definition changed; not prepared for it.
             1054 | 1146 | 1176 | 1049 | 1412 | 1615 => return Trouble::Moved(answer.message.clone()),
             _ => {}
@@ -88,7 +91,7 @@ pub(crate) fn trouble(error: mysql::Error, doing: &str) -> Trouble {
     Trouble::Failed(failure(error, doing))
 }
 
-/// No rows stand behind the table, or one of its partitions, until its files are put back.
+/// No rows stand behind the table, or one of its partitions, until its files are imported; that may happen at once.
 fn without_tablespace(message: &str) -> Error {
     Error::new(ErrorKind::UnloggedChange, format!("its rows cannot be read: {message}"))
         .remedy("ALTER TABLE … IMPORT TABLESPACE; then lakeward resume it")
