@@ -15,7 +15,7 @@ mod verdict;
 use std::time::Duration;
 
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
-use lakeward_test_support::{Pipeline, Signal, seed};
+use lakeward_test_support::{Signal, seed};
 use serde_json::json;
 
 use self::sequence::Sequence;
