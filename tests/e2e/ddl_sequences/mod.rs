@@ -12,6 +12,7 @@ mod structure;
 mod values;
 mod verdict;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
@@ -65,7 +66,12 @@ fn sequences_stay_equal(row_metadata: RowMetadata, count: u64) {
     logs.push(ended(&mut run, Duration::from_secs(10)).stderr);
     bursts(&server, &mut sequences, 4);
     logs.push(pipeline.catch_up().stderr());
-    verdict::check(&server, &pipeline, &sequences, &logs);
+    // Where the log does not name columns, rows of a table that was changed meanwhile cannot be read at once.
+    let passed_over = match row_metadata {
+        RowMetadata::Full => BTreeSet::new(),
+        RowMetadata::Minimal => verdict::passed_over(&logs),
+    };
+    verdict::check(&server, &pipeline, &sequences, &passed_over);
 }
 
 #[test]

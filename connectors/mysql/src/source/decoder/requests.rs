@@ -21,8 +21,8 @@ use super::snapshots::{asked_of, given_up};
 use super::{Decoder, Outcome};
 use crate::source::OnError;
 
-/// How often a reading is put off before its table stops, each time for twice as long: a quarter of a minute.
-const TRIES: u32 = 4;
+/// How often a reading is put off before its table stops, each time for twice as long: seven seconds.
+const TRIES: u32 = 3;
 
 impl Decoder {
     /// Carries out what was not answered yet; beside each request stands why the server would refuse
