@@ -200,25 +200,18 @@ impl LakeView {
         assert!(unnamed.is_empty(), "no record names {unnamed:?}");
     }
 
-    /// Change events of every table.
+    /// Change events of every table, all its files read as one table.
     pub(crate) fn events(&self, reader: Reader) -> BTreeMap<Name, Events> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/python/events.py");
-        let files = self.files();
-        let asked: Vec<Value> = files
-            .iter()
-            .map(|((database, table), files)| json!({ "table": [database, table], "files": files }))
-            .collect();
-        let lines =
-            lakeward_test_support::python(&script, &[reader_name(reader)], &Value::from(asked).to_string());
-        let mut events = BTreeMap::new();
-        for line in lines.lines() {
-            let mut table: Value = serde_json::from_str(line).expect("the reader prints JSON");
-            let name = (text(&table["table"][0]), text(&table["table"][1]));
-            let columns = serde_json::from_value(table["columns"].take()).expect("names of columns");
-            let rows = serde_json::from_value(table["rows"].take()).expect("rows of strings and nulls");
-            events.insert(name, Events { columns, rows });
-        }
-        events
+        read(reader, &self.files())
+    }
+
+    /// The same by DuckDB, which opens each table's folder with all that lies in it.
+    pub(crate) fn events_of_folders(&self) -> BTreeMap<Name, Events> {
+        let folder = |name: Name| {
+            let files = self.root.join(&name.0).join(&name.1).join("**").join("*.parquet");
+            (name, vec![files])
+        };
+        read(Reader::Duckdb, &self.files().into_keys().map(folder).collect())
     }
 
     /// Fails unless all numbers of all tables together are unique and dense, and the last checkpoint
@@ -253,6 +246,26 @@ impl LakeView {
             .map(|(table, snapshot)| (table, snapshot["state"].as_str().unwrap_or("not_asked").to_owned()))
             .collect()
     }
+}
+
+/// Change events of tables in files, which may be patterns where the reader knows such.
+fn read(reader: Reader, files: &BTreeMap<Name, Vec<PathBuf>>) -> BTreeMap<Name, Events> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/python/events.py");
+    let asked: Vec<Value> = files
+        .iter()
+        .map(|((database, table), files)| json!({ "table": [database, table], "files": files }))
+        .collect();
+    let lines =
+        lakeward_test_support::python(&script, &[reader_name(reader)], &Value::from(asked).to_string());
+    let mut events = BTreeMap::new();
+    for line in lines.lines() {
+        let mut table: Value = serde_json::from_str(line).expect("the reader prints JSON");
+        let name = (text(&table["table"][0]), text(&table["table"][1]));
+        let columns = serde_json::from_value(table["columns"].take()).expect("names of columns");
+        let rows = serde_json::from_value(table["rows"].take()).expect("rows of strings and nulls");
+        events.insert(name, Events { columns, rows });
+    }
+    events
 }
 
 /// Each table's snapshot in a checkpoint.

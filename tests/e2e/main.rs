@@ -21,6 +21,7 @@ mod snapshot;
 mod statements;
 mod status;
 mod stopped_tables;
+mod tablespace;
 mod tls;
 mod traffic;
 mod truncate;

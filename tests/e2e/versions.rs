@@ -1,6 +1,6 @@
-//! The latest state of a table that changed its structure, by the rules that the lake gives its readers:
-//! `_schema` names the version of each event, `_lakeward/…/schemas/` holds the versions, columns of two
-//! versions belong together by their numbers, and a column that an event's version lacks has its `fill`.
+//! The events and the latest state of a table that changed its structure, by the rules that the lake gives
+//! its readers: `_schema` names the version of each event, `_lakeward/…/schemas/` holds the versions, columns
+//! of two versions belong together by their numbers, and a column that an event's version lacks has its `fill`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,10 @@ use serde_json::Value;
 use crate::expected::{Cell, SourceTable};
 use crate::lake::{Events, LakeView, Name, bare};
 
-/// A version of a table: number, name in the lake and fill of each column, and the names of its key.
+/// A table's versions, by their numbers.
+pub(crate) struct Versions(BTreeMap<u64, Version>);
+
+/// A version of a table: number, name in the lake and fill of each column, and the numbers of its key.
 struct Version {
     columns: Vec<Column>,
     key: Vec<u64>,
@@ -25,11 +28,13 @@ struct Column {
     fill: Option<String>,
 }
 
-fn versions(view: &LakeView, (database, table): &Name) -> BTreeMap<u64, Version> {
-    let folder = view.root.join("_lakeward").join(&view.pipeline).join("schemas").join(database).join(table);
-    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    files
-        .map(|file| {
+impl Versions {
+    /// Those that the lake holds of a table.
+    pub(crate) fn of(view: &LakeView, (database, table): &Name) -> Versions {
+        let schemas = view.root.join("_lakeward").join(&view.pipeline).join("schemas");
+        let folder = schemas.join(database).join(table);
+        let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let version = |file: std::io::Result<fs::DirEntry>| {
             let text =
                 fs::read(file.expect("the folder can be listed").path()).expect("a version can be read");
             let stored: Value = serde_json::from_slice(&text).expect("a version is JSON");
@@ -39,8 +44,31 @@ fn versions(view: &LakeView, (database, table): &Name) -> BTreeMap<u64, Version>
             let key = stored["key"].as_array().expect("a key").iter();
             let key = key.map(|at| columns[at.as_u64().expect("an index") as usize].number).collect();
             (stored["version"].as_u64().expect("a number"), Version { columns, key })
-        })
-        .collect()
+        };
+        Versions(files.map(version).collect())
+    }
+
+    /// The images of all events, each under the names that the columns of its own version have on the source.
+    pub(crate) fn images(&self, events: &Events) -> Vec<Image> {
+        let place = |column: &Column| (column.name.clone(), events.column(&column.stored_as));
+        // Of versions that have events: the files need not have the columns of any other.
+        let mut places: BTreeMap<u64, Vec<(String, usize)>> = BTreeMap::new();
+        let mut image = |(row, schema): (&Vec<Cell>, Option<String>)| -> Image {
+            let schema: u64 = schema.expect("every event has a version").parse().expect("a number");
+            let columns =
+                places.entry(schema).or_insert_with(|| self.0[&schema].columns.iter().map(place).collect());
+            columns.iter().map(|(name, place)| (name.clone(), plain(row[*place].clone()))).collect()
+        };
+        events.rows.iter().zip(events.bare("_schema")).map(&mut image).collect()
+    }
+}
+
+/// A row by the names of its columns, its values in a form that is the same in all versions.
+pub(crate) type Image = Vec<(String, Cell)>;
+
+/// A row of the source as an image.
+pub(crate) fn image(columns: &[String], row: &[Cell]) -> Image {
+    columns.iter().cloned().zip(row.iter().cloned().map(plain)).collect()
 }
 
 fn column((stored, stored_as): (&Value, &Value)) -> Column {
@@ -89,7 +117,7 @@ pub(crate) fn differences(
     events: &Events,
     source: &SourceTable,
 ) -> Vec<String> {
-    let versions = versions(view, name);
+    let Versions(versions) = Versions::of(view, name);
     let Some(newest) = versions.values().next_back() else { return vec![format!("{name:?}: no version")] };
     // A kind for the fills: that of any value which the source holds in the column.
     let kinds: Vec<Option<&str>> =

@@ -45,6 +45,7 @@ mod growth;
 mod lane;
 mod link;
 mod opening;
+mod outlet;
 mod places;
 mod reading;
 mod record;

@@ -109,7 +109,12 @@ pub(crate) fn usable(metadata: &Metadata) -> BTreeMap<String, usize> {
 /// # Errors
 /// The cluster's.
 pub fn bounds(reader: &Reader, topic: &str, number: i32) -> Result<(i64, i64)> {
-    let bounds = reader.fetch_watermarks(topic, number, ANSWER);
+    bounds_within(reader, topic, number, ANSWER)
+}
+
+/// [`bounds`], for whom it is not worth so long a wait.
+pub(crate) fn bounds_within(reader: &Reader, topic: &str, number: i32, wait: Duration) -> Result<(i64, i64)> {
+    let bounds = reader.fetch_watermarks(topic, number, wait);
     bounds.map_err(|error| {
         explained("a topic partition's offsets", &error, reader.context().trouble())
             .at("topic", topic)

@@ -129,7 +129,7 @@ pub enum Effect {
     },
     /// It is dropped (with `IF EXISTS`: if it was there).
     Dropped,
-    /// All its rows are gone.
+    /// All its rows are gone: TRUNCATE, DISCARD TABLESPACE.
     Truncated,
     /// It has another name now.
     RenamedTo(TableId),

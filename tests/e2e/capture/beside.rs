@@ -2,15 +2,15 @@
 //! end, and heartbeats.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
 use lakeward_test_support::kafka::{Kafka, Record};
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
 use lakeward_test_support::registry::SchemaRegistry;
-use lakeward_test_support::{Pipeline, Random, Signal, python, seed, wait_until};
+use lakeward_test_support::{Pipeline, Random, Signal, seed, wait_until};
 use serde_json::{Value, json};
 
+use super::consumers::{Form, Isolation, by_python};
 use super::{LIMIT, captures, over, stops, topics, wait_for_checkpoints};
 use crate::load::over_kafka;
 use crate::traffic::{Traffic, assert_lake_is_source, burst, create_tables, server_with_tables};
@@ -18,7 +18,6 @@ use crate::world::{ended, finish, folder, server_with, set, view};
 
 const TRANSACTIONS: &str = "shop.transaction";
 const HEARTBEATS: &str = "__debezium-heartbeat.shop";
-const AVRO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/python/avro_records.py");
 
 fn with_transactions(server: &MySql, kafka: &Kafka) -> Pipeline {
     let mut pipeline = over(server, kafka);
@@ -281,11 +280,8 @@ fn the_lake_is_the_source_with_all_of_it_switched_on() {
 }
 
 fn assert_avro(kafka: &Kafka, registry: &SchemaRegistry) {
-    let read = |topic: &str| -> Vec<Value> {
-        let arguments = [&*kafka.brokers(), &registry.url(), topic].map(str::to_owned);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        serde_json::from_str(&python(Path::new(AVRO), &arguments, "")).expect("JSON")
-    };
+    let address = registry.url();
+    let read = |topic: &str| by_python(kafka, topic, Isolation::Committed, Form::Avro(&address));
     let mut counts = BTreeMap::<String, Vec<(i64, i64)>>::new();
     for topic in topics(kafka).tables() {
         for record in read(&topic).iter().filter(|record| record["value"].is_object()) {

@@ -2,10 +2,10 @@
 
 use lakeward_test_support::Random;
 use lakeward_test_support::mysql::MySql;
-use mysql::prelude::Queryable;
 
-use super::statements::{create, ddl, dml};
-use super::structure::{Table, tables};
+use super::history::Written;
+use super::session::Session;
+use super::statements::{Statement, create, ddl, dml};
 
 /// A sequence of statements on one database.
 pub(super) struct Sequence {
@@ -14,6 +14,8 @@ pub(super) struct Sequence {
     random: Random,
     /// What the server took.
     pub(super) done: Vec<String>,
+    /// What its bursts did to rows.
+    pub(super) written: Vec<Written>,
 }
 
 impl Sequence {
@@ -22,49 +24,46 @@ impl Sequence {
         let seed = seed.wrapping_mul(1_000_003).wrapping_add(number);
         let database = format!("s{number}");
         server.sql(&format!("CREATE DATABASE {database}"));
-        let mut sequence = Sequence { database, seed, random: Random::new(seed), done: Vec::new() };
-        let mut conn = sequence.conn(server);
+        let random = Random::new(seed);
+        let mut sequence = Sequence { database, seed, random, done: Vec::new(), written: Vec::new() };
+        let mut session = sequence.session(server);
         for _ in 0..3 {
             let statement = create(&mut sequence.random);
-            sequence.run(&mut conn, &statement);
+            sequence.take(session.run(&statement), statement);
         }
         for _ in 0..6 {
-            let tables = tables(&mut conn, &sequence.database);
-            let statement = dml(&mut sequence.random, &tables);
-            sequence.run(&mut conn, &statement);
+            let statement = dml(&mut sequence.random, session.tables());
+            sequence.take(session.run(&statement), statement);
         }
         sequence
     }
 
-    fn conn(&self, server: &MySql) -> mysql::Conn {
-        let mut conn = server.conn();
-        conn.query_drop("SET NAMES utf8mb4").expect("a session can be set up");
-        // Without strict mode a change of a column clips what does not fit; with it, it is refused.
-        if self.seed.is_multiple_of(2) {
-            conn.query_drop("SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION'")
-                .expect("a session can be set up");
-        }
-        conn.select_db(&self.database).expect("the database is there");
-        conn
+    fn session<'a>(&self, server: &'a MySql) -> Session<'a> {
+        Session::open(server, &self.database, !self.seed.is_multiple_of(2))
     }
 
-    fn run(&mut self, conn: &mut mysql::Conn, statement: &str) {
-        if conn.query_drop(statement).is_ok() {
-            self.done.push(statement.to_owned());
+    fn take(&mut self, taken: bool, statement: Statement) {
+        if taken {
+            self.done.push(statement.sql);
         }
     }
 
     /// A few more statements, DDL and DML mixed.
     pub(super) fn burst(&mut self, server: &MySql, count: u64) {
-        let mut conn = self.conn(server);
+        let mut session = self.session(server);
         for _ in 0..count {
-            let tables: Vec<Table> = tables(&mut conn, &self.database);
+            let tables = session.tables();
             let statements = match self.random.below(5) {
-                0 | 1 => ddl(&mut self.random, &tables),
-                _ => vec![dml(&mut self.random, &tables)],
+                0 | 1 => ddl(&mut self.random, tables),
+                _ => vec![dml(&mut self.random, tables)],
             };
             for statement in statements {
-                self.run(&mut conn, &statement);
+                let (taken, written) = match &statement.writes {
+                    Some(table) => session.write(&statement, table),
+                    None => (session.run(&statement), None),
+                };
+                self.written.extend(written);
+                self.take(taken, statement);
             }
         }
         self.done.push("-- the end of a burst".to_owned());

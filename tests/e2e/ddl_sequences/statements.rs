@@ -13,6 +13,41 @@ const TABLES: usize = 5;
 const RANGES: &str =
     "PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (50), PARTITION p1 VALUES LESS THAN MAXVALUE)";
 
+/// One statement.
+pub(super) struct Statement {
+    pub(super) sql: String,
+    /// The table whose rows it writes by row events.
+    pub(super) writes: Option<String>,
+    /// Whether it changes tables.
+    pub(super) is_ddl: bool,
+    /// What is done with a table's files before it.
+    pub(super) files: Option<Files>,
+}
+
+/// What is done with the files of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    /// They are remembered.
+    Export,
+    /// Those that were remembered are put back where there are none.
+    PutBack,
+}
+
+impl Statement {
+    fn dml(table: &str, sql: String) -> Statement {
+        Statement { sql, writes: Some(table.to_owned()), is_ddl: false, files: None }
+    }
+
+    fn ddl(sql: String) -> Statement {
+        Statement { sql, writes: None, is_ddl: true, files: None }
+    }
+
+    /// One that makes a table with rows in it.
+    fn ddl_with_rows(table: &str, sql: String) -> Statement {
+        Statement { sql, writes: Some(table.to_owned()), is_ddl: true, files: None }
+    }
+}
+
 /// Names are few, so that they come back with another meaning.
 fn column_name(random: &mut Random) -> String {
     format!("c{}", random.below(6))
@@ -23,7 +58,7 @@ fn table_name(random: &mut Random) -> String {
 }
 
 /// One DML statement.
-pub(super) fn dml(random: &mut Random, tables: &[Table]) -> String {
+pub(super) fn dml(random: &mut Random, tables: &[Table]) -> Statement {
     if tables.is_empty() {
         return create(random);
     }
@@ -43,7 +78,7 @@ pub(super) fn dml(random: &mut Random, tables: &[Table]) -> String {
     let names: Vec<String> = written.iter().map(|column| format!("`{}`", column.name)).collect();
     let one = table.pick(random, |_| true).map_or("1", |column| &column.name).to_owned();
     let changed = table.pick(random, |column| !column.generated);
-    match (random.below(8), changed) {
+    let sql = match (random.below(8), changed) {
         (0..=3, _) => {
             let rows: Vec<String> = (0..=random.below(6)).map(|_| row(random)).collect();
             format!("INSERT IGNORE INTO {name} ({}) VALUES {}", names.join(", "), rows.join(", "))
@@ -58,11 +93,12 @@ pub(super) fn dml(random: &mut Random, tables: &[Table]) -> String {
             )
         }
         _ => format!("DELETE FROM {name} ORDER BY `{one}` LIMIT {}", 1 + random.below(3)),
-    }
+    };
+    Statement::dml(name, sql)
 }
 
 /// A new table.
-pub(super) fn create(random: &mut Random) -> String {
+pub(super) fn create(random: &mut Random) -> Statement {
     let columns: Vec<String> =
         (0..2 + random.below(4)).map(|place| format!("c{place} {}", any_type(random))).collect();
     let charset = random.pick(&["", " CHARACTER SET latin1", " CHARACTER SET utf8mb4"]);
@@ -75,39 +111,53 @@ pub(super) fn create(random: &mut Random) -> String {
         0 if key.starts_with("id INT") => format!(" {RANGES}"),
         _ => String::new(),
     };
-    format!("CREATE TABLE {} ({key}, {}){charset}{partitions}", table_name(random), columns.join(", "))
+    let (name, columns) = (table_name(random), columns.join(", "));
+    Statement::ddl(format!("CREATE TABLE {name} ({key}, {columns}){charset}{partitions}"))
 }
 
 /// Statements that change tables: mostly one.
-pub(super) fn ddl(random: &mut Random, tables: &[Table]) -> Vec<String> {
+pub(super) fn ddl(random: &mut Random, tables: &[Table]) -> Vec<Statement> {
     let ranged = tables.iter().find(|table| table.is_ranged());
     match (random.below(10), ranged) {
         (0, Some(table)) if tables.len() < TABLES => exchange(random, table),
+        (1, _) if !tables.is_empty() && random.below(4) == 0 => import(random, tables),
         _ => vec![one_ddl(random, tables)],
     }
 }
 
 /// The rows of a partition and those of a table change places; no row event tells of it.
-fn exchange(random: &mut Random, table: &Table) -> Vec<String> {
+fn exchange(random: &mut Random, table: &Table) -> Vec<Statement> {
     let (name, other) = (&table.name, table_name(random));
     vec![
-        format!("CREATE TABLE {other} LIKE {name}"),
-        format!("ALTER TABLE {other} REMOVE PARTITIONING"),
-        format!("INSERT INTO {other} SELECT * FROM {name} PARTITION (p0) LIMIT 1"),
-        format!("ALTER TABLE {name} EXCHANGE PARTITION p0 WITH TABLE {other}"),
+        Statement::ddl(format!("CREATE TABLE {other} LIKE {name}")),
+        Statement::ddl(format!("ALTER TABLE {other} REMOVE PARTITIONING")),
+        Statement::dml(&other, format!("INSERT INTO {other} SELECT * FROM {name} PARTITION (p0) LIMIT 1")),
+        Statement::ddl(format!("ALTER TABLE {name} EXCHANGE PARTITION p0 WITH TABLE {other}")),
     ]
 }
 
-fn one_ddl(random: &mut Random, tables: &[Table]) -> String {
+/// The rows of a table become those that it had before its last change; no row event tells of it.
+fn import(random: &mut Random, tables: &[Table]) -> Vec<Statement> {
+    let name = &random.pick(tables).name;
+    let statement = |action: &str| Statement::ddl(format!("ALTER TABLE {name} {action} TABLESPACE"));
+    let delete = format!("DELETE FROM {name} ORDER BY 1 LIMIT {}", 1 + random.below(9));
+    vec![
+        Statement { files: Some(Files::Export), ..Statement::dml(name, delete) },
+        statement("DISCARD"),
+        Statement { files: Some(Files::PutBack), ..statement("IMPORT") },
+    ]
+}
+
+fn one_ddl(random: &mut Random, tables: &[Table]) -> Statement {
     if tables.is_empty() {
         return create(random);
     }
     let table = random.pick(tables);
-    match random.below(25) {
+    Statement::ddl(match random.below(25) {
         0..=11 => alter_columns(random, table),
         12 | 13 => rename(random, tables),
-        14 | 15 if tables.len() < TABLES => copy(random, table),
-        16 if tables.len() < TABLES => create(random),
+        14 | 15 if tables.len() < TABLES => return copy(random, table),
+        16 if tables.len() < TABLES => return create(random),
         16 => format!("DROP TABLE {}", table.name),
         17 => format!("TRUNCATE TABLE {}", table.name),
         18 | 19 => key(random, table),
@@ -117,7 +167,7 @@ fn one_ddl(random: &mut Random, tables: &[Table]) -> String {
             partitions(random, partitioned.unwrap_or(table))
         }
         _ => harmless(random, table),
-    }
+    })
 }
 
 fn rename(random: &mut Random, tables: &[Table]) -> String {
@@ -129,13 +179,14 @@ fn rename(random: &mut Random, tables: &[Table]) -> String {
     }
 }
 
-fn copy(random: &mut Random, table: &Table) -> String {
+fn copy(random: &mut Random, table: &Table) -> Statement {
     let (new, old) = (table_name(random), &table.name);
-    match random.below(3) {
+    let sql = match random.below(3) {
         0 => format!("CREATE TABLE {new} (id INT NOT NULL PRIMARY KEY) IGNORE SELECT * FROM {old}"),
         1 => format!("CREATE TABLE {new} SELECT * FROM {old}"),
-        _ => format!("CREATE TABLE {new} LIKE {old}"),
-    }
+        _ => return Statement::ddl(format!("CREATE TABLE {new} LIKE {old}")),
+    };
+    Statement::ddl_with_rows(&new, sql)
 }
 
 fn place(random: &mut Random, table: &Table) -> String {

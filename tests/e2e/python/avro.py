@@ -1,15 +1,16 @@
 """Prints the committed records of topics of Avro with their schemas, as JSON lines: avro.py BROKERS REGISTRY TOPIC….
 
-The topics have one topic partition each. Values are what the bytes say: logical types are not applied, bytes are in base64.
+Values are what the bytes say: logical types are not applied, bytes are in base64.
 """
 import base64
 import io
 import json
 import sys
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition, OFFSET_BEGINNING
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from fastavro import parse_schema, schemaless_reader
+
+from records import records
 
 brokers, registry, *topics = sys.argv[1:]
 client = SchemaRegistryClient({"url": registry})
@@ -39,24 +40,9 @@ def whole(data):
     return {"schema": schema, "payload": payload}
 
 
-consumer = Consumer({
-    "bootstrap.servers": brokers, "group.id": "avro", "isolation.level": "read_committed",
-    "enable.auto.commit": False, "enable.partition.eof": True,
-})
-consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics])
-ended = set()
-while len(ended) < len(topics):
-    record = consumer.poll(60)
-    if record is None:
-        sys.exit("no record and no end")
-    if record.error() is None:
-        told = {
-            "topic": record.topic(), "key": whole(record.key()), "value": whole(record.value()),
-            "headers": {name: value.decode() for name, value in record.headers() or []},
-        }
-        print(json.dumps(told, default=lambda value: base64.b64encode(value).decode()))
-    elif record.error().code() == KafkaError._PARTITION_EOF:
-        ended.add(record.topic())
-    else:
-        sys.exit(str(record.error()))
-consumer.close()
+for record in records(brokers, "read_committed", topics):
+    told = {
+        "topic": record.topic(), "key": whole(record.key()), "value": whole(record.value()),
+        "headers": {name: value.decode() for name, value in record.headers() or []},
+    }
+    print(json.dumps(told, default=lambda value: base64.b64encode(value).decode()))

@@ -7,8 +7,9 @@ import base64
 import json
 import sys
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition, OFFSET_BEGINNING
 from confluent_kafka.serialization import MessageField, SerializationContext
+
+from records import records
 
 
 def reader_of(field):
@@ -31,29 +32,14 @@ def plain(value):
 
 
 brokers, topic, isolation, registry, latest = (sys.argv[1:] + [None, None])[:5]
-consumer = Consumer({
-    "bootstrap.servers": brokers, "group.id": "plain", "isolation.level": isolation,
-    "enable.auto.commit": False, "enable.partition.eof": True,
-})
 keys, values = reader_of(MessageField.KEY), reader_of(MessageField.VALUE)
-numbers = list(consumer.list_topics(topic, 60).topics[topic].partitions)
-consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers])
-seen, ended = [], set()
-while len(ended) < len(numbers):
-    record = consumer.poll(60)
-    if record is None:
-        sys.exit("no record and no end")
-    if record.error() is None:
-        schema = None if registry in (None, "unread") or record.value() is None else int.from_bytes(record.value()[1:5], "big")
-        seen.append({
-            "partition": record.partition(), "offset": record.offset(), "schema": schema,
-            "key": keys(record.key()), "value": values(record.value()),
-            "headers": {name: value.decode() for name, value in record.headers() or []},
-        })
-    elif record.error().code() == KafkaError._PARTITION_EOF:
-        ended.add(record.partition())
-    else:
-        sys.exit(str(record.error()))
-consumer.close()
+seen = []
+for record in records(brokers, isolation, [topic]):
+    schema = None if registry in (None, "unread") or record.value() is None else int.from_bytes(record.value()[1:5], "big")
+    seen.append({
+        "partition": record.partition(), "offset": record.offset(), "schema": schema,
+        "key": keys(record.key()), "value": values(record.value()),
+        "headers": {name: value.decode() for name, value in record.headers() or []},
+    })
 for record in sorted(seen, key=lambda record: (record["partition"], record["offset"])):
     print(json.dumps(record, default=plain))

@@ -127,6 +127,18 @@ fn assert_no_harmful_statement(server: &MySql, allowed: &[&str]) {
     }
 }
 
+/// Each SELECT of rows or keys of `shop.t` has a limit of time (but one of a single row, which none here is).
+fn assert_limited(server: &MySql) {
+    let selects = server.rows(
+        "SELECT query_sample_text FROM performance_schema.events_statements_summary_by_digest \
+         WHERE query_sample_text LIKE '%FROM `shop`.`t` FORCE INDEX%'",
+    );
+    let selects: Vec<String> = selects.into_iter().flatten().flatten().collect();
+    assert!(selects.iter().any(|select| select.contains(" DESC LIMIT 1")), "the greatest key: {selects:?}");
+    let unlimited: Vec<_> = selects.iter().filter(|select| !select.contains("MAX_EXECUTION_TIME")).collect();
+    assert!(unlimited.is_empty(), "{unlimited:?}");
+}
+
 #[test]
 fn reading_takes_no_lock_and_writes_nothing() {
     let rows = 500_000;
@@ -144,6 +156,7 @@ fn reading_takes_no_lock_and_writes_nothing() {
     }
     assert!(seen.longest.contains_key("SHARED_READ"), "chunks were seen: {seen:?}");
     assert_no_harmful_statement(&server, &[]);
+    assert_limited(&server);
     let grants = server.rows(&format!("SHOW GRANTS FOR {USER}@'%'"));
     assert_eq!(grants.len(), 1, "the least rights were enough: {grants:?}");
 }

@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use mysql::consts::CapabilityFlags;
 use mysql::prelude::Queryable;
+use mysql::session_state_change::SessionStateChange;
 use mysql::{Conn, OptsBuilder, Value};
 
 use crate::child::{Child, Signal};
@@ -211,18 +213,29 @@ impl MySql {
     }
 
     fn try_conn(&self) -> Option<Conn> {
-        let options = OptsBuilder::new()
+        Conn::new(self.as_root()).ok()
+    }
+
+    fn as_root(&self) -> OptsBuilder {
+        OptsBuilder::new()
             .ip_or_hostname(Some("127.0.0.1"))
             .tcp_port(self.port)
             .user(Some("root"))
             .prefer_socket(false)
-            .max_allowed_packet(Some(1 << 30));
-        Conn::new(options).ok()
+            .max_allowed_packet(Some(1 << 30))
     }
 
     /// A connection as root over TCP.
     pub fn conn(&self) -> Conn {
         self.try_conn().unwrap_or_else(|| panic!("MySQL does not answer:\n{}", self.log()))
+    }
+
+    /// A connection as root whose statements tell their transactions' GTIDs ([`gtid_told`]).
+    pub fn conn_that_tells_gtids(&self) -> Conn {
+        let options = self.as_root().additional_capabilities(CapabilityFlags::CLIENT_SESSION_TRACK);
+        let mut conn = Conn::new(options).expect("MySQL answers");
+        conn.query_drop("SET SESSION session_track_gtids = OWN_GTID").expect("a session can be set up");
+        conn
     }
 
     /// Runs one or more statements as root, on a connection of their own.
@@ -307,6 +320,27 @@ impl MySql {
         self.stop();
         self.start_again();
     }
+}
+
+/// The GTID of the transaction that the last statement of a connection committed, if it committed one.
+pub fn gtid_told(conn: &Conn) -> Option<String> {
+    let changes = conn.session_state_changes().expect("the server's answer can be read");
+    changes.iter().find_map(|change| match change.decode() {
+        Ok(SessionStateChange::Gtids(gtids)) => Some(text_behind_its_length(gtids.as_bytes())),
+        Ok(_) => None,
+        Err(error) => panic!("the server's answer can be read: {error}"),
+    })
+}
+
+/// The text of a GTID tracker: its encoding and its length, a byte each, stand before it.
+fn text_behind_its_length(bytes: &[u8]) -> String {
+    let text = bytes.get(2..).expect("a tracker has an encoding and a length");
+    assert_eq!(
+        bytes[..2],
+        [0, u8::try_from(text.len()).expect("one GTID is short")],
+        "an encoding that is known"
+    );
+    String::from_utf8(text.to_vec()).expect("a GTID is text")
 }
 
 /// A program of the unpacked server, run by the loader and libraries it came with.

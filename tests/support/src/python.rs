@@ -15,6 +15,8 @@ pub fn python_program() -> PathBuf {
 /// Runs a script with `input` on its standard input; what it printed. Fails if the script does.
 pub fn python(script: &Path, arguments: &[&str], input: &str) -> String {
     let mut process = Command::new(python_program())
+        // What a script imports from beside it leaves no file there.
+        .arg("-B")
         .arg(script)
         .args(arguments)
         .stdin(Stdio::piped())

@@ -13,8 +13,9 @@
 
 use lakeward_core::{KafkaPosition, Result};
 
-use super::desk::{Desk, End};
+use super::desk::Desk;
 use super::opening::lanes;
+use super::outlet::End;
 use super::targets::Counts;
 use super::topic::Topic;
 use crate::group::{Assignment, TopicPartitions};

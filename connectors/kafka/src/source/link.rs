@@ -3,6 +3,7 @@
 //! The client goes on by itself after passing errors, for ever; only what no waiting mends is an error here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lakeward_core::error::Policy;
 use lakeward_core::{Clock, Error, ErrorKind, Result};
@@ -14,6 +15,9 @@ use crate::config::Kafka;
 
 /// Fetched ahead for one topic partition, at least and at most.
 const AHEAD: (u64, u64) = (64 * 1024, 8 * 1024 * 1024);
+
+/// How long a question between two events may take: whoever stops the source waits for the answer.
+pub(super) const BRIEF: Duration = Duration::from_secs(5);
 
 /// Makes a reader that fetches at most `ahead` bytes for each topic partition before they are asked for.
 pub(super) fn reader(kafka: &Kafka, clock: &Arc<dyn Clock>, group: &str, ahead: u64) -> Result<Reader> {

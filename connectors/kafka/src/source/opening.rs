@@ -15,6 +15,7 @@ use super::desk::Desk;
 use super::growth::room;
 use super::lane::Lane;
 use super::link;
+use super::outlet::Outlet;
 use super::places;
 use super::reading::Reading;
 use super::targets::{Counts, Targets};
@@ -89,7 +90,7 @@ pub(super) fn open(options: KafkaOptions, sender: Sender<Result<Feed>>) -> Resul
         "reading from Kafka"
     );
     let desk = Desk {
-        sender,
+        out: Outlet::new(sender, &options.stats, &options.kafka_stats),
         captured,
         decoder: Decoder::new(&options.kafka.format)?.with_before(options.before_images),
         versions: Versions::after(from.as_ref()),

@@ -1,17 +1,16 @@
 //! The thread that reads: from one checkpoint of capture to the next, topic by topic.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakeward_core::stats::Lag;
 use lakeward_core::{Checkpoint, Feed, KafkaPosition, Position, Result, failpoint};
 use tracing::info;
 
 use super::Until;
-use super::desk::{Desk, End};
+use super::desk::Desk;
 use super::growth::grown;
 use super::lane::Lane;
+use super::outlet::{End, Tally};
 use super::targets::{Counts, Targets, count};
 use super::topic::Topic;
 use crate::checkpoints::CaptureCheckpoint;
@@ -40,14 +39,8 @@ const BEAT: Duration = Duration::from_secs(10);
 impl Reading {
     /// Reads until the end; what ends it is the last thing sent.
     pub(super) fn run(mut self) {
-        match self.read() {
-            Ok(()) | Err(End::Closed) => {}
-            Err(End::Failed(error)) => {
-                // Nobody may listen any more.
-                let _sent = self.desk.sender.send(Err(error), 0);
-            }
-        }
-        self.desk.options.stats.connected.set(0);
+        let outcome = self.read();
+        self.desk.out.end(outcome);
     }
 
     fn read(&mut self) -> Result<(), End> {
@@ -141,7 +134,7 @@ impl Reading {
                     .into());
             }
         }
-        self.desk.send(Feed::Boundary(end))
+        self.desk.out.send(Feed::Boundary(end))
     }
 
     fn boundary(&mut self, captured: &Checkpoint) -> Result<(), End> {
@@ -153,7 +146,7 @@ impl Reading {
         self.first = false;
         self.last = Some(checkpoint.clone());
         self.said = self.desk.options.clock.elapsed();
-        self.desk.send(Feed::Boundary(checkpoint))?;
+        self.desk.out.send(Feed::Boundary(checkpoint))?;
         self.tell();
         Ok(())
     }
@@ -171,7 +164,7 @@ impl Reading {
             let answers = self.desk.captured.answers();
             self.desk.options.stats.connected.set(i64::from(answers));
             if let (true, Some(last)) = (answers, self.last.clone()) {
-                self.desk.send(Feed::Boundary(last))?;
+                self.desk.out.send(Feed::Boundary(last))?;
             }
         }
         Ok(())
@@ -215,33 +208,19 @@ impl Reading {
 
     /// Tells how far each lane is.
     fn tell(&mut self) {
-        let mut lags = BTreeMap::new();
-        let (mut records, mut bytes, mut behind) = (0, 0, 0);
+        let mut tally = Tally::default();
         let counts = std::mem::take(&mut self.counts);
         for lane in self.lanes() {
-            let events = count(&counts, &lane.topic, lane.number).saturating_sub(lane.place.events);
-            behind += events;
-            let (more, bytes_more) = lane.received();
-            records += more;
-            bytes += bytes_more;
-            let lag = Lag {
-                events,
-                offset: lane.place.offset,
-                dead_letters: lane.place.dead_letters,
-                stopped: lane.place.stopped.clone(),
-            };
-            lags.insert((lane.topic.to_string(), lane.number), lag);
+            let behind = count(&counts, &lane.topic, lane.number).saturating_sub(lane.place.events);
+            let received = lane.received();
+            tally.add((&lane.topic, lane.number), &lane.place, behind, received);
         }
         self.counts = counts;
+        let at_end = self.desk.out.tell(tally);
         let options = &self.desk.options;
-        options.kafka_stats.records.add(records);
-        options.kafka_stats.bytes.add(bytes);
-        options.stats.events.add(records);
-        options.stats.bytes.add(bytes);
-        if behind == 0 {
+        if at_end {
             options.stats.caught_up_us.set(options.clock.unix_micros());
         }
-        options.kafka_stats.lags.set(lags);
     }
 }
 

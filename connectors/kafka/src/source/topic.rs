@@ -13,10 +13,13 @@ use lakeward_core::error::Policy;
 use lakeward_core::{Error, ErrorKind, Feed, MarkReason, Op, Result, TableSchema, failpoint};
 
 use super::dead_letters::{Verdict, judge};
-use super::desk::{Desk, End};
+use super::desk::Desk;
 use super::gathering::Gathering;
 use super::lane::{Head, Lane};
+use super::link::BRIEF;
+use super::outlet::End;
 use super::record::{Event, What};
+use crate::topics::bounds_within;
 
 /// Our lanes of one topic.
 pub(super) struct Topic {
@@ -150,8 +153,7 @@ impl Topic {
         };
         self.flush(desk)?;
         desk.give(&schema.table, schema.version)?;
-        desk.count(&schema.table, &[Op::Truncate]);
-        desk.send(Feed::Mark(mark))?;
+        desk.out.send(Feed::Mark(mark))?;
         self.lane(index)?.pass(event.offset);
         Ok(())
     }
@@ -160,8 +162,7 @@ impl Topic {
     fn flush(&mut self, desk: &mut Desk) -> Result<(), End> {
         let Some(gathering) = &mut self.gathering else { return Ok(()) };
         if let Some(batch) = gathering.finish().map_err(|error| error.at("topic", &self.name))? {
-            desk.count(&batch.schema.table, &batch.meta.op);
-            desk.send(Feed::Batch(batch))?;
+            desk.out.send(Feed::Batch(batch))?;
         }
         Ok(())
     }
@@ -204,7 +205,7 @@ impl Still {
             return Ok(());
         }
         self.asked = now;
-        match desk.bounds(lane) {
+        match bounds_within(&desk.reader, &lane.topic, lane.number, BRIEF) {
             Err(error) if error.policy() == Policy::Retry => {
                 desk.options.stats.connected.set(0);
                 self.at_end = 0;

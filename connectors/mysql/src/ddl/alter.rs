@@ -79,7 +79,7 @@ const HARMLESS: &[&[&str]] = &[
 ];
 
 /// Clauses by which rows come or go without row events. A repair may drop rows of MyISAM.
-const ROWS: &[&[&str]] = &[&["EXCHANGE", "PARTITION"], &["DISCARD", "TABLESPACE"], &["IMPORT", "TABLESPACE"]];
+const ROWS: &[&[&str]] = &[&["EXCHANGE", "PARTITION"], &["IMPORT", "TABLESPACE"]];
 
 /// Clauses with a list of partitions, which stand at the end of their statement.
 const LISTS: &[(&[&str], Change)] = &[
@@ -112,6 +112,10 @@ pub(super) fn read(table: TableId, tokens: &mut Tokens<'_>) -> Option<Vec<Touch>
             // So is this one.
             worst = worst.max(*change);
             break;
+        }
+        if clause.sees(&["DISCARD", "TABLESPACE"]) {
+            // The server drops the file with all rows, and lets nothing but ALGORITHM and LOCK stand before it.
+            return Some(vec![Touch { table, effect: Effect::Truncated }]);
         }
         let text = clause.rest();
         match change(&mut clause, &mut others, &mut renamed) {

@@ -127,6 +127,7 @@ impl ChunkThread {
                 turns.between(|decoder| decoder.give_back(ticket, false))
             }
             Trouble::Later(why) => turns.between(|decoder| decoder.put_off(ticket, why)),
+            Trouble::NotYet(error) => turns.between(|decoder| decoder.put_off_or_stop(ticket, error)),
             Trouble::Halted(halt @ (Halt::Closed | Halt::Done)) => Err(halt),
             Trouble::Halted(Halt::Failed(error)) | Trouble::Failed(error) => match error.policy() {
                 Policy::Retry => {

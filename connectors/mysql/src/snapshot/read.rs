@@ -55,6 +55,8 @@ pub(crate) enum Trouble {
     Moved(String),
     /// Not now: why, and it is tried again later and later.
     Later(&'static str),
+    /// So for some times; then it is an error.
+    NotYet(Error),
     /// The run ends.
     Halted(Halt),
     /// An error.
@@ -79,6 +81,8 @@ pub(crate) fn trouble(error: mysql::Error, doing: &str) -> Trouble {
         match answer.code {
             // The SELECT was interrupted: its time was over.
             3024 => return Trouble::TooLarge,
+            // The table, or a partition of it, is without its file.
+            1814 => return Trouble::NotYet(without_tablespace(&answer.message)),
             // No such column, table, index, database; the definition changed; not prepared for it.
             1054 | 1146 | 1176 | 1049 | 1412 | 1615 => return Trouble::Moved(answer.message.clone()),
             _ => {}
@@ -87,12 +91,22 @@ pub(crate) fn trouble(error: mysql::Error, doing: &str) -> Trouble {
     Trouble::Failed(failure(error, doing))
 }
 
+/// No rows stand behind the table, or one of its partitions, until its files are imported; that may happen at once.
+fn without_tablespace(message: &str) -> Error {
+    Error::new(ErrorKind::UnloggedChange, format!("its rows cannot be read: {message}"))
+        .remedy("ALTER TABLE … IMPORT TABLESPACE; then lakeward resume it")
+}
+
 /// The hint that bounds a SELECT of so many rows. One row is read however long that takes.
 pub(super) fn limit(rows: u64) -> String {
     match rows {
         0 | 1 => String::new(),
-        _ => format!("/*+ MAX_EXECUTION_TIME({}) */", SELECT_LIMIT.as_millis()),
+        _ => time_limit(),
     }
+}
+
+fn time_limit() -> String {
+    format!("/*+ MAX_EXECUTION_TIME({}) */", SELECT_LIMIT.as_millis())
 }
 
 pub(super) fn by_index(described: &Described) -> String {
@@ -106,21 +120,30 @@ fn key_of(conn: &mut Conn, key: &Key, sql: &str) -> Result<Option<Vec<String>>, 
     row.map(|row| Ok(key.bound(&row.unwrap())?)).transpose()
 }
 
-/// The greatest key of a table.
+/// The greatest key of a table. It stands at the end of an index, but for rows that were deleted and not purged
+/// yet; where there are many, the server takes long to pass them, and less so later.
 pub(crate) fn greatest_key(
     conn: &mut Conn,
     schema: &TableSchema,
     described: &Described,
 ) -> Result<Option<Vec<String>>, Trouble> {
+    let sql = greatest_key_sql(schema, described);
+    key_of(conn, &described.key, &sql).map_err(|trouble| match trouble {
+        Trouble::TooLarge => Trouble::Later("its greatest key is not found within seconds"),
+        other => other,
+    })
+}
+
+fn greatest_key_sql(schema: &TableSchema, described: &Described) -> String {
     let key = &described.key;
-    let sql = format!(
-        "SELECT {} FROM {}{} ORDER BY {} LIMIT 1",
+    format!(
+        "SELECT {} {} FROM {}{} ORDER BY {} LIMIT 1",
+        time_limit(),
         key.selected(),
         named(&schema.table),
         by_index(described),
         key.order(" DESC")
-    );
-    key_of(conn, key, &sql)
+    )
 }
 
 /// The key of the `rows`-th row of a range; `None` if the range has fewer.

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use super::super::Until;
 use super::super::dead_letters::DeadLetters;
 use super::super::link;
+use super::super::outlet::Outlet;
 use super::desk::Desk;
 use super::lane::Lane;
 use super::places::{MADE_ANEW, judged};
@@ -54,7 +55,8 @@ pub(in crate::source) fn open(options: ForeignOptions, sender: Sender<Result<Fee
     let now = options.clock.elapsed();
     let first = begun.is_none();
     let at = begun.unwrap_or_else(beginning);
-    let desk = Desk { options, sender, reader, dead_letters };
+    let out = Outlet::new(sender, &options.stats, &options.kafka_stats);
+    let desk = Desk { options, out, reader, dead_letters };
     Ok(Reading { desk, topics, at, first, turn: 0, said: now, asked: now, missing: BTreeMap::new() })
 }
 

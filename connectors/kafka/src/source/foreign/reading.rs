@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::error::Policy;
-use lakeward_core::stats::Lag;
 use lakeward_core::{
     Checkpoint, Error, ErrorKind, Feed, KafkaPosition, Position, Result, SnapshotState, TableState,
     TableStatus, failpoint,
 };
 
 use super::super::Until;
-use super::super::desk::End;
+use super::super::link::BRIEF;
+use super::super::outlet::{End, Tally};
 use super::desk::Desk;
 use super::lane::Lane;
 use super::opening::{self, Opening};
 use super::topic::Topic;
 use super::topics::Found;
 use super::{STEP, numbers};
+use crate::topics::bounds_within;
 
 /// The thread's whole state.
 pub(in crate::source) struct Reading {
@@ -49,14 +50,8 @@ const LOOKS: u32 = 3;
 impl Reading {
     /// Reads until the end; what ends it is the last thing sent.
     pub(in crate::source) fn run(mut self) {
-        match self.read() {
-            Ok(()) | Err(End::Closed) => {}
-            Err(End::Failed(error)) => {
-                // Nobody may listen any more.
-                let _sent = self.desk.sender.send(Err(error), 0);
-            }
-        }
-        self.desk.options.stats.connected.set(0);
+        let outcome = self.read();
+        self.desk.out.end(outcome);
     }
 
     fn read(&mut self) -> Result<(), End> {
@@ -129,7 +124,7 @@ impl Reading {
             dead_letters.settle()?;
         }
         let end = Checkpoint { position: Position::Kafka(to.clone()), ..self.at.clone() };
-        self.desk.send(Feed::Boundary(end))
+        self.desk.out.send(Feed::Boundary(end))
     }
 
     fn lane_again(
@@ -182,7 +177,7 @@ impl Reading {
         failpoint::hit("kafka.load.boundary")?;
         self.note();
         self.said = self.desk.options.clock.elapsed();
-        self.desk.send(Feed::Boundary(self.at.clone()))?;
+        self.desk.out.send(Feed::Boundary(self.at.clone()))?;
         self.tell();
         Ok(())
     }
@@ -234,7 +229,7 @@ impl Reading {
             }
             left -= 1;
             lane.asked = now;
-            match self.desk.bounds(&lane.topic, lane.number) {
+            match bounds_within(&self.desk.reader, &lane.topic, lane.number, BRIEF) {
                 Ok(bounds) => lane.told(bounds, &self.desk.reader)?,
                 // What does not answer now is asked again.
                 Err(error) if error.policy() == Policy::Retry => break,
@@ -305,30 +300,16 @@ impl Reading {
 
     /// Tells how far each lane is.
     fn tell(&mut self) {
-        let mut lags = BTreeMap::new();
-        let (mut records, mut bytes, mut behind) = (0, 0, 0);
+        let mut tally = Tally::default();
         for lane in self.topics.iter_mut().flat_map(|topic| &mut topic.lanes) {
-            let (more, bytes_more) = lane.received();
-            records += more;
-            bytes += bytes_more;
-            behind += lane.behind();
-            let lag = Lag {
-                events: lane.behind(),
-                offset: lane.place.offset,
-                dead_letters: lane.place.dead_letters,
-                stopped: lane.place.stopped.clone(),
-            };
-            lags.insert((lane.topic.to_string(), lane.number), lag);
+            let received = lane.received();
+            tally.add((&lane.topic, lane.number), &lane.place, lane.behind(), received);
         }
+        let at_end = self.desk.out.tell(tally);
         let options = &self.desk.options;
-        options.kafka_stats.records.add(records);
-        options.kafka_stats.bytes.add(bytes);
-        options.stats.events.add(records);
-        options.stats.bytes.add(bytes);
-        if behind == 0 && options.stats.connected.get() == 1 {
+        if at_end && options.stats.connected.get() == 1 {
             options.stats.caught_up_us.set(options.clock.unix_micros());
         }
-        options.kafka_stats.lags.set(lags);
     }
 }
 

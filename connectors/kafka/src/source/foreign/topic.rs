@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakeward_core::{Error, ErrorKind, Feed, Op, Result, TableMark, TableSchema, failpoint};
+use lakeward_core::{Error, ErrorKind, Feed, Result, TableMark, TableSchema, failpoint};
 use tracing::error;
 
 use super::super::dead_letters::{Verdict, judge};
-use super::super::desk::End;
 use super::super::gathering::{BYTES, ROWS};
+use super::super::outlet::End;
 use super::desk::Desk;
 use super::lane::{Lane, Record};
 use super::numbers;
@@ -118,8 +118,7 @@ impl Topic {
         }
         self.flush(index, desk)?;
         self.give(&mark.schema, desk)?;
-        desk.options.stats.rows.add(&(mark.table().clone(), Op::Truncate.letter()), 1);
-        desk.send(Feed::Mark(mark))?;
+        desk.out.send(Feed::Mark(mark))?;
         self.lane(index)?.pass(offset);
         Ok(())
     }
@@ -152,12 +151,11 @@ impl Topic {
         let Some(mut batch) = finished else { return Ok(()) };
         batch.meta.topic_partition = several.then_some(lane.number);
         self.give(&batch.schema, desk)?;
-        desk.count(&batch);
         if let Some(last) = batch.meta.origins.iter().map(|run| run.origin.commit_us).max() {
             let stats = &desk.options.stats.last_commit_us;
             stats.set(stats.get().max(last));
         }
-        desk.send(Feed::Batch(batch))
+        desk.out.send(Feed::Batch(batch))
     }
 
     /// Hands on the versions that must be known before `schema` is used, itself the last.
@@ -166,7 +164,7 @@ impl Topic {
         let above = if number <= self.decided { number.saturating_sub(1) } else { self.decided };
         for version in self.versions.known() {
             if (above < version.version && version.version <= number) && self.given.insert(version.version) {
-                desk.send(Feed::Schema(Arc::clone(version)))?;
+                desk.out.send(Feed::Schema(Arc::clone(version)))?;
             }
         }
         Ok(())

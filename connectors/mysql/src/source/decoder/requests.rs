@@ -21,6 +21,9 @@ use super::snapshots::{asked_of, given_up};
 use super::{Decoder, Outcome};
 use crate::source::OnError;
 
+/// How often a reading is put off before its table stops, each time for twice as long: seven seconds.
+const TRIES: u32 = 3;
+
 impl Decoder {
     /// Carries out what was not answered yet; beside each request stands why the server would refuse
     /// it. Only between two transactions.
@@ -148,6 +151,15 @@ impl Decoder {
         self.tables.set_snapshot(at, state)?;
         self.settings.stats.snapshots.remove(&id);
         Ok(())
+    }
+
+    /// What stands in the way of a reading may pass, or be explained by what the stream brings next: only where it
+    /// lasts the table stops.
+    pub(crate) fn put_off_or_stop(&mut self, ticket: &Ticket, error: Error) -> Outcome {
+        match self.tables.get(ticket.at)?.reading.put_off < TRIES {
+            true => self.put_off(ticket, error.message()),
+            false => self.stop_reading(ticket, error),
+        }
     }
 
     /// A table's rows cannot be read: it stops, whatever the kind of error. A part of it is given up
