@@ -174,8 +174,11 @@ pub(crate) fn same(server: &Definition, ours: &Definition, statement: &str) {
 type Comparable = (Vec<Column>, Vec<usize>, Option<u16>, Option<String>, Option<Vec<String>>);
 
 fn comparable(definition: &Definition) -> Comparable {
-    let columns: Vec<Column> =
-        definition.columns.iter().map(|c| Column { id: 0, fill: None, ..c.clone() }).collect();
+    let columns: Vec<Column> = definition
+        .columns
+        .iter()
+        .map(|c| Column { id: 0, fill: None, declared: None, ..c.clone() })
+        .collect();
     let counting = definition.groundwork.auto_increment;
     let counting =
         definition.columns.iter().find(|column| Some(column.id) == counting).map(|c| c.name.clone());

@@ -35,7 +35,9 @@ impl Desk {
     pub(super) fn send(&self, feed: Feed) -> Result<(), End> {
         let bytes = match &feed {
             Feed::Batch(batch) => batch.bytes(),
-            Feed::Schema(_) | Feed::Mark(_) | Feed::Boundary(_) | Feed::Keys(_) => SMALL,
+            Feed::Schema(_) | Feed::Mark(_) | Feed::SchemaChange(_) | Feed::Boundary(_) | Feed::Keys(_) => {
+                SMALL
+            }
         };
         self.sender.send(Ok(feed), bytes)?;
         Ok(())

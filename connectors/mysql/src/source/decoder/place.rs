@@ -114,6 +114,7 @@ impl Decoder {
         } else if let Some(replay) = &self.replay {
             return Err(lost_transaction(&replay.name).into());
         }
+        self.send_changes()?;
         let reached = self.has_reached_until();
         let due = self.rows_since_boundary >= BOUNDARY_ROWS
             || self.settings.clock.elapsed().saturating_sub(self.last_boundary) >= BOUNDARY_TIME;

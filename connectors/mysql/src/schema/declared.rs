@@ -1,0 +1,281 @@
+//! How columns are declared, for who is told of schema changes.
+//!
+//! Guarantee: what is told of a column is so. The words and numbers of a type are those of the statement that gave it, or of
+//! the catalog; where neither is at hand they are made of the type that is known, with the server's own word for it, and
+//! what the type does not tell (a default, the character set of labels) is left out.
+
+use lakeward_core::{Capacity, Column, ColumnStructure, ColumnType, Declaration, TableStructure};
+use sqlparser::tokenizer::Token;
+
+use super::{Definition, collations};
+use crate::ddl::{SqlSession, Tokens};
+
+/// The present time, as a default.
+const NOW: &str = "CURRENT_TIMESTAMP";
+
+/// Reads the words and numbers of the type that stands here.
+pub(super) fn of_type(mut tokens: Tokens<'_>) -> Option<Declaration> {
+    /// Words that may follow the first one of a type.
+    const MORE: &[&str] =
+        &["PRECISION", "VARYING", "VARCHAR", "VARCHARACTER", "VARBINARY", "CHAR", "CHARACTER"];
+    let mut words = tokens.name()?.to_ascii_uppercase();
+    if words == "SERIAL" {
+        return Some(Declaration { words: "BIGINT UNSIGNED".to_owned(), ..Declaration::default() });
+    }
+    while !tokens.sees(&["CHARACTER", "SET"])
+        && !tokens.sees(&["CHAR", "SET"])
+        && let Some(word) = tokens.eat_any(MORE)
+    {
+        words = format!("{words} {word}");
+    }
+    let (mut length, mut scale) = match tokens.parenthesized() {
+        Some(inner) => numbers(inner, &words),
+        None => (None, None),
+    };
+    match words.as_str() {
+        "DECIMAL" | "DEC" | "NUMERIC" | "FIXED" => {
+            length = length.filter(|length| *length > 0).or(Some(10));
+            scale = scale.or(Some(0));
+        }
+        "BIT" | "NCHAR" | "NATIONAL CHAR" | "NATIONAL CHARACTER" => length = length.or(Some(1)),
+        _ => {}
+    }
+    words.push_str(&signs(&mut tokens));
+    Some(Declaration { words, length, scale, ..Declaration::default() })
+}
+
+/// What the parentheses behind a type hold: its numbers; of labels, as many characters as Debezium counts.
+fn numbers(mut inner: Tokens<'_>, words: &str) -> (Option<u32>, Option<u32>) {
+    if words == "ENUM" || words == "SET" {
+        let mut labels = 0;
+        while inner.clause().is_some() {
+            labels += 1;
+        }
+        return (Some(labels_length(words == "SET", labels)), None);
+    }
+    let length = inner.number();
+    inner.eat_token(&Token::Comma);
+    (length, inner.number())
+}
+
+/// A SET shows all its labels at most, each as one character, with commas between.
+fn labels_length(set: bool, labels: u32) -> u32 {
+    if set { labels.saturating_mul(2).saturating_sub(1) } else { 1 }
+}
+
+/// The words behind a type, its character set left out.
+fn signs(tokens: &mut Tokens<'_>) -> String {
+    let (mut sign, mut zerofill, mut binary) = ("", false, false);
+    loop {
+        if let Some(word) = tokens.eat_any(&["SIGNED", "UNSIGNED", "ZEROFILL", "BINARY"]) {
+            match word {
+                "SIGNED" => sign = " SIGNED",
+                "UNSIGNED" => sign = " UNSIGNED",
+                "ZEROFILL" => zerofill = true,
+                _ => binary = true,
+            }
+        } else if super::types::eat_charset(tokens) {
+            tokens.skip();
+        } else if tokens.eat_any(&["ASCII", "UNICODE", "BYTE"]).is_none() {
+            break;
+        }
+    }
+    let sign = if zerofill { " UNSIGNED ZEROFILL" } else { sign };
+    format!("{sign}{}", if binary { " BINARY" } else { "" })
+}
+
+/// What stands behind DEFAULT: a literal's value, or the present time. `None`: NULL, or what only the server computes.
+pub(super) fn default(mut tokens: Tokens<'_>) -> Option<String> {
+    if let Some(truth) = tokens.eat_any(&["TRUE", "FALSE"]) {
+        return Some(truth.to_owned());
+    }
+    if let Some(text) = tokens.text() {
+        return Some(text);
+    }
+    if tokens.sees(&["NULL"]) {
+        return None;
+    }
+    if tokens.eat_any(&[NOW, "NOW", "LOCALTIME", "LOCALTIMESTAMP"]).is_some() {
+        let digits: Option<u32> = tokens.parenthesized().and_then(|mut inner| inner.number());
+        return Some(digits.map_or(NOW.to_owned(), |digits| format!("{NOW}({digits})")));
+    }
+    let sign = match () {
+        () if tokens.eat_token(&Token::Minus) => "-",
+        () if tokens.eat_token(&Token::Plus) => "+",
+        () => "",
+    };
+    match tokens.peek()? {
+        Token::Number(digits, _) => Some(format!("{sign}{digits}")),
+        Token::HexStringLiteral(digits) => Some(format!("0x{digits}")),
+        Token::SingleQuotedByteStringLiteral(digits) => Some(digits.clone()),
+        // `_utf8mb4'x'`, `DATE'2026-01-01'`.
+        Token::Word(_) => {
+            tokens.skip();
+            tokens.text()
+        }
+        _ => None,
+    }
+}
+
+/// `ALTER [COLUMN] name SET DEFAULT …` or `DROP DEFAULT`: the column, and its default from then on.
+pub(super) fn altered_default(mut clause: Tokens<'_>) -> Option<(String, Option<String>)> {
+    clause.eat(&["ALTER"]).then_some(())?;
+    if clause.eat_any(&["INDEX", "CHECK", "CONSTRAINT"]).is_some() {
+        return None;
+    }
+    clause.eat(&["COLUMN"]);
+    let name = clause.name()?;
+    if clause.eat(&["SET", "DEFAULT"]) {
+        return Some((name, default(clause)));
+    }
+    clause.eat(&["DROP", "DEFAULT"]).then_some((name, None))
+}
+
+/// The declaration of a column that the catalog describes.
+pub(crate) fn of_catalog(
+    column_type: &str,
+    collation: Option<u16>,
+    default: Option<&str>,
+    extra: &str,
+) -> Option<Declaration> {
+    let declared = of_type(Tokens::of(column_type, &SqlSession::default()))?;
+    let computed = extra.contains("DEFAULT_GENERATED");
+    let bits = |text: &str| Some(text.strip_prefix("b'")?.strip_suffix('\'')?.to_owned());
+    let default = default.filter(|text| !computed || text.starts_with(NOW));
+    Some(Declaration {
+        charset: collation.and_then(collations::charset_of).map(str::to_owned),
+        default: default.map(|text| bits(text).unwrap_or_else(|| text.to_owned())),
+        generated: extra.contains("on update")
+            || extra.contains("VIRTUAL GENERATED")
+            || extra.contains("STORED GENERATED"),
+        ..declared
+    })
+}
+
+/// How a column is declared: as it is kept, else as its type tells.
+pub(super) fn of(column: &Column) -> Option<Declaration> {
+    column.declared.clone().or_else(|| by_type(&column.ty, column.capacity))
+}
+
+/// A declaration of a type, in the server's own words. `None` where the type does not tell enough.
+fn by_type(ty: &ColumnType, capacity: Option<Capacity>) -> Option<Declaration> {
+    let unsigned = |word: &str, unsigned: bool| match unsigned {
+        true => format!("{word} UNSIGNED"),
+        false => word.to_owned(),
+    };
+    let digits = |fsp: u8| (fsp > 0).then_some(u32::from(fsp));
+    let labels = |labels: &Vec<String>| u32::try_from(labels.len()).unwrap_or(u32::MAX);
+    let (words, length, scale) = match ty {
+        ColumnType::Int { width, unsigned: is_unsigned, display_one } => {
+            let word = match width {
+                1 => "TINYINT",
+                2 => "SMALLINT",
+                3 => "MEDIUMINT",
+                4 => "INT",
+                _ => "BIGINT",
+            };
+            (unsigned(word, *is_unsigned), display_one.then_some(1), None)
+        }
+        ColumnType::Decimal { precision, scale } => {
+            ("DECIMAL".to_owned(), Some((*precision).into()), Some((*scale).into()))
+        }
+        ColumnType::Float => ("FLOAT".to_owned(), None, None),
+        ColumnType::Double => ("DOUBLE".to_owned(), None, None),
+        ColumnType::Bit { bits } => ("BIT".to_owned(), Some((*bits).into()), None),
+        ColumnType::Year => ("YEAR".to_owned(), None, None),
+        ColumnType::Date => ("DATE".to_owned(), None, None),
+        ColumnType::Time { fsp } => ("TIME".to_owned(), digits(*fsp), None),
+        ColumnType::Datetime { fsp } => ("DATETIME".to_owned(), digits(*fsp), None),
+        ColumnType::Timestamp { fsp } => ("TIMESTAMP".to_owned(), digits(*fsp), None),
+        ColumnType::Text { .. } => {
+            let (word, length) = by_capacity(capacity?, ["CHAR", "VARCHAR", "TEXT"]);
+            (word, length, None)
+        }
+        ColumnType::Binary { .. } => {
+            let (word, length) = by_capacity(capacity?, ["BINARY", "VARBINARY", "BLOB"]);
+            (word, length, None)
+        }
+        ColumnType::Enum { .. } => ("ENUM".to_owned(), Some(labels_length(false, 0)), None),
+        ColumnType::Set { labels: all } => ("SET".to_owned(), Some(labels_length(true, labels(all))), None),
+        ColumnType::Json => ("JSON".to_owned(), None, None),
+        ColumnType::Geometry => ("GEOMETRY".to_owned(), None, None),
+        ColumnType::Vector => ("VECTOR".to_owned(), None, None),
+    };
+    let charset = match ty {
+        ColumnType::Text { collation } => collations::charset_of(*collation).map(str::to_owned),
+        _ => None,
+    };
+    Some(Declaration { words, length, scale, charset, ..Declaration::default() })
+}
+
+fn by_capacity(capacity: Capacity, [fixed, varying, long]: [&str; 3]) -> (String, Option<u32>) {
+    match capacity {
+        Capacity::Char(length) => (fixed.to_owned(), Some(length)),
+        Capacity::Varchar(length) => (varying.to_owned(), Some(length)),
+        Capacity::Blob(width) => {
+            let size = match width {
+                1 => "TINY",
+                2 => "",
+                3 => "MEDIUM",
+                _ => "LONG",
+            };
+            (format!("{size}{long}"), None)
+        }
+    }
+}
+
+/// The declaration of a column that was `before`, after `CONVERT TO CHARACTER SET` with the collation `to`.
+pub(super) fn convert(before: &Column, column: &mut Column, to: u16) {
+    let stays = before.capacity == column.capacity && to != collations::BINARY;
+    let again = if stays { None } else { by_type(&column.ty, column.capacity) };
+    let Some(declared) = &mut column.declared else { return };
+    if declared.charset.is_some() {
+        declared.charset = collations::charset_of(to).map(str::to_owned);
+    }
+    // It grew, or became one of bytes.
+    if let Some(again) = again.filter(|_| before.ty != column.ty) {
+        (declared.words, declared.length) = (again.words, again.length);
+    }
+}
+
+/// The declaration of a column whose type the log told anew.
+pub(crate) fn follow(before: &Column, column: &mut Column) {
+    if column.declared.is_some() {
+        return;
+    }
+    match (&before.ty, &column.ty) {
+        (ColumnType::Text { .. }, ColumnType::Text { collation }) if before.capacity == column.capacity => {
+            let charset = collations::charset_of(*collation).map(str::to_owned);
+            let declared = before.declared.clone();
+            column.declared = declared.map(|declared| Declaration { charset, ..declared });
+        }
+        (before_ty, ty) if before_ty == ty => column.declared.clone_from(&before.declared),
+        _ => {}
+    }
+}
+
+/// A structure, as statements would declare it. `None` where something of it is not known.
+pub(crate) fn told(definition: &Definition) -> Option<TableStructure> {
+    let Definition { columns, key, groundwork } = definition;
+    if groundwork.unsure {
+        return None;
+    }
+    let column = |column: &Column| {
+        let labels = match &column.ty {
+            ColumnType::Enum { labels } | ColumnType::Set { labels } => labels.clone(),
+            _ => Vec::new(),
+        };
+        Some(ColumnStructure {
+            name: column.name.clone(),
+            nullable: column.nullable,
+            counts: groundwork.auto_increment == Some(column.id),
+            labels,
+            declaration: of(column)?,
+        })
+    };
+    Some(TableStructure {
+        charset: groundwork.collation.and_then(collations::charset_of).map(str::to_owned),
+        key: key.iter().filter_map(|at| columns.get(*at)).map(|column| column.name.clone()).collect(),
+        columns: columns.iter().map(column).collect::<Option<_>>()?,
+    })
+}
