@@ -38,7 +38,8 @@ fn statements(told: &[Value]) -> Vec<&str> {
 /// Of the one change of a record: its type, its table, and what `field` says of each column.
 fn change<'a>(value: &'a Value, field: &str) -> (&'a str, &'a str, Vec<(String, Value)>) {
     let [change] = value["tableChanges"].as_array().expect("a list").as_slice() else { panic!("{value}") };
-    let column = |column: &Value| (column["name"].as_str().expect("a name").to_owned(), column[field].clone());
+    let column =
+        |column: &Value| (column["name"].as_str().expect("a name").to_owned(), column[field].clone());
     let columns = change["table"]["columns"].as_array().into_iter().flatten().map(column).collect();
     (change["type"].as_str().expect("a type"), change["id"].as_str().expect("an id"), columns)
 }
@@ -72,7 +73,9 @@ fn a_table_that_was_there_is_told_as_it_is_declared() {
         let names = ["id", "name", "kind", "made", "n", "more"].map(str::to_owned);
         names.into_iter().zip(values).collect()
     };
-    for (value, kind, id) in [(&told[0], "ALTER", "\"shop\".\"old\""), (&told[1], "ALTER", "\"shop\".\"new\"")] {
+    for (value, kind, id) in
+        [(&told[0], "ALTER", "\"shop\".\"old\""), (&told[1], "ALTER", "\"shop\".\"new\"")]
+    {
         for (field, values) in [
             ("typeName", json!(["INT UNSIGNED", "VARCHAR", "ENUM", "TIMESTAMP", "INT", "DECIMAL"])),
             ("jdbcType", json!([4, 12, 1, 2014, 4, 3])),
@@ -124,7 +127,9 @@ fn each_statement_is_told_once_whenever_capture_is_killed() {
     let seed = seed();
     let traffic = Traffic::start(&server, seed, std::time::Duration::from_millis(5));
     let (mut random, mut done) = (Random::new(seed ^ 1), Vec::new());
-    for name in ["mysql.boundary", "kafka.write", "kafka.commit.send", "kafka.commit.before", "kafka.commit.after"] {
+    for name in
+        ["mysql.boundary", "kafka.write", "kafka.commit.send", "kafka.commit.before", "kafka.commit.after"]
+    {
         let failpoint = format!("{name}=kill@{}", 1 + random.below(20));
         let mut run = pipeline.start_with_failpoints(&["capture"], &failpoint);
         alter(&server, &mut random, 4, &mut done);

@@ -237,3 +237,89 @@ fn jdbc_type(words: &str) -> i64 {
         _ => 1111,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lakeward_core::{Declaration, TableId};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn column(name: &str, words: &str, labels: &[&str]) -> ColumnStructure {
+        ColumnStructure {
+            name: name.into(),
+            nullable: true,
+            counts: false,
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            declaration: Declaration { words: words.into(), length: Some(1), ..Declaration::default() },
+        }
+    }
+
+    fn record(schemas: bool, change: Option<TableChange>) -> (Value, Value) {
+        let options = FormatOptions { schemas, ..FormatOptions::default() };
+        let records = SchemaChangeRecords::new(&options, "p", "p").unwrap();
+        let origin = Origin { commit_us: 5_000_001, file: "f".into(), offset: 9, ..Origin::default() };
+        let change = SchemaChange {
+            origin,
+            database: "d".into(),
+            tables: change.iter().map(|change| change.table.table.to_string()).collect(),
+            statement: "DDL".into(),
+            change,
+        };
+        let (key, value) = records.record(&change, 7_000_000).unwrap();
+        (serde_json::from_slice(&key).unwrap(), serde_json::from_slice(&value).unwrap())
+    }
+
+    #[test]
+    fn a_record_tells_statement_and_structure_with_its_schema_or_without() {
+        let structure = TableStructure {
+            charset: Some("latin1".into()),
+            key: vec!["e".into()],
+            columns: vec![column("e", "ENUM", &["a", "d'e"]), column("n", "INT UNSIGNED", &[])],
+        };
+        let table = TableId::new("d", "t\"x");
+        let change = TableChange { kind: ChangeKind::Alter, table, structure: Some(structure) };
+        let (key, value) = record(false, Some(change.clone()));
+        assert_eq!(key, json!({ "databaseName": "d" }));
+        assert_eq!(
+            (&value["ddl"], &value["ts_ms"], &value["schemaName"]),
+            (&json!("DDL"), &json!(7000), &json!(null))
+        );
+        assert_eq!((&value["source"]["ts_us"], &value["source"]["pos"]), (&json!(5_000_001), &json!(9)));
+        let told = &value["tableChanges"][0];
+        assert_eq!((&told["type"], &told["id"]), (&json!("ALTER"), &json!("\"d\".\"t\"\"x\"")));
+        assert_eq!(told["table"]["primaryKeyColumnNames"], json!(["e"]));
+        let columns = &told["table"]["columns"];
+        assert_eq!(
+            (&columns[0]["jdbcType"], &columns[0]["enumValues"]),
+            (&json!(1), &json!(["'a'", "'d''e'"]))
+        );
+        assert_eq!((&columns[1]["jdbcType"], &columns[1]["enumValues"]), (&json!(4), &json!(null)));
+        assert_eq!((&columns[1]["position"], &columns[1]["typeName"]), (&json!(2), &json!("INT UNSIGNED")));
+        let (_, with_schema) = record(true, Some(change));
+        assert_eq!(with_schema["payload"], value);
+        assert_eq!(with_schema["schema"]["name"], "io.debezium.connector.mysql.SchemaChangeValue");
+        let (_, of_database) = record(false, None);
+        assert_eq!(
+            (&of_database["tableChanges"], &of_database["source"]["table"]),
+            (&json!([]), &json!(null))
+        );
+    }
+
+    #[test]
+    fn types_have_the_numbers_of_java() {
+        for (words, number) in [
+            ("CHARACTER", 1),
+            ("CHARACTER VARYING", 12),
+            ("VARCHAR BINARY", 12),
+            ("LONG VARBINARY", 2004),
+            ("NATIONAL CHAR VARYING", -9),
+            ("NCHAR", -15),
+            ("INT UNSIGNED ZEROFILL", 4),
+            ("DOUBLE PRECISION", 8),
+            ("MULTIPOLYGON", 1111),
+        ] {
+            assert_eq!(jdbc_type(words), number, "{words}");
+        }
+    }
+}

@@ -145,7 +145,9 @@ pub(super) fn references(tokens: &mut Tokens<'_>) -> Option<()> {
 
 impl Defined {
     fn declare(&mut self, note: impl FnOnce(&mut Declaration)) {
-        self.declaration.iter_mut().for_each(|declaration| note(declaration));
+        if let Some(declaration) = &mut self.declaration {
+            note(declaration);
+        }
     }
 
     /// Whether values of a type like `FLOAT(7,2)` are rounded.

@@ -279,3 +279,79 @@ pub(crate) fn told(definition: &Definition) -> Option<TableStructure> {
         columns: columns.iter().map(column).collect::<Option<_>>()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(text: &str) -> (String, Option<u32>, Option<u32>) {
+        let declared = of_type(Tokens::of(text, &SqlSession::default())).unwrap();
+        (declared.words, declared.length, declared.scale)
+    }
+
+    #[test]
+    fn a_type_has_the_words_and_numbers_of_its_statement() {
+        for (text, words, length, scale) in [
+            ("int(5) unsigned zerofill NOT NULL", "INT UNSIGNED ZEROFILL", Some(5), None),
+            ("DECIMAL", "DECIMAL", Some(10), Some(0)),
+            ("DEC(8,2) DEFAULT 1", "DEC", Some(8), Some(2)),
+            ("DOUBLE PRECISION NULL", "DOUBLE PRECISION", None, None),
+            ("CHARACTER VARYING(20) CHARACTER SET latin1", "CHARACTER VARYING", Some(20), None),
+            ("CHAR CHARACTER SET latin1", "CHAR", None, None),
+            ("VARCHAR(12) BINARY", "VARCHAR BINARY", Some(12), None),
+            ("LONG VARCHAR", "LONG VARCHAR", None, None),
+            ("TEXT CHAR SET utf8mb4 BINARY", "TEXT BINARY", None, None),
+            ("NATIONAL CHAR VARYING(3)", "NATIONAL CHAR VARYING", Some(3), None),
+            ("ENUM('a','b,c') NOT NULL", "ENUM", Some(1), None),
+            ("SET('x','y')", "SET", Some(3), None),
+            ("BIT", "BIT", Some(1), None),
+            ("SERIAL", "BIGINT UNSIGNED", None, None),
+        ] {
+            assert_eq!(typed(text), (words.to_owned(), length, scale), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_default_is_told_where_it_is_a_literal_or_the_present_time() {
+        for (text, expected) in [
+            ("'it''s'", Some("it's")),
+            ("-3", Some("-3")),
+            ("1.5e3 NOT NULL", Some("1.5e3")),
+            ("TRUE", Some("TRUE")),
+            ("b'101'", Some("101")),
+            ("x'0aff'", Some("0x0aff")),
+            ("NOW(3) ON UPDATE NOW(3)", Some("CURRENT_TIMESTAMP(3)")),
+            ("CURRENT_TIMESTAMP", Some("CURRENT_TIMESTAMP")),
+            ("_utf8mb4'x'", Some("x")),
+            ("NULL", None),
+            ("(uuid())", None),
+        ] {
+            let found = default(Tokens::of(text, &SqlSession::default()));
+            assert_eq!(found.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_catalog_declares_a_column_as_a_statement_would() {
+        let declared = of_catalog("varchar(20)", Some(8), Some("x"), "").unwrap();
+        assert_eq!((declared.words.as_str(), declared.length), ("VARCHAR", Some(20)));
+        assert_eq!((declared.charset.as_deref(), declared.default.as_deref()), (Some("latin1"), Some("x")));
+        let extra = "DEFAULT_GENERATED on update CURRENT_TIMESTAMP(3)";
+        let time = of_catalog("timestamp(3)", None, Some("CURRENT_TIMESTAMP(3)"), extra).unwrap();
+        assert_eq!((time.default.as_deref(), time.generated), (Some("CURRENT_TIMESTAMP(3)"), true));
+        let computed = of_catalog("varchar(36)", Some(255), Some("uuid()"), "DEFAULT_GENERATED").unwrap();
+        assert_eq!((computed.default, computed.generated), (None, false));
+    }
+
+    #[test]
+    fn a_type_alone_gives_the_servers_word_for_it() {
+        let told = |ty, capacity| by_type(&ty, capacity).map(|declared| (declared.words, declared.length));
+        let text = || ColumnType::Text { collation: 255 };
+        assert_eq!(told(text(), Some(Capacity::Blob(3))), Some(("MEDIUMTEXT".into(), None)));
+        assert_eq!(told(text(), None), None);
+        let bigint = ColumnType::Int { width: 8, unsigned: true, display_one: false };
+        assert_eq!(told(bigint, None), Some(("BIGINT UNSIGNED".into(), None)));
+        let bytes = ColumnType::Binary { fixed: Some(4) };
+        assert_eq!(told(bytes, Some(Capacity::Char(4))), Some(("BINARY".into(), Some(4))));
+    }
+}
