@@ -229,7 +229,8 @@ pub(super) fn convert(before: &Column, column: &mut Column, to: u16) {
     let stays = before.capacity == column.capacity && to != collations::BINARY;
     let again = if stays { None } else { by_type(&column.ty, column.capacity) };
     let Some(declared) = &mut column.declared else { return };
-    if declared.charset.is_some() {
+    // Labels of the character set of bytes stay so.
+    if declared.charset.as_deref().is_some_and(|charset| charset != "binary") {
         declared.charset = collations::charset_of(to).map(str::to_owned);
     }
     // It grew, or became one of bytes.

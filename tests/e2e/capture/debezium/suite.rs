@@ -206,7 +206,7 @@ const CHANGES: &[&str] = &[
     "ALTER TABLE altered RENAME COLUMN more TO much",
     "ALTER TABLE altered CHANGE much longer MEDIUMTEXT NULL AFTER first",
     "ALTER TABLE altered ALTER COLUMN first SET DEFAULT 9, ALTER name DROP DEFAULT",
-    "ALTER TABLE altered ADD PRIMARY KEY (last, id)",
+    "ALTER TABLE altered ADD PRIMARY KEY (id)",
     "ALTER TABLE altered CONVERT TO CHARACTER SET utf8mb4",
     "ALTER TABLE altered COMMENT 'other', DEFAULT CHARSET latin2",
     "ALTER TABLE altered ENGINE = InnoDB",
