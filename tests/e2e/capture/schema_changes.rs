@@ -100,6 +100,27 @@ fn a_table_that_was_there_is_told_as_it_is_declared() {
     assert_eq!(texts.2, [("id".to_owned(), Value::Null), ("t".to_owned(), "utf8mb4".into())]);
 }
 
+#[test]
+fn switched_on_later_it_tells_types_and_no_defaults_that_it_did_not_see() {
+    let (server, kafka) = (server_with_tables(), Kafka::start());
+    server.sql("CREATE TABLE shop.old (id INT PRIMARY KEY, a INTEGER UNSIGNED DEFAULT 5, t TEXT)");
+    let mut pipeline = telling(&server, &kafka);
+    set(&mut pipeline, "transport/kafka/include_schema_changes", false);
+    captures(&pipeline);
+    assert!(!kafka.topics().iter().any(|topic| topic == TOPIC));
+    set(&mut pipeline, "transport/kafka/include_schema_changes", true);
+    server.sql("ALTER TABLE shop.old ADD COLUMN b INTEGER DEFAULT 6");
+    server.sql("ALTER TABLE shop.old ALTER COLUMN a SET DEFAULT 7");
+    captures(&pipeline);
+    let told = told(&kafka);
+    let of = |at: usize, field: &str| -> Vec<Value> {
+        change(&told[at], field).2.into_iter().map(|(_, value)| value).collect()
+    };
+    assert_eq!(of(0, "typeName"), ["INT", "INT UNSIGNED", "TEXT", "INTEGER"]);
+    assert_eq!(of(0, "defaultValueExpression"), [Value::Null, Value::Null, Value::Null, "6".into()]);
+    assert_eq!(of(1, "defaultValueExpression"), [Value::Null, "7".into(), Value::Null, "6".into()]);
+}
+
 /// Statements beside the writer's rows, each of its own.
 fn alter(server: &MySql, random: &mut Random, rounds: u64, done: &mut Vec<String>) {
     let mut run = |statement: String, told: Option<String>| {

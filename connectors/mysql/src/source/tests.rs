@@ -1,5 +1,6 @@
 //! The decoder over binlog files that a real server wrote (`tests/data`).
 
+mod changes;
 mod left_out;
 mod plans;
 mod versions;

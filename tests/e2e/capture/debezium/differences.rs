@@ -154,7 +154,11 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         debezium: "required, with its default",
         lakeward: "optional",
         why: "without a default only that is compatible with the schema before",
-        is: |found| found.table == "evolving" && columns_schema(found) && found.field() == "optional",
+        is: |found| {
+            matches!(&*found.table, "evolving" | "altered")
+                && columns_schema(found)
+                && found.field() == "optional"
+        },
     },
     Difference {
         what: "POINT",
@@ -344,7 +348,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         debezium: "not followed",
         lakeward: "followed",
         why: "new columns have it",
-        is: |found| of_charset(found) && found.field() == "defaultCharsetName",
+        is: |found| of_charset(found) && found.field() == "defaultCharsetName" && found.says("latin2"),
     },
     Difference {
         what: "schema changes: the present time as a default",
@@ -382,6 +386,28 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         debezium: "both of AUTO_INCREMENT and of ON UPDATE, none of a computed column",
         lakeward: "`autoIncremented` of AUTO_INCREMENT alone, `generated` of all of them",
         why: "they tell who gives the value",
-        is: |found| of_change(found) && matches!(found.field(), "autoIncremented" | "generated"),
+        is: |found| {
+            let is_set =
+                found.has("ON UPDATE") || found.path.iter().any(|name| name == "made" || name == "half");
+            of_change(found) && matches!(found.field(), "autoIncremented" | "generated") && is_set
+        },
+    },
+    Difference {
+        what: "schema changes: lengths of 0",
+        debezium: "10",
+        lakeward: "0",
+        why: "it is the length",
+        is: |found| of_change(found) && found.field() == "length" && found.ours == Some(0.into()),
+    },
+    Difference {
+        what: "schema changes: texts that CONVERT TO CHARACTER SET makes longer",
+        debezium: "their type before",
+        lakeward: "their type after it: LONGTEXT of MEDIUMTEXT",
+        why: "it is the type",
+        is: |found| {
+            of_change(found)
+                && matches!(found.field(), "typeName" | "typeExpression")
+                && found.says("LONGTEXT")
+        },
     },
 ];

@@ -223,7 +223,34 @@ pub(super) fn of_default(found: &Found) -> bool {
     of_change(found) && found.field() == "defaultValueExpression"
 }
 
-/// Theirs is written with quotes or backslashes.
+/// Theirs is another way to write the same.
 pub(super) fn is_escaped(found: &Found) -> bool {
-    found.theirs.as_ref().is_some_and(|theirs| theirs.to_string().contains(['\'', '\\']))
+    let texts = |side: &Option<Value>| -> Vec<String> {
+        let list = match side {
+            Some(Value::Array(list)) => list.clone(),
+            Some(one) => vec![one.clone()],
+            None => Vec::new(),
+        };
+        list.iter().filter_map(Value::as_str).map(unescaped).collect()
+    };
+    texts(&found.theirs) == texts(&found.ours)
+}
+
+/// A text without its escapes, the quotes around it, and spaces at its end, which labels lose.
+fn unescaped(text: &str) -> String {
+    let inner = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')).unwrap_or(text);
+    let mut chars = inner.chars().peekable();
+    let mut plain = String::new();
+    while let Some(char) = chars.next() {
+        match (char, chars.peek()) {
+            ('\'', Some('\'')) => drop(chars.next()),
+            ('\\', Some(_)) => {
+                plain.extend(chars.next());
+                continue;
+            }
+            _ => {}
+        }
+        plain.push(char);
+    }
+    plain.trim_end_matches(' ').to_owned()
 }
