@@ -181,6 +181,14 @@ fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_database_may_have_captured_tables_if_a_pattern_names_it() {
+        let filter =
+            TableFilter { include: vec!["shop*.orders".into(), "`a.b`.*".into()], exclude: Vec::new() };
+        assert!(["shop", "shop_2", "a.b"].iter().all(|database| filter.may_capture_of(database)));
+        assert!(["sho", "a", "mysql"].iter().all(|database| !filter.may_capture_of(database)));
+    }
+
     fn captures(include: &[&str], exclude: &[&str], database: &str, table: &str) -> bool {
         let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
         TableFilter { include: owned(include), exclude: owned(exclude) }

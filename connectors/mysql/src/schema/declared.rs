@@ -140,11 +140,15 @@ pub(crate) fn of_catalog(
 ) -> Option<Declaration> {
     let declared = of_type(Tokens::of(column_type, &SqlSession::default()))?;
     let computed = extra.contains("DEFAULT_GENERATED");
-    let bits = |text: &str| Some(text.strip_prefix("b'")?.strip_suffix('\'')?.to_owned());
+    let bits = |text: &str| match declared.words.as_str() {
+        "BIT" => Some(text.strip_prefix("b'")?.strip_suffix('\'')?.to_owned()),
+        _ => None,
+    };
     let default = default.filter(|text| !computed || text.starts_with(NOW));
+    let default = default.map(|text| bits(text).unwrap_or_else(|| text.to_owned()));
     Some(Declaration {
         charset: collation.and_then(collations::charset_of).map(str::to_owned),
-        default: default.map(|text| bits(text).unwrap_or_else(|| text.to_owned())),
+        default,
         generated: extra.contains("on update")
             || extra.contains("VIRTUAL GENERATED")
             || extra.contains("STORED GENERATED"),
@@ -157,7 +161,8 @@ pub(super) fn of(column: &Column) -> Option<Declaration> {
     column.declared.clone().or_else(|| by_type(&column.ty, column.capacity))
 }
 
-/// A declaration of a type, in the server's own words. `None` where the type does not tell enough.
+/// A declaration of a type, in the server's own words; what values do not depend on (UNSIGNED of fractions, ZEROFILL, kinds
+/// of geometries) is not known. `None` where the type does not tell enough.
 fn by_type(ty: &ColumnType, capacity: Option<Capacity>) -> Option<Declaration> {
     let unsigned = |word: &str, unsigned: bool| match unsigned {
         true => format!("{word} UNSIGNED"),
@@ -231,7 +236,8 @@ pub(super) fn convert(before: &Column, column: &mut Column, to: u16) {
     let Some(declared) = &mut column.declared else { return };
     // Labels of the character set of bytes stay so.
     if declared.charset.as_deref().is_some_and(|charset| charset != "binary") {
-        declared.charset = collations::charset_of(to).map(str::to_owned);
+        let is_bytes = matches!(column.ty, ColumnType::Binary { .. });
+        declared.charset = collations::charset_of(to).filter(|_| !is_bytes).map(str::to_owned);
     }
     // It grew, or became one of bytes.
     if let Some(again) = again.filter(|_| before.ty != column.ty) {
@@ -340,6 +346,9 @@ mod tests {
         let extra = "DEFAULT_GENERATED on update CURRENT_TIMESTAMP(3)";
         let time = of_catalog("timestamp(3)", None, Some("CURRENT_TIMESTAMP(3)"), extra).unwrap();
         assert_eq!((time.default.as_deref(), time.generated), (Some("CURRENT_TIMESTAMP(3)"), true));
+        let text = of_catalog("varchar(9)", Some(255), Some("b'1'"), "").unwrap();
+        let bits = of_catalog("bit(4)", None, Some("b'1'"), "").unwrap();
+        assert_eq!((text.default.as_deref(), bits.default.as_deref()), (Some("b'1'"), Some("1")));
         let computed = of_catalog("varchar(36)", Some(255), Some("uuid()"), "DEFAULT_GENERATED").unwrap();
         assert_eq!((computed.default, computed.generated), (None, false));
     }
