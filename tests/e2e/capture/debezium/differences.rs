@@ -387,8 +387,9 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         lakeward: "`autoIncremented` of AUTO_INCREMENT alone, `generated` of all of them",
         why: "they tell who gives the value",
         is: |found| {
-            let is_set =
-                found.has("ON UPDATE") || found.path.iter().any(|name| name == "made" || name == "half");
+            let is_set = found.has("ON UPDATE")
+                || found.has("GENERATED ALWAYS AS")
+                || found.path.iter().any(|name| name == "made" || name == "half");
             of_change(found) && matches!(found.field(), "autoIncremented" | "generated") && is_set
         },
     },
