@@ -391,6 +391,7 @@ async fn deliver<S: Sink>(sink: &mut S, feed: Feed) -> Result<()> {
         Feed::Schema(schema) => sink.schema(schema).await,
         Feed::Batch(batch) => sink.write(batch).await,
         Feed::Mark(mark) => sink.mark(mark).await,
+        Feed::SchemaChange(change) => sink.schema_change(*change).await,
         // Legal between two commits; only `follow` decides that one is due, and asks for keys.
         Feed::Boundary(_) | Feed::Keys(_) => Ok(()),
     }

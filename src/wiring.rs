@@ -37,6 +37,8 @@ pub struct Connectors {
     telemetry: Telemetry,
     seed: u64,
     before_images: bool,
+    /// Statements that change tables are told.
+    schema_changes: bool,
     /// What the first source of this process went on from.
     begun_from: Option<Option<Checkpoint>>,
 }
@@ -45,7 +47,7 @@ impl Connectors {
     /// The ends of `pipeline`, which count in `telemetry`.
     pub fn new(pipeline: Arc<Pipeline>, telemetry: Telemetry, seed: u64) -> Self {
         let before_images = pipeline.before_images;
-        Connectors { pipeline, telemetry, seed, before_images, begun_from: None }
+        Connectors { pipeline, telemetry, seed, before_images, schema_changes: false, begun_from: None }
     }
 
     /// A source that is opened again after an error goes on with what this process has begun to read:
@@ -100,6 +102,7 @@ impl Route for Connectors {
             tables: self.pipeline.tables.clone(),
             types: self.pipeline.types,
             before_images: self.before_images,
+            schema_changes: self.schema_changes,
             start: start(&self.pipeline.start),
             until,
             resume,

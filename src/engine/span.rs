@@ -14,12 +14,14 @@ pub(super) struct Span {
     at: Option<Checkpoint>,
     /// Rows taken, and marks.
     rows: u64,
+    /// A statement was told: it is to be seen no later than rows are.
+    tells: bool,
 }
 
 impl Span {
     /// Nothing was taken since `committed`, `now` (elapsed).
     pub(super) fn begin(committed: Option<Checkpoint>, now: Duration) -> Self {
-        Span { at: committed.clone(), committed, begun: now, rows: 0 }
+        Span { at: committed.clone(), committed, begun: now, rows: 0, tells: false }
     }
 
     pub(super) fn rows(&self) -> u64 {
@@ -36,6 +38,7 @@ impl Span {
         match feed {
             Feed::Batch(batch) => self.rows += batch.meta.seq.len() as u64,
             Feed::Mark(_) => self.rows += 1,
+            Feed::SchemaChange(_) => self.tells = true,
             Feed::Schema(_) | Feed::Boundary(_) | Feed::Keys(_) => {}
         }
     }
@@ -71,7 +74,7 @@ impl Span {
             None => Some(Duration::ZERO),
             // Who asked waits for the answer.
             Some(done) if answers(at, done) => Some(Duration::ZERO),
-            Some(done) if self.rows > 0 || at.tables != done.tables => Some(plan.interval),
+            Some(done) if self.has_news() || at.tables != done.tables => Some(plan.interval),
             Some(done) if says_more(at, done) => Some(plan.idle_interval),
             Some(_) => None,
         }
@@ -86,7 +89,11 @@ impl Span {
     pub(super) fn unsaved(&self) -> Option<Checkpoint> {
         let at = self.at.as_ref()?;
         let more = self.committed.as_ref().is_none_or(|done| says_more(at, done));
-        (self.rows > 0 || more).then(|| at.clone())
+        (self.has_news() || more).then(|| at.clone())
+    }
+
+    fn has_news(&self) -> bool {
+        self.rows > 0 || self.tells
     }
 }
 

@@ -11,8 +11,8 @@ use lakeward_core::clock::ManualClock;
 use lakeward_core::{
     Answer, BinlogPosition, ChangeBatch, ChangeMeta, Checkpoint, Column, ColumnType, Command, Error,
     ErrorKind, Feed, KeysAsked, LivingKeys, LostFile, LostRange, Op, Opened, Origin, OriginRun, Position,
-    Request, Result, Resume, Sink, SnapshotState, Source, TableId, TableMark, TableSchema, TableState,
-    TableStatus, TypeOptions,
+    Request, Result, Resume, SchemaChange, Sink, SnapshotState, Source, TableId, TableMark, TableSchema,
+    TableState, TableStatus, TypeOptions,
 };
 use tokio::task::yield_now;
 
@@ -677,6 +677,23 @@ fn a_position_that_moves_without_its_rows_is_an_error() {
     span.take(&Feed::Batch(batch(1..3)));
     assert_eq!(span.boundary(checkpoint(1, 4, false)).unwrap_err().kind(), ErrorKind::Bug);
     assert!(span.boundary(checkpoint(1, 3, false)).is_ok());
+}
+
+#[test]
+fn a_statement_that_is_told_is_committed_no_later_than_rows() {
+    let change = SchemaChange {
+        origin: Origin::default(),
+        database: "s".into(),
+        tables: Vec::new(),
+        statement: "CREATE DATABASE s".into(),
+        change: None,
+    };
+    let plan = Plan::new(Until::Forever, Duration::from_secs(1), 0);
+    let mut span = Span::begin(Some(checkpoint(0, 1, false)), Duration::ZERO);
+    span.take(&Feed::SchemaChange(Box::new(change)));
+    span.boundary(checkpoint(1, 1, false)).unwrap();
+    assert_eq!(span.due_in(&plan, Duration::ZERO, None), Some(plan.interval));
+    assert!(span.unsaved().is_some());
 }
 
 #[test]

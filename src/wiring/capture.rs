@@ -25,6 +25,7 @@ pub struct Capture {
 impl Capture {
     /// The ends of `pipeline` with `kafka` between, which count in `telemetry`.
     pub fn new(pipeline: Arc<Pipeline>, kafka: Kafka, telemetry: Telemetry, seed: u64) -> Self {
+        let schema_changes = kafka.include_schema_changes;
         let sink = SinkOptions {
             kafka,
             pipeline: pipeline.name.clone(),
@@ -35,7 +36,8 @@ impl Capture {
             stood_still: Arc::default(),
         };
         let before_images = pipeline.before_in_records;
-        Capture { source: Connectors { before_images, ..Connectors::new(pipeline, telemetry, seed) }, sink }
+        let source = Connectors::new(pipeline, telemetry, seed);
+        Capture { source: Connectors { before_images, schema_changes, ..source }, sink }
     }
 }
 

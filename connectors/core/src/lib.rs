@@ -17,6 +17,7 @@ mod quantity;
 pub mod queue;
 pub mod request;
 pub mod schema;
+pub mod schema_change;
 pub mod secret;
 pub mod sink;
 pub mod size;
@@ -38,6 +39,9 @@ pub use preflight::{Finding, Level};
 pub use request::{Answer, Command, Request};
 pub use schema::{
     Capacity, Column, ColumnType, Groundwork, Index, IndexPart, TableId, TableSchema, TypeOptions, ZeroDates,
+};
+pub use schema_change::{
+    ChangeKind, ColumnStructure, Declaration, SchemaChange, TableChange, TableStructure,
 };
 pub use secret::Secret;
 pub use sink::{LostFile, LostRange, Opened, Resume, Sink};

@@ -7,6 +7,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Declaration;
+
 /// A table's name on the source. Written `database.table`; compared as the server stores it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableId {
@@ -212,12 +214,15 @@ pub struct Column {
     /// How much text or how many bytes it holds, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// How it is declared, where that is kept. No value's reading depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Declaration>,
 }
 
 impl Column {
     /// A column that gets its number from its table.
     pub fn new(name: impl Into<String>, ty: ColumnType, nullable: bool) -> Self {
-        Column { name: name.into(), ty, nullable, id: 0, fill: None, capacity: None }
+        Column { name: name.into(), ty, nullable, id: 0, fill: None, capacity: None, declared: None }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{ChangeBatch, Checkpoint, KeysAsked, LivingKeys, Request, Result, TableMark, TableSchema};
+use crate::{
+    ChangeBatch, Checkpoint, KeysAsked, LivingKeys, Request, Result, SchemaChange, TableMark, TableSchema,
+};
 
 /// Where a run goes on, as the sink has it: the only home of a pipeline's position.
 #[derive(Clone, Debug, Default)]
@@ -92,6 +94,12 @@ pub trait Sink: Send {
 
     /// Takes a mark.
     fn mark(&mut self, mark: TableMark) -> impl Future<Output = Result<()>> + Send;
+
+    /// Takes what a statement does. A sink that has no place for it drops it: it follows versions by
+    /// [`Sink::schema`], and no number is given to a statement.
+    fn schema_change(&mut self, _change: SchemaChange) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Makes everything written since the last commit durable, together with `checkpoint`.
     ///

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{ChangeBatch, Checkpoint, KeysAsked, LivingKeys, Request, Result, TableMark, TableSchema};
+use crate::{
+    ChangeBatch, Checkpoint, KeysAsked, LivingKeys, Request, Result, SchemaChange, TableMark, TableSchema,
+};
 
 /// The stream that every source yields and every sink takes.
 ///
@@ -18,6 +20,9 @@ pub enum Feed {
     Batch(ChangeBatch),
     /// All earlier events of a table are void.
     Mark(TableMark),
+    /// What a statement does to a table or database; no event. After all that came before it in the log, and only where
+    /// the source is asked to tell them.
+    SchemaChange(Box<SchemaChange>),
     /// A point between source transactions at which a checkpoint is legal.
     Boundary(Checkpoint),
     /// The keys are asked for that live in the sink ([`crate::keys`]); no event.

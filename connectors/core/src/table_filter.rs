@@ -33,6 +33,12 @@ impl TableFilter {
             && (!self.is_ghost(table) || self.named().any(|named| named == *table))
     }
 
+    /// Whether a table of `database` may be captured.
+    pub fn may_capture_of(&self, database: &str) -> bool {
+        let is_of = |pattern: &String| split(pattern).is_some_and(|(part, _)| part_matches(part, database));
+        !SYSTEM.contains(&database) && self.include.iter().any(is_of)
+    }
+
     /// Whether an online schema change of a captured table uses `table`.
     fn is_ghost(&self, table: &TableId) -> bool {
         real_names(&table.table).any(|name| self.captures(&TableId::new(table.database.clone(), name)))
@@ -125,12 +131,16 @@ fn split(pattern: &str) -> Option<(Part<'_>, Part<'_>)> {
 }
 
 fn pattern_matches(pattern: &str, table: &TableId) -> bool {
-    let matches = |part: Part<'_>, name: &str| match part.quoted {
+    split(pattern).is_some_and(|(database, name)| {
+        part_matches(database, &table.database) && part_matches(name, &table.table)
+    })
+}
+
+fn part_matches(part: Part<'_>, name: &str) -> bool {
+    match part.quoted {
         true => part.text == name,
         false => wildcard(part.text.as_bytes(), name.as_bytes()),
-    };
-    split(pattern)
-        .is_some_and(|(database, name)| matches(database, &table.database) && matches(name, &table.table))
+    }
 }
 
 /// `*` any bytes, `?` one character. Greedy with one point of return, so linear in practice.
@@ -170,6 +180,14 @@ fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_may_have_captured_tables_if_a_pattern_names_it() {
+        let filter =
+            TableFilter { include: vec!["shop*.orders".into(), "`a.b`.*".into()], exclude: Vec::new() };
+        assert!(["shop", "shop_2", "a.b"].iter().all(|database| filter.may_capture_of(database)));
+        assert!(["sho", "a", "mysql"].iter().all(|database| !filter.may_capture_of(database)));
+    }
 
     fn captures(include: &[&str], exclude: &[&str], database: &str, table: &str) -> bool {
         let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();

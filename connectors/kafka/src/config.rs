@@ -45,6 +45,10 @@ pub struct KafkaConfig {
     /// Each comes with a checkpoint. 100 ms or more. Default: there are none.
     #[serde(default)]
     pub heartbeat_interval: Option<Period>,
+    /// The topic `<topic_prefix>` tells each statement that changes captured tables, with the structure of the table after
+    /// it. Default: there is none.
+    #[serde(default)]
+    pub include_schema_changes: bool,
     /// How topics are made.
     #[serde(default)]
     pub topics: TopicsConfig,
@@ -158,6 +162,8 @@ pub struct Kafka {
     pub provide_transaction_metadata: bool,
     /// Longest time between two heartbeats, where there are any.
     pub heartbeat_interval: Option<Duration>,
+    /// A topic tells statements that change captured tables.
+    pub include_schema_changes: bool,
     /// How topics are made.
     pub topics: TopicsConfig,
     /// Longest time between two transactions while changes arrive.
@@ -302,6 +308,7 @@ impl KafkaConfig {
             format: self.format.clone(),
             provide_transaction_metadata: self.provide_transaction_metadata,
             heartbeat_interval,
+            include_schema_changes: self.include_schema_changes,
             topics: self.topics.clone(),
             commit_interval: self.commit_interval.0,
             transaction_timeout: timeout,

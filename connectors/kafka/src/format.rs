@@ -29,6 +29,7 @@ mod layout;
 pub mod metadata;
 mod options;
 mod plain;
+pub mod schema_changes;
 mod spatial;
 mod time;
 

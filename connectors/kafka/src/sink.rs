@@ -33,7 +33,7 @@ use std::time::Duration;
 use lakeward_core::stats::KafkaStats;
 use lakeward_core::{
     ByteSize, ChangeBatch, Checkpoint, Clock, Error, ErrorKind, KeysAsked, LivingKeys, LostRange, Opened,
-    Request, Result, Sink, TableMark, TableSchema,
+    Request, Result, SchemaChange, Sink, TableMark, TableSchema,
 };
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -152,6 +152,10 @@ impl Sink for KafkaSink {
 
     async fn mark(&mut self, mark: TableMark) -> Result<()> {
         self.orders()?.give(Order::Mark(mark)).await
+    }
+
+    async fn schema_change(&mut self, change: SchemaChange) -> Result<()> {
+        self.orders()?.give(Order::Change(change)).await
     }
 
     async fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {

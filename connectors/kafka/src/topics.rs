@@ -48,11 +48,17 @@ pub fn heartbeat_topic(prefix: &str) -> String {
     format!("__debezium-heartbeat.{prefix}")
 }
 
+/// The topic of statements that change tables: the prefix alone, as Debezium names it. All others have more.
+pub fn schema_change_topic(prefix: &str) -> String {
+    prefix.to_owned()
+}
+
 /// The topics beside those of tables that are switched on.
 pub fn beside(kafka: &Kafka) -> Vec<String> {
     let transactions = kafka.provide_transaction_metadata.then(|| transaction_topic(&kafka.prefix));
     let heartbeats = kafka.heartbeat_interval.map(|_| heartbeat_topic(&kafka.prefix));
-    transactions.into_iter().chain(heartbeats).collect()
+    let changes = kafka.include_schema_changes.then(|| schema_change_topic(&kafka.prefix));
+    transactions.into_iter().chain(heartbeats).chain(changes).collect()
 }
 
 /// Kafka's own limit of a topic's name.

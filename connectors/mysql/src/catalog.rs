@@ -16,7 +16,7 @@ use lakeward_core::{
 };
 use mysql::Conn;
 
-use crate::schema::Definition;
+use crate::schema::{self, Definition};
 use crate::session::{TextRow, quoted, rows};
 
 /// A table as the catalog has it.
@@ -292,6 +292,9 @@ fn read_columns(
         let extra = fields.text();
         let counts = extra.contains("auto_increment");
         let default = ColumnDefault { text: fields.next(), computed: counts || extra.contains("GENERATED") };
+        let text = default.text.as_deref();
+        let declared =
+            schema::declaration_of_catalog(&described.column_type, described.collation, text, &extra);
         let column = described.column_type().map_err(|error| error.of_table(&table).at("column", &name));
         let entry = tables.entry(table).or_insert_with(|| Ok(FoundColumns::default()));
         match (entry.as_mut(), column) {
@@ -301,7 +304,7 @@ fn read_columns(
                 }
                 found.defaults.insert(name.clone(), default);
                 let capacity = described.capacity();
-                found.columns.push(Column { capacity, ..Column::new(name, ty, nullable) });
+                found.columns.push(Column { capacity, declared, ..Column::new(name, ty, nullable) });
             }
             (Ok(_), Err(error)) => *entry = Err(error),
             (Err(_), _) => {}

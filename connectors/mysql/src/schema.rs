@@ -20,6 +20,7 @@ mod alter;
 pub(crate) mod collations;
 mod column;
 mod create;
+mod declared;
 mod fill;
 mod indexes;
 mod types;
@@ -32,7 +33,10 @@ use crate::ddl::SqlSession;
 
 pub use alter::{Change, alter};
 pub use column::database_collation;
+pub(crate) use column::named_database;
 pub use create::{Made, create};
+pub(crate) use declared::of_catalog as declaration_of_catalog;
+pub(crate) use declared::{follow as follow_declaration, told as told_structure};
 pub use fill::of_catalog as fill_of_catalog;
 pub use values::rewritten;
 
@@ -60,6 +64,11 @@ impl Definition {
     /// A version of this structure.
     pub fn version(self, table: TableId, version: u32, options: TypeOptions) -> TableSchema {
         TableSchema::with(table, version, self.columns, self.key, options, self.groundwork)
+    }
+
+    /// Forgets how columns are declared.
+    pub(crate) fn undeclare(&mut self) {
+        self.columns.iter_mut().for_each(|column| column.declared = None);
     }
 
     /// Settles the order of the indexes and, by them, the key.
@@ -107,6 +116,8 @@ pub struct Context<'a> {
     pub likely_collation: Option<u16>,
     /// The mapping of types: whether a change keeps all values depends on it.
     pub options: TypeOptions,
+    /// Whether columns come with their declarations.
+    pub declares: bool,
 }
 
 impl Context<'_> {

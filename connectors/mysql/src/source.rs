@@ -119,6 +119,8 @@ pub struct MysqlOptions {
     pub types: TypeOptions,
     /// Whether batches hold previous images.
     pub before_images: bool,
+    /// Whether statements that change tables are told ([`Feed::SchemaChange`]).
+    pub schema_changes: bool,
     /// Where a pipeline without a checkpoint begins.
     pub start: Start,
     /// Where the run ends.

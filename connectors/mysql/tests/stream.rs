@@ -36,6 +36,7 @@ fn options(server: &MySql, start: Start, until: Until, resume: Resume) -> MysqlO
         tables: TableFilter { include: vec!["shop.*".into()], exclude: Vec::new() },
         types: TypeOptions::default(),
         before_images: false,
+        schema_changes: false,
         start,
         until,
         resume,
@@ -63,6 +64,7 @@ impl Taken {
         match item {
             Feed::Schema(schema) => self.schemas.push(schema),
             Feed::Boundary(checkpoint) => self.checkpoint = Some(checkpoint),
+            Feed::SchemaChange(change) => unreachable!("statements are not told here: {change:?}"),
             Feed::Keys(asked) => unreachable!("a TRUNCATE is a mark here: {asked:?}"),
             Feed::Mark(mark) => self.note(mark.seq, format!("{} t", mark.table())),
             Feed::Batch(batch) => {

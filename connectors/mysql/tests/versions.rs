@@ -67,6 +67,7 @@ impl Pipeline {
             tables: TableFilter { include: vec!["shop.*".into()], exclude: Vec::new() },
             types: TypeOptions::default(),
             before_images: false,
+            schema_changes: false,
             start: self.start.clone(),
             until: Until::CaughtUp,
             resume: Resume {
@@ -110,6 +111,7 @@ impl Pipeline {
                 }
                 self.checkpoint = Some(checkpoint);
             }
+            Feed::SchemaChange(change) => unreachable!("statements are not told here: {change:?}"),
             Feed::Keys(asked) => unreachable!("a TRUNCATE is a mark here: {asked:?}"),
             Feed::Mark(mark) => self.note(mark.seq, format!("{} t", mark.table().table)),
             Feed::Batch(batch) => {

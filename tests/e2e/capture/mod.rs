@@ -11,6 +11,7 @@ mod interop;
 mod limits;
 mod registry;
 mod requests;
+mod schema_changes;
 mod security;
 mod topics;
 mod view;

@@ -209,7 +209,8 @@ pub(super) fn key(layout: &Layout, topic: &str) -> Option<Described> {
     (!fields.is_empty()).then(|| Described::structure(format!("{topic}.Key"), fields))
 }
 
-fn source() -> Described {
+/// The schema of `source`.
+pub(super) fn source() -> Described {
     let text = || Described::plain(Base::String);
     let number = || Described::plain(Base::Int64);
     let snapshot = Described {

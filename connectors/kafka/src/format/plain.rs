@@ -11,6 +11,7 @@ use super::{FormatOptions, avro, encoder, json};
 /// A value of a schema.
 pub(super) enum Datum<'a> {
     Null,
+    Bool(bool),
     Int(i64),
     Text(&'a str),
     List(Vec<Datum<'a>>),
@@ -88,7 +89,10 @@ impl Part {
 fn put_json(described: &Described, datum: &Datum<'_>, out: &mut Vec<u8>) -> Result<()> {
     match (datum, &described.base) {
         (Datum::Null, _) if described.optional => out.extend_from_slice(b"null"),
-        (Datum::Int(value), Base::Int64) => push_int(*value, out),
+        (Datum::Bool(value), Base::Boolean) => {
+            out.extend_from_slice(if *value { b"true" } else { b"false" });
+        }
+        (Datum::Int(value), Base::Int32 | Base::Int64) => push_int(*value, out),
         (Datum::Text(text), Base::String) => push_text(text, out),
         (Datum::List(items), Base::Array(element)) => {
             out.push(b'[');
@@ -125,7 +129,8 @@ fn put_avro(described: &Described, datum: &Datum<'_>, out: &mut Vec<u8>) -> Resu
     }
     match (datum, &described.base) {
         (Datum::Null, _) if described.optional => {}
-        (Datum::Int(value), Base::Int64) => push_long(*value, out),
+        (Datum::Bool(value), Base::Boolean) => out.push((*value).into()),
+        (Datum::Int(value), Base::Int32 | Base::Int64) => push_long(*value, out),
         (Datum::Text(text), Base::String) => push_bytes(text.as_bytes(), out),
         (Datum::List(items), Base::Array(element)) => {
             if !items.is_empty() {

@@ -1,10 +1,10 @@
 //! What goes to the topics beside those of tables, each of which can be switched on: where transactions of the source
-//! begin and end, and heartbeats.
+//! begin and end, heartbeats, and statements that change tables.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lakeward_core::{ChangeBatch, Error, ErrorKind, Result, failpoint};
+use lakeward_core::{ChangeBatch, Error, ErrorKind, Result, SchemaChange, failpoint};
 
 use super::SinkOptions;
 use super::delivery::Place;
@@ -12,13 +12,15 @@ use super::murmur2::topic_partition;
 use super::source_transactions::SourceTransactions;
 use crate::client::Reader;
 use crate::format::metadata::{HeartbeatRecords, Record, TransactionRecords};
-use crate::topics::{self, Admin, heartbeat_topic, transaction_topic};
+use crate::format::schema_changes::SchemaChangeRecords;
+use crate::topics::{self, Admin, heartbeat_topic, schema_change_topic, transaction_topic};
 
 /// The topics that are switched on.
 #[derive(Default)]
 pub(super) struct Beside {
     transactions: Option<Transactions>,
     heartbeats: Option<(Topic, HeartbeatRecords)>,
+    changes: Option<(Topic, SchemaChangeRecords)>,
 }
 
 struct Transactions {
@@ -38,7 +40,15 @@ pub(super) struct Sent {
 
 impl Topic {
     fn sent(&self, record: Record) -> Result<Sent> {
-        match self.0.get(topic_partition(&record.0, self.0.len())) {
+        self.at(topic_partition(&record.0, self.0.len()), record)
+    }
+
+    fn first(&self, record: Record) -> Result<Sent> {
+        self.at(0, record)
+    }
+
+    fn at(&self, place: usize, record: Record) -> Result<Sent> {
+        match self.0.get(place) {
             Some(place) => Ok(Sent { place: Arc::clone(place), record }),
             None => Err(Error::new(ErrorKind::TopicLost, "a topic has no topic partitions")),
         }
@@ -77,6 +87,11 @@ impl Beside {
             let records = HeartbeatRecords::new(&kafka.format, &heartbeats, &kafka.prefix)?;
             beside.heartbeats = Some((topic, records));
         }
+        let changes = schema_change_topic(&kafka.prefix);
+        if let Some(topic) = made.remove(&changes) {
+            let records = SchemaChangeRecords::new(&kafka.format, &changes, &kafka.prefix)?;
+            beside.changes = Some((topic, records));
+        }
         Ok(beside)
     }
 
@@ -104,5 +119,11 @@ impl Beside {
     pub(super) fn heartbeat(&self, at_us: i64) -> Result<Option<Sent>> {
         let Some((topic, records)) = &self.heartbeats else { return Ok(None) };
         topic.sent(records.record(at_us)?).map(Some)
+    }
+
+    /// What a statement does, told at `at_us`, µs UTC. All of them go to one topic partition, in their order.
+    pub(super) fn schema_change(&self, change: &SchemaChange, at_us: i64) -> Result<Option<Sent>> {
+        let Some((topic, records)) = &self.changes else { return Ok(None) };
+        topic.first(records.record(change, at_us)?).map(Some)
     }
 }

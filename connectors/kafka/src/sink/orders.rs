@@ -8,7 +8,9 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use lakeward_core::{ByteSize, ChangeBatch, Checkpoint, Error, ErrorKind, Result, TableMark, TableSchema};
+use lakeward_core::{
+    ByteSize, ChangeBatch, Checkpoint, Error, ErrorKind, Result, SchemaChange, TableMark, TableSchema,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::writer::Writer;
@@ -21,12 +23,15 @@ pub(super) enum Order {
     Write(ChangeBatch),
     /// Send a mark.
     Mark(TableMark),
+    /// Tell what a statement does.
+    Change(SchemaChange),
 }
 
 impl Order {
     fn bytes(&self) -> usize {
         match self {
             Order::Write(batch) => batch.bytes(),
+            Order::Change(change) => change.statement.len(),
             Order::Schema(_) | Order::Mark(_) => 0,
         }
     }
@@ -111,6 +116,7 @@ fn follow(mut writer: Writer, orders: &mpsc::Receiver<Item>) -> Result<()> {
                     Order::Schema(schema) => writer.schema(&schema)?,
                     Order::Write(batch) => writer.write(batch)?,
                     Order::Mark(mark) => writer.mark(&mark)?,
+                    Order::Change(change) => writer.schema_change(&change)?,
                 }
                 drop(permit);
             }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::{
-    ChangeBatch, Error, ErrorKind, MarkReason, Op, Result, TableId, TableMark, TableSchema, failpoint,
+    ChangeBatch, Error, ErrorKind, MarkReason, Op, Result, SchemaChange, TableId, TableMark, TableSchema,
+    failpoint,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::OwnedHeaders;
@@ -207,6 +208,15 @@ impl Writer {
     fn send_beside(&mut self, sent: &SentBeside) -> Result<()> {
         let (key, value) = &sent.record;
         self.send(&sent.place, Some(key), Some(value), OwnedHeaders::new())
+    }
+
+    /// Tells what a statement does: in the transaction of the checkpoint that covers it.
+    pub(super) fn schema_change(&mut self, change: &SchemaChange) -> Result<()> {
+        let Some(sent) = self.beside.schema_change(change, self.options.clock.unix_micros())? else {
+            return Ok(());
+        };
+        self.transactions.begin()?;
+        self.send_beside(&sent)
     }
 
     fn send_rows(&mut self, piece: &ChangeBatch, encoded: &Encoded) -> Result<()> {

@@ -64,7 +64,7 @@ impl Outlet {
                 self.count(mark.table(), &[Op::Truncate]);
                 SMALL
             }
-            Feed::Schema(_) | Feed::Boundary(_) | Feed::Keys(_) => SMALL,
+            Feed::Schema(_) | Feed::SchemaChange(_) | Feed::Boundary(_) | Feed::Keys(_) => SMALL,
         };
         self.sender.send(Ok(feed), bytes)?;
         Ok(())

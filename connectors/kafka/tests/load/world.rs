@@ -79,6 +79,7 @@ pub(crate) fn items(feed: Feed) -> Vec<Item> {
             vec![Item::Event(mark.table().table.to_string(), Op::Truncate.letter(), mark.seq)]
         }
         Feed::Boundary(checkpoint) => vec![Item::Boundary(Box::new(checkpoint))],
+        Feed::SchemaChange(_) => panic!("topics of tables tell no statements"),
         Feed::Keys(_) => panic!("keys are never asked for over Kafka"),
     }
 }

@@ -1,12 +1,12 @@
 //! ALTER TABLE, CREATE INDEX, DROP INDEX: the structure that they make of a known one.
 
 use lakeward_core::schema::PRIMARY;
-use lakeward_core::{Column, ColumnType, Index, IndexPart};
+use lakeward_core::{Column, ColumnType, Declaration, Index, IndexPart};
 
 use super::column::{self, Defined, TableCollation};
 use super::create::{self, Added, Constraint, Making, own_keys};
 use super::types::{self, Collations};
-use super::{Context, Definition, fill, indexes, same_name, values};
+use super::{Context, Definition, declared, fill, indexes, same_name, values};
 use crate::ddl::Tokens;
 
 /// What a statement makes of a structure.
@@ -44,6 +44,8 @@ struct Clauses {
     keys: Vec<Added>,
     dropped_keys: Vec<String>,
     renamed_keys: Vec<(String, String)>,
+    /// `ALTER COLUMN`: new defaults.
+    defaults: Vec<(String, Option<String>)>,
     /// Names that may be those of indexes or of other constraints.
     dropped_constraints: Vec<String>,
     /// `CONVERT TO CHARACTER SET`.
@@ -144,6 +146,7 @@ impl Clauses {
             return self.convert(clause, context);
         }
         self.others = true;
+        self.defaults.extend(declared::altered_default(clause.clone()));
         if clause.sees(&["RENAME"]) || clause.sees(&["ALTER"]) {
             // A table's name; a column's default, an index's or a check's visibility.
             return Some(());
@@ -287,6 +290,9 @@ impl Clauses {
         let mut definition = Definition { columns, key, groundwork };
         let strict = context.surroundings.is_strict();
         let rewritten = reason.or_else(|| values::rewritten(known, &definition, &context.options, strict));
+        if !context.declares {
+            definition.undeclare();
+        }
         if rewritten.is_some() {
             // Rows from before are void.
             definition.columns.iter_mut().for_each(|column| column.fill = None);
@@ -325,6 +331,11 @@ impl Clauses {
             } else {
                 if let Some((_, name)) = self.renamed.iter().find(|(name, _)| same_name(name, &old.name)) {
                     column.name.clone_from(name);
+                }
+                if let Some((_, default)) = self.defaults.iter().find(|(name, _)| same_name(name, &old.name))
+                    && let Some(declaration) = declared::of(&column)
+                {
+                    column.declared = Some(Declaration { default: default.clone(), ..declaration });
                 }
                 if let Some(to) = self.converted {
                     convert(&mut column, to)?;
@@ -496,9 +507,11 @@ fn pair(clause: &mut Tokens<'_>) -> Option<(String, String)> {
 
 /// `CONVERT TO CHARACTER SET` for a column that the statement does not define anew.
 fn convert(column: &mut Column, to: u16) -> Option<()> {
+    let before = column.clone();
     if let ColumnType::Text { collation } = column.ty {
         (column.ty, column.capacity) = types::converted(collation, column.capacity, to)?;
     }
+    declared::convert(&before, column, to);
     Some(())
 }
 

@@ -133,7 +133,8 @@ pub(crate) fn bytes_per_character(id: u16) -> Option<u32> {
     charsets().find_map(|(known, _, bytes)| if known == charset { Some(bytes) } else { None })
 }
 
-fn charset_of(id: u16) -> Option<&'static str> {
+/// The name of a collation's character set.
+pub(super) fn charset_of(id: u16) -> Option<&'static str> {
     COLLATIONS.split(", ").find_map(|entry| {
         let (name, known) = entry.split_once(' ')?;
         let charset = name.split_once('_').map_or(name, |(charset, _)| charset);

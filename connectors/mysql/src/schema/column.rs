@@ -1,11 +1,11 @@
 //! A column as statements define it.
 
-use lakeward_core::Column;
+use lakeward_core::{Column, Declaration};
 use sqlparser::tokenizer::Token;
 
-use super::Context;
 use super::fill::{self, DefaultValue};
 use super::types::{self, Collations, Settled, Written};
+use super::{Context, collations, declared};
 use crate::ddl::Tokens;
 
 /// A column's definition, without its name.
@@ -24,10 +24,13 @@ pub(super) struct Defined {
     pub(super) primary: bool,
     /// A foreign key; the server may make an index for it.
     pub(super) references: bool,
+    /// How it is declared, where that is asked for.
+    declaration: Option<Declaration>,
 }
 
 /// Reads a column's definition to the end of its attributes.
 pub(super) fn read(tokens: &mut Tokens<'_>, context: &Context<'_>) -> Option<Defined> {
+    let declaration = if context.declares { declared::of_type(tokens.clone()) } else { None };
     let ty = types::read(tokens, context)?;
     let serial = ty.serial;
     let mut defined = Defined {
@@ -40,6 +43,7 @@ pub(super) fn read(tokens: &mut Tokens<'_>, context: &Context<'_>) -> Option<Def
         unique: serial,
         primary: false,
         references: false,
+        declaration,
     };
     while attribute(&mut defined, tokens)? {}
     Some(defined)
@@ -52,9 +56,11 @@ fn attribute(defined: &mut Defined, tokens: &mut Tokens<'_>) -> Option<bool> {
     } else if tokens.eat(&["NULL"]) {
         defined.nullable = Some(true);
     } else if tokens.eat(&["DEFAULT"]) {
+        defined.declare(|declaration| declaration.default = declared::default(tokens.clone()));
         defined.default = Some(fill::read(tokens)?);
     } else if tokens.eat(&["ON", "UPDATE"]) {
         fill::now(tokens)?.then_some(())?;
+        defined.declare(|declaration| declaration.generated = true);
     } else if tokens.eat(&["AUTO_INCREMENT"]) {
         defined.auto_increment = true;
     } else if tokens.eat(&["SERIAL", "DEFAULT", "VALUE"]) {
@@ -70,6 +76,7 @@ fn attribute(defined: &mut Defined, tokens: &mut Tokens<'_>) -> Option<bool> {
         tokens.parenthesized()?;
         tokens.eat_any(&["VIRTUAL", "STORED"]);
         defined.generated = true;
+        defined.declare(|declaration| declaration.generated = true);
     } else if tokens.sees(&["CONSTRAINT"]) || tokens.sees(&["CHECK"]) {
         check(tokens)?;
     } else if tokens.eat(&["REFERENCES"]) {
@@ -137,6 +144,12 @@ pub(super) fn references(tokens: &mut Tokens<'_>) -> Option<()> {
 }
 
 impl Defined {
+    fn declare(&mut self, note: impl FnOnce(&mut Declaration)) {
+        if let Some(declaration) = &mut self.declaration {
+            note(declaration);
+        }
+    }
+
     /// Whether values of a type like `FLOAT(7,2)` are rounded.
     pub(super) fn rounds(&self) -> bool {
         self.ty.rounds
@@ -149,11 +162,14 @@ impl Defined {
         collations: Collations,
         context: &Context<'_>,
     ) -> Option<(Column, bool)> {
-        let Settled { ty, capacity, guessed } = self.ty.settle(self.collate, collations, context)?;
+        let Settled { ty, capacity, collation, guessed } =
+            self.ty.settle(self.collate, collations, context)?;
         let is_timestamp = matches!(ty, lakeward_core::ColumnType::Timestamp { .. });
         let implicit = !(is_timestamp && context.surroundings.explicit_timestamps == Some(false));
         let nullable = self.nullable.unwrap_or(implicit) && !self.primary && !self.auto_increment;
-        Some((Column { capacity, ..Column::new(name, ty, nullable) }, guessed))
+        let charset = collation.and_then(collations::charset_of).map(str::to_owned);
+        let declared = self.declaration.clone().map(|declaration| Declaration { charset, ..declaration });
+        Some((Column { capacity, declared, ..Column::new(name, ty, nullable) }, guessed))
     }
 }
 
@@ -201,17 +217,11 @@ impl TableCollation {
 /// instead of the name: the session's. `None`: the text gives none, or what was there may stay.
 pub fn database_collation(sql: &str, context: &Context<'_>) -> Option<(Option<String>, Option<u16>)> {
     let mut tokens = Tokens::of(sql, &context.session);
-    let creates = tokens.eat(&["CREATE"]);
-    if !creates && !tokens.eat(&["ALTER"]) {
+    let creates = tokens.sees(&["CREATE"]);
+    if tokens.holds(&["IF", "NOT", "EXISTS"]) {
         return None;
     }
-    tokens.eat_any(&["DATABASE", "SCHEMA"])?;
-    if tokens.eat(&["IF", "NOT", "EXISTS"]) {
-        return None;
-    }
-    let options = ["DEFAULT", "CHARACTER", "CHARSET", "COLLATE", "ENCRYPTION", "READ", "CHAR"];
-    let unnamed = !tokens.sees_quoted() && options.iter().any(|word| tokens.sees(&[word]));
-    let name = if unnamed { None } else { Some(tokens.identifier()?) };
+    let name = named_database(&mut tokens)?;
     let mut found = TableCollation::default();
     while !tokens.ended() {
         if !found.read(&mut tokens, context)? {
@@ -225,4 +235,14 @@ pub fn database_collation(sql: &str, context: &Context<'_>) -> Option<(Option<St
         (None, true) => Some((name, context.surroundings.server_collation)),
         (None, false) => None,
     }
+}
+
+/// The database that CREATE or ALTER DATABASE names; `Some(None)`: the session's.
+pub(crate) fn named_database(tokens: &mut Tokens<'_>) -> Option<Option<String>> {
+    tokens.eat_any(&["CREATE", "ALTER"])?;
+    tokens.eat_any(&["DATABASE", "SCHEMA"])?;
+    tokens.eat(&["IF", "NOT", "EXISTS"]);
+    let options = ["DEFAULT", "CHARACTER", "CHARSET", "COLLATE", "ENCRYPTION", "READ", "CHAR"];
+    let unnamed = !tokens.sees_quoted() && options.iter().any(|word| tokens.sees(&[word]));
+    Some(if unnamed { None } else { Some(tokens.identifier()?) })
 }

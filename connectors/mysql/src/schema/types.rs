@@ -59,6 +59,8 @@ pub(super) struct Collations {
 pub(super) struct Settled {
     pub(super) ty: ColumnType,
     pub(super) capacity: Option<Capacity>,
+    /// Of text and labels.
+    pub(super) collation: Option<u16>,
     /// The table's default collation was needed and is not known.
     pub(super) guessed: bool,
 }
@@ -374,7 +376,8 @@ impl Written {
     ) -> Option<Settled> {
         let (charset, length) = match &self.kind {
             Kind::Plain(ty, capacity) => {
-                return Some(Settled { ty: ty.clone(), capacity: *capacity, guessed: false });
+                let (ty, capacity) = (ty.clone(), *capacity);
+                return Some(Settled { ty, capacity, collation: None, guessed: false });
             }
             Kind::Text(length, charset) => (*charset, Some(*length)),
             Kind::Labels { charset, .. } => (*charset, None),
@@ -382,7 +385,7 @@ impl Written {
         let (collation, guessed) = charset.settle(collate, collations, context)?;
         let Some(length) = length else {
             let ty = self.labelled(collation)?;
-            return Some(Settled { ty, capacity: None, guessed });
+            return Some(Settled { ty, capacity: None, collation: Some(collation), guessed });
         };
         let bytes_each = collations::bytes_per_character(collation)?;
         let capacity = match length {
@@ -396,7 +399,8 @@ impl Written {
             }
             Length::Known(capacity) => capacity,
         };
-        Some(Settled { ty: text_type(collation, capacity), capacity: Some(capacity), guessed })
+        let ty = text_type(collation, capacity);
+        Some(Settled { ty, capacity: Some(capacity), collation: Some(collation), guessed })
     }
 
     fn labelled(&self, collation: u16) -> Option<ColumnType> {

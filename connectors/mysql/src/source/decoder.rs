@@ -16,6 +16,7 @@
 //! - *Bounded memory*: rows gathered are sent when they pass the limit, the queue is bounded.
 
 mod batches;
+mod changes;
 mod chunks;
 mod draft;
 mod living;
@@ -36,8 +37,8 @@ use std::time::Duration;
 
 use lakeward_core::stats::SourceStats;
 use lakeward_core::{
-    Answer, BinlogPosition, Clock, Error, ErrorKind, Feed, GtidSet, Origin, Position, Result, TableFilter,
-    TableId, TypeOptions, failpoint,
+    Answer, BinlogPosition, Clock, Error, ErrorKind, Feed, GtidSet, Origin, Position, Result, SchemaChange,
+    TableFilter, TableId, TypeOptions, failpoint,
 };
 use uuid::Uuid;
 
@@ -104,6 +105,8 @@ pub(super) struct Settings {
     pub(super) before_images: bool,
     pub(super) on_error: OnError,
     pub(super) truncate: OnTruncate,
+    /// Statements that change tables are told.
+    pub(super) schema_changes: bool,
     pub(super) max_event: u64,
     /// Bytes of rows gathered over all tables.
     pub(super) gather_bytes: usize,
@@ -202,6 +205,8 @@ pub(crate) struct Decoder {
     question: Option<u64>,
     /// Tables without a key whose mark is to be reserved when the stream comes to their view.
     views: usize,
+    /// What statements of the transaction at hand do, until it is whole.
+    changes: Vec<SchemaChange>,
 }
 
 impl Decoder {
@@ -253,6 +258,7 @@ impl Decoder {
             next_question: 0,
             question: None,
             views: 0,
+            changes: Vec::new(),
         }
     }
 

@@ -93,6 +93,7 @@ impl Reader {
         };
         drop(conn);
         let settings = settings(&options, &facts);
+        let declares = options.schema_changes;
         let MysqlOptions { config, tables, types, clock, seed, stats, on_error, snapshot, .. } = options;
         let mut random = seed;
         let replica = Replica {
@@ -100,7 +101,8 @@ impl Reader {
             uuid: Uuid::from_u64_pair(next_random(&mut random), next_random(&mut random)),
             heartbeat: config.heartbeat.0,
         };
-        let truth = CatalogTruth::new(config.clone(), tables.clone(), replica, types, facts.full_metadata());
+        let full = facts.full_metadata();
+        let truth = CatalogTruth::new(config.clone(), tables.clone(), replica, types, full, declares);
         let chunk_bytes_max = 2 * settings.chunk_goal_bytes;
         let mut decoder = Decoder::new(settings, begin, until, Some(truth), out.clone(), answers);
         for (table, error) in refused {
@@ -308,6 +310,7 @@ fn settings(options: &MysqlOptions, facts: &ServerFacts) -> Settings {
         before_images: options.before_images,
         on_error: options.on_error,
         truncate: options.truncate,
+        schema_changes: options.schema_changes,
         max_event: config.max_event.0,
         gather_bytes: share(memory, 8),
         original_commit_time: config.commit_time == CommitTime::Original,

@@ -1,5 +1,6 @@
 //! The decoder over binlog files that a real server wrote (`tests/data`).
 
+mod changes;
 mod left_out;
 mod plans;
 mod versions;
@@ -86,6 +87,7 @@ fn run_as(include: &[&str], begin: Begin, set: impl FnOnce(&mut Settings)) -> Ru
         before_images: false,
         on_error: OnError::StopTable,
         truncate: OnTruncate::Mark,
+        schema_changes: false,
         max_event: 1 << 20,
         gather_bytes: 1 << 20,
         original_commit_time: false,
@@ -146,7 +148,7 @@ fn changes(feed: &[Feed]) -> BTreeMap<i64, String> {
     let mut note = |seq, text| assert_eq!(changes.insert(seq, text), None, "number {seq} was given twice");
     for item in feed {
         match item {
-            Feed::Schema(_) | Feed::Boundary(_) | Feed::Keys(_) => {}
+            Feed::Schema(_) | Feed::SchemaChange(_) | Feed::Boundary(_) | Feed::Keys(_) => {}
             Feed::Mark(mark) => note(mark.seq, format!("{} t", mark.table())),
             Feed::Batch(batch) => {
                 assert_eq!(batch.meta.seq.len(), batch.rows.num_rows());
@@ -186,7 +188,7 @@ fn began(feed: &[Feed]) -> BTreeMap<i64, (Option<Arc<str>>, Option<Began>)> {
 fn last_boundary(feed: &[Feed]) -> &Checkpoint {
     let boundary = feed.iter().rev().find_map(|item| match item {
         Feed::Boundary(checkpoint) => Some(checkpoint),
-        Feed::Schema(_) | Feed::Batch(_) | Feed::Mark(_) | Feed::Keys(_) => None,
+        Feed::Schema(_) | Feed::Batch(_) | Feed::Mark(_) | Feed::SchemaChange(_) | Feed::Keys(_) => None,
     });
     boundary.unwrap()
 }
@@ -195,7 +197,7 @@ fn last_boundary(feed: &[Feed]) -> &Checkpoint {
 fn schemas(feed: &[Feed]) -> Vec<Arc<TableSchema>> {
     let schema = |item: &Feed| match item {
         Feed::Schema(schema) => Some(schema.clone()),
-        Feed::Batch(_) | Feed::Mark(_) | Feed::Boundary(_) | Feed::Keys(_) => None,
+        Feed::Batch(_) | Feed::Mark(_) | Feed::SchemaChange(_) | Feed::Boundary(_) | Feed::Keys(_) => None,
     };
     feed.iter().filter_map(schema).collect()
 }
@@ -240,7 +242,7 @@ fn a_schema_comes_once_and_before_its_first_rows() {
             }
             Feed::Batch(batch) => assert!(seen.contains(&batch.schema.table)),
             Feed::Mark(mark) => assert!(seen.contains(mark.table())),
-            Feed::Boundary(_) | Feed::Keys(_) => {}
+            Feed::SchemaChange(_) | Feed::Boundary(_) | Feed::Keys(_) => {}
         }
     }
     assert_eq!(seen, [TableId::new("shop", "t"), TableId::new("shop", "c")]);

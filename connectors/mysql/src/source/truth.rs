@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lakeward_core::error::Policy;
 use lakeward_core::schema::PRIMARY;
 use lakeward_core::{
     BinlogPosition, Column, Error, ErrorKind, GtidSet, Result, Scope, TableFilter, TableId, TypeOptions,
@@ -69,6 +70,8 @@ pub(super) struct CatalogTruth {
     types: TypeOptions,
     /// Whether new rows come with full metadata.
     full_metadata: bool,
+    /// Whether structures come with their columns' declarations.
+    declares: bool,
     reading: Option<Reading>,
     /// Tables that the stream itself saw touched since the reading.
     stale: BTreeSet<TableId>,
@@ -81,10 +84,12 @@ impl CatalogTruth {
         replica: Replica,
         types: TypeOptions,
         full_metadata: bool,
+        declares: bool,
     ) -> Self {
         // The server ends an older dump of the same uuid, so the second reader needs its own.
         let replica = Replica { uuid: uuid::Uuid::from_u128(replica.uuid.as_u128() ^ 1), ..replica };
-        CatalogTruth { config, filter, replica, types, full_metadata, reading: None, stale: BTreeSet::new() }
+        let stale = BTreeSet::new();
+        CatalogTruth { config, filter, replica, types, full_metadata, declares, reading: None, stale }
     }
 
     /// The stream passed a statement that touches the table.
@@ -98,13 +103,13 @@ impl CatalogTruth {
     }
 
     /// The default collation of a database at `from`; `None` where that cannot be proved, or new rows come
-    /// with their collations.
+    /// with their collations and nobody asks for more.
     pub(super) fn database_collation(
         &mut self,
         database: &str,
         from: &BinlogPosition,
     ) -> Result<Option<u16>> {
-        if self.full_metadata {
+        if self.full_metadata && !self.declares {
             return Ok(None);
         }
         if self.reading.is_none() || !self.stale.is_empty() {
@@ -137,12 +142,24 @@ impl CatalogTruth {
     ) -> Result<Definition> {
         let Some(in_log) = in_log else { return self.proved(table, from).map(|proved| proved.definition) };
         let told = Definition::from(in_log.clone());
+        if self.declares {
+            // The log tells no defaults, and not how types were written.
+            match self.proved(table, from) {
+                Ok(Proved { definition, .. }) if same_columns(&definition.columns, &in_log.columns) => {
+                    return Ok(Definition { key: told.key, ..definition });
+                }
+                Ok(_) => {}
+                Err(error) if error.policy() == Policy::StopTable => {}
+                Err(error) => return Err(error),
+            }
+        }
         // Only the catalog knows TINYINT(1), which matters where it is to be a boolean.
         if self.types.tinyint1_as_boolean {
             let mut conn = connect(&self.config, Purpose::Questions)?;
             let catalog = catalog::read(&mut conn, &self.filter)?;
             let same = |found: &&CatalogTable| same_columns(&found.columns, &in_log.columns);
-            let found = catalog.tables.get(table).filter(same).map(CatalogTable::definition);
+            let mut found = catalog.tables.get(table).filter(same).map(CatalogTable::definition);
+            found.iter_mut().for_each(Definition::undeclare);
             return Ok(found.unwrap_or(told));
         }
         Ok(told)
@@ -187,9 +204,14 @@ impl CatalogTruth {
         };
         let fills = found.columns.iter().filter_map(fill).collect();
         let mut definition = found.definition();
+        if !self.declares {
+            definition.undeclare();
+        }
         if touches.iter().any(|touch| touch.how == Touched::Mildly) {
             let indexes = definition.groundwork.indexes.take();
             definition.groundwork.collation = None;
+            // Defaults, too, may be later ones.
+            definition.undeclare();
             if !indexes.is_some_and(|indexes| indexes.iter().any(|index| index.name == PRIMARY)) {
                 return Err(unknown(
                     "which of its indexes was its key at this position is not known".to_owned(),

@@ -28,6 +28,7 @@ fn context<'a>(database: &'a str, surroundings: &'a Surroundings, collation: u16
         database_collation: Some(collation),
         likely_collation: None,
         options: TypeOptions::default(),
+        declares: true,
     }
 }
 

@@ -159,6 +159,7 @@ pub(crate) fn same(server: &Definition, ours: &Definition, statement: &str) {
         theirs.4 = None;
     }
     assert_eq!(comparable(ours), theirs, "{statement}\n(ours, then the server's)");
+    assert_eq!(declared(ours), declared(server), "{statement}\n(ours, then the server's)");
     for (ours, server) in
         ours.groundwork.indexes.iter().flatten().zip(server.groundwork.indexes.iter().flatten())
     {
@@ -170,12 +171,26 @@ pub(crate) fn same(server: &Definition, ours: &Definition, statement: &str) {
     }
 }
 
+/// Of each column its name, its character set, whether it has a default that is told, and whether it is generated. Words and
+/// texts are as each side writes them; bytes have no character set to the server.
+fn declared(definition: &Definition) -> Vec<(String, Option<String>, bool, bool)> {
+    let column = |column: &Column| {
+        let declared = column.declared.clone().unwrap_or_else(|| panic!("not declared: {column:?}"));
+        let charset = declared.charset.filter(|charset| charset != "binary");
+        (column.name.clone(), charset, declared.default.is_some(), declared.generated)
+    };
+    definition.columns.iter().map(column).collect()
+}
+
 /// What of a structure the server tells as well: columns, key, collation, counting column, indexes.
 type Comparable = (Vec<Column>, Vec<usize>, Option<u16>, Option<String>, Option<Vec<String>>);
 
 fn comparable(definition: &Definition) -> Comparable {
-    let columns: Vec<Column> =
-        definition.columns.iter().map(|c| Column { id: 0, fill: None, ..c.clone() }).collect();
+    let columns: Vec<Column> = definition
+        .columns
+        .iter()
+        .map(|c| Column { id: 0, fill: None, declared: None, ..c.clone() })
+        .collect();
     let counting = definition.groundwork.auto_increment;
     let counting =
         definition.columns.iter().find(|column| Some(column.id) == counting).map(|c| c.name.clone());

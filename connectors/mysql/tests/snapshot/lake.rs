@@ -87,7 +87,7 @@ impl Lake {
 
     fn settle(&mut self, feed: Feed) {
         match feed {
-            Feed::Boundary(_) | Feed::Keys(_) => {}
+            Feed::SchemaChange(_) | Feed::Boundary(_) | Feed::Keys(_) => {}
             Feed::Schema(schema) => {
                 if !self.schemas.contains(&schema) {
                     self.schemas.push(schema);
@@ -253,6 +253,7 @@ impl Setup {
             tables: TableFilter { include: vec!["shop.*".into()], exclude: Vec::new() },
             types: self.types,
             before_images: false,
+            schema_changes: false,
             start: self.start,
             until: self.until,
             resume: self.resume,

@@ -2,8 +2,9 @@
 
 use super::compare::{Found, Part};
 use super::rules::{
-    absent, by_snapshot, clipped_time, columns_schema, comma, decimal_of, fewer_zeros, is_header, near, on,
-    same_document, ten_days_later, unknown_charset, values, was_default, year_below_100,
+    absent, by_snapshot, changes_nothing, clipped_time, columns_schema, comma, decimal_of, fewer_zeros,
+    is_escaped, is_header, is_not_told, is_null, near, of_change, of_charset, of_default, on, same_document,
+    same_list, says_nothing, ten_days_later, unknown_charset, values, was_default, year_below_100,
 };
 
 /// A difference, and why it is there.
@@ -153,7 +154,11 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         debezium: "required, with its default",
         lakeward: "optional",
         why: "without a default only that is compatible with the schema before",
-        is: |found| found.table == "evolving" && columns_schema(found) && found.field() == "optional",
+        is: |found| {
+            matches!(&*found.table, "evolving" | "altered")
+                && columns_schema(found)
+                && found.field() == "optional"
+        },
     },
     Difference {
         what: "POINT",
@@ -249,13 +254,13 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
-        what: "`source.row`, `thread`, `ts_us`, `ts_ns` of a TRUNCATE",
+        what: "`source.row`, `thread`, `ts_us`, `ts_ns` of a TRUNCATE, and of schema changes",
         debezium: "the number of an earlier event's row, null, whole milliseconds",
         lakeward: "0, and the statement's",
         why: "they are the statement's",
         is: |found| {
             let places = ["source.row", "source.thread", "source.ts_us", "source.ts_ns"];
-            found.op == "t" && on(found, &places)
+            (found.op == "t" || of_change(found)) && on(found, &places)
         },
     },
     Difference {
@@ -265,6 +270,145 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         why: "all earlier events of the table are void",
         is: |found| {
             found.run == "rows" && found.part == Part::Record && found.op == "t" && absent(&found.theirs)
+        },
+    },
+    Difference {
+        what: "schema changes: tables that a snapshot finds",
+        debezium: "a CREATE TABLE for each",
+        lakeward: "none",
+        why: "they did not change; their versions are in the checkpoint topic",
+        is: |found| of_change(found) && by_snapshot(found) && is_not_told(found),
+    },
+    Difference {
+        what: "schema changes: statements that change nothing captured",
+        debezium: "by default those of all databases",
+        lakeward: "none",
+        why: "they concern nobody who reads these topics",
+        is: |found| of_change(found) && !by_snapshot(found) && is_not_told(found) && changes_nothing(found),
+    },
+    Difference {
+        what: "schema changes: CREATE INDEX, DROP INDEX",
+        debezium: "mostly without `tableChanges`, `source.table` empty",
+        lakeward: "as ALTER TABLE",
+        why: "they concern the table",
+        is: |found| {
+            let is_empty = found.theirs == Some(serde_json::Value::Null) || says_nothing(&found.theirs);
+            of_change(found)
+                && on(found, &["tableChanges", "source.table"])
+                && is_empty
+                && !is_null(&found.ours)
+        },
+    },
+    Difference {
+        what: "schema changes: `source.table` of ALTER DATABASE",
+        debezium: "an empty text",
+        lakeward: "null",
+        why: "it concerns no table",
+        is: |found| {
+            of_change(found)
+                && on(found, &["source.table"])
+                && says_nothing(&found.theirs)
+                && is_null(&found.ours)
+        },
+    },
+    Difference {
+        what: "schema changes: `source.table` of several tables",
+        debezium: "in the order of Java's hashes",
+        lakeward: "in that of the statement",
+        why: "it is the order",
+        is: |found| of_change(found) && on(found, &["source.table"]) && same_list(found),
+    },
+    Difference {
+        what: "schema changes: `ddl` of each pair of a RENAME TABLE",
+        debezium: "as it is written",
+        lakeward: "with whole, quoted names",
+        why: "it does the same",
+        is: |found| {
+            let is_quoted = |text: &str| text.starts_with("RENAME TABLE `");
+            let ours = found.ours.as_ref().and_then(serde_json::Value::as_str);
+            of_change(found) && on(found, &["ddl"]) && ours.is_some_and(is_quoted)
+        },
+    },
+    Difference {
+        what: "schema changes: a character set that no statement names, without a snapshot",
+        debezium: "null",
+        lakeward: "the character set",
+        why: "the log tells the server's",
+        is: |found| of_charset(found) && is_null(&found.theirs) && !is_null(&found.ours),
+    },
+    Difference {
+        what: "schema changes: utf8, and NCHAR's character set",
+        debezium: "`utf8`",
+        lakeward: "`utf8mb3`",
+        why: "it is the server's name for it",
+        is: |found| of_charset(found) && found.says("utf8mb3"),
+    },
+    Difference {
+        what: "schema changes: DEFAULT CHARSET of an ALTER TABLE",
+        debezium: "not followed",
+        lakeward: "followed",
+        why: "new columns have it",
+        is: |found| of_charset(found) && found.field() == "defaultCharsetName" && found.says("latin2"),
+    },
+    Difference {
+        what: "schema changes: the present time as a default",
+        debezium: "1970-01-01 00:00:00",
+        lakeward: "`CURRENT_TIMESTAMP`, with its digits",
+        why: "it is the default",
+        is: |found| {
+            let text = found.ours.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+            of_default(found) && text.starts_with("CURRENT_TIMESTAMP")
+        },
+    },
+    Difference {
+        what: "schema changes: hexadecimal defaults",
+        debezium: "digits alone",
+        lakeward: "with `0x` before them",
+        why: "they could be decimal",
+        is: |found| {
+            let text = found.ours.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+            of_default(found) && text.starts_with("0x")
+        },
+    },
+    Difference {
+        what: "schema changes: quotes and backslashes in defaults and labels",
+        debezium: "as they are written",
+        lakeward: "the value; of labels a literal",
+        why: "there are many ways to write one",
+        is: |found| {
+            of_change(found)
+                && matches!(found.field(), "defaultValueExpression" | "enumValues")
+                && is_escaped(found)
+        },
+    },
+    Difference {
+        what: "schema changes: `autoIncremented` and `generated`",
+        debezium: "both of AUTO_INCREMENT and of ON UPDATE, none of a computed column",
+        lakeward: "`autoIncremented` of AUTO_INCREMENT alone, `generated` of all of them",
+        why: "they tell who gives the value",
+        is: |found| {
+            let is_set = found.has("ON UPDATE")
+                || found.has("GENERATED ALWAYS AS")
+                || found.path.iter().any(|name| name == "made" || name == "half");
+            of_change(found) && matches!(found.field(), "autoIncremented" | "generated") && is_set
+        },
+    },
+    Difference {
+        what: "schema changes: lengths of 0",
+        debezium: "10",
+        lakeward: "0",
+        why: "it is the length",
+        is: |found| of_change(found) && found.field() == "length" && found.ours == Some(0.into()),
+    },
+    Difference {
+        what: "schema changes: texts that CONVERT TO CHARACTER SET makes longer",
+        debezium: "their type before",
+        lakeward: "their type after it: LONGTEXT of MEDIUMTEXT",
+        why: "it is the type",
+        is: |found| {
+            of_change(found)
+                && matches!(found.field(), "typeName" | "typeExpression")
+                && found.says("LONGTEXT")
         },
     },
 ];

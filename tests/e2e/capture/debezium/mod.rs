@@ -2,6 +2,7 @@
 //! field, but for what `differences` lists and the README tells.
 
 mod avro;
+mod changes;
 mod compare;
 mod differences;
 mod pairs;
@@ -105,12 +106,17 @@ fn every_field_is_that_of_debezium_but_for_what_the_readme_lists() {
     captures(&in_avro(&server, &kafka, registry));
     let theirs = debezium.finish(LIMIT);
     let mut found = Vec::new();
-    let avro = avro::ours(&kafka, registry, &pairs::topics(&kafka, AVRO));
+    let topics = pairs::topics(&kafka, AVRO).into_iter().chain([AVRO.to_owned()]);
+    let mut avro = avro::ours(&kafka, registry, &topics.collect::<Vec<_>>());
+    let changes_in_avro = avro.remove(AVRO).expect("schema changes");
     let under_its_name =
         |record: &Value| serde_json::from_str(&record.to_string().replace(RUNS[0].name, AVRO)).expect("JSON");
-    let theirs_in_avro = theirs[0].iter().map(under_its_name).collect();
+    let (theirs_in_avro, changes) = changes::apart(theirs[0].iter().map(under_its_name).collect(), AVRO);
+    changes::compare(AVRO, &columns, &changes, &changes_in_avro, &mut found);
     pairs::compare(AVRO, Order::Log, &columns, theirs_in_avro, avro, &mut found);
     for (run, theirs) in RUNS.iter().zip(theirs) {
+        let (theirs, changes) = changes::apart(theirs, run.name);
+        changes::compare(run.name, &columns, &changes, &changes::ours(&kafka, run.name), &mut found);
         let ours = pairs::ours(&kafka, run.name);
         pairs::compare(run.name, run.order, &columns, theirs, ours, &mut found);
     }
@@ -134,7 +140,8 @@ fn in_avro(server: &MySql, kafka: &Kafka, registry: &SchemaRegistry) -> Pipeline
 impl Run {
     fn connector(&self) -> Connector {
         let last = format!("{}.{}.{}", self.name, suite::DATABASE, suite::LAST);
-        let mut properties = vec![("database.include.list", suite::DATABASE)];
+        let mut properties =
+            vec![("database.include.list", suite::DATABASE), ("include.schema.changes", "true")];
         properties.extend_from_slice(self.theirs);
         Connector::new(self.name, &last, &properties)
     }
@@ -145,6 +152,7 @@ impl Run {
         let settings = json!({
             "topic_prefix": self.name,
             "schemas": true,
+            "include_schema_changes": true,
             "topics": { "partitions": 1, "config": { "max.message.bytes": 30_000_000 } },
             "properties": { "message.max.bytes": 30_000_000 },
         });

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::changes::CHANGES;
 use super::compare::{Found, Part};
 
 /// It is a value of an envelope, at one of these places.
@@ -173,4 +174,83 @@ pub(super) fn ten_days_later(found: &Found) -> bool {
     let number = |side: &Option<Value>| side.as_ref().and_then(Value::as_i64);
     let later = number(&found.theirs).zip(number(&found.ours)).map(|(theirs, ours)| theirs - ours);
     later.is_some_and(|later| [864_000_000, 864_000_000_000].contains(&later))
+}
+
+/// It is in a record of a schema change.
+pub(super) fn of_change(found: &Found) -> bool {
+    found.table == CHANGES
+}
+
+/// Only they tell the change.
+pub(super) fn is_not_told(found: &Found) -> bool {
+    found.part == Part::Record && absent(&found.ours)
+}
+
+/// Their change is of no captured table, and of no database with one.
+pub(super) fn changes_nothing(found: &Found) -> bool {
+    let Some(theirs) = &found.theirs else { return false };
+    let value = &theirs["value"]["payload"];
+    let ddl = value["ddl"].as_str().unwrap_or_default();
+    value["databaseName"] == "elsewhere" || ddl.starts_with("CREATE TABLE IF NOT EXISTS")
+}
+
+pub(super) fn is_null(side: &Option<Value>) -> bool {
+    side.as_ref().is_none_or(Value::is_null)
+}
+
+/// It is an empty text.
+pub(super) fn says_nothing(side: &Option<Value>) -> bool {
+    side.as_ref().and_then(Value::as_str) == Some("")
+}
+
+/// Both are the same words with commas between, in any order.
+pub(super) fn same_list(found: &Found) -> bool {
+    let words = |side: &Option<Value>| {
+        let mut words: Vec<String> = side.as_ref()?.as_str()?.split(',').map(str::to_owned).collect();
+        words.sort();
+        Some(words)
+    };
+    words(&found.ours).is_some_and(|ours| ours.len() > 1 && words(&found.theirs) == Some(ours))
+}
+
+/// It is a character set of a schema change.
+pub(super) fn of_charset(found: &Found) -> bool {
+    of_change(found) && matches!(found.field(), "charsetName" | "defaultCharsetName")
+}
+
+/// It is a default of a schema change.
+pub(super) fn of_default(found: &Found) -> bool {
+    of_change(found) && found.field() == "defaultValueExpression"
+}
+
+/// Theirs is another way to write the same.
+pub(super) fn is_escaped(found: &Found) -> bool {
+    let texts = |side: &Option<Value>| -> Vec<String> {
+        let list = match side {
+            Some(Value::Array(list)) => list.clone(),
+            Some(one) => vec![one.clone()],
+            None => Vec::new(),
+        };
+        list.iter().filter_map(Value::as_str).map(unescaped).collect()
+    };
+    texts(&found.theirs) == texts(&found.ours)
+}
+
+/// A text without its escapes, the quotes around it, and spaces at its end, which labels lose.
+fn unescaped(text: &str) -> String {
+    let inner = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')).unwrap_or(text);
+    let mut chars = inner.chars().peekable();
+    let mut plain = String::new();
+    while let Some(char) = chars.next() {
+        match (char, chars.peek()) {
+            ('\'', Some('\'')) => drop(chars.next()),
+            ('\\', Some(_)) => {
+                plain.extend(chars.next());
+                continue;
+            }
+            _ => {}
+        }
+        plain.push(char);
+    }
+    plain.trim_end_matches(' ').to_owned()
 }

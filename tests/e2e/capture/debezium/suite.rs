@@ -53,6 +53,9 @@ pub(super) fn play(server: &MySql) -> Columns {
     for statement in KEYS {
         run(&mut conn, statement);
     }
+    for statement in CHANGES {
+        run(&mut conn, statement);
+    }
     for (column, definition) in OTHERS {
         columns.insert((*column).to_owned(), (*definition).to_owned());
     }
@@ -185,4 +188,38 @@ const KEYS: &[&str] = &[
     "UPDATE composite SET n = 0 WHERE b = 'with others'",
     "DELETE FROM emptied WHERE id = 3",
     "COMMIT",
+];
+
+/// Statements of every kind that changes tables, and attributes of columns that values do not depend on.
+const CHANGES: &[&str] = &[
+    "CREATE TABLE declared (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, n INTEGER UNSIGNED ZEROFILL DEFAULT 7, \
+     made DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), seen TIMESTAMP(3) NOT NULL DEFAULT NOW(3), \
+     half INT AS (n / 2), name VARCHAR(20) CHARACTER SET latin1 COLLATE latin1_bin DEFAULT 'it''s', \
+     kind ENUM('a', 'b,c', 'd''e') NOT NULL DEFAULT 'a', tags SET('x', 'y') DEFAULT 'x,y', flags BIT(4) DEFAULT b'101', \
+     code BINARY(2) DEFAULT x'0aff', word NCHAR(6), computed VARCHAR(36) DEFAULT (uuid()), truth BOOLEAN DEFAULT TRUE, \
+     less INT DEFAULT -3, price DEC(8, 2) DEFAULT '1.50', prose LONG VARCHAR, said VARCHAR(9) COMMENT 'a comment', \
+     hidden INT INVISIBLE) COMMENT 'of a table' DEFAULT CHARSET latin2",
+    "CREATE TABLE altered (id INT NOT NULL, gone INT, name VARCHAR(20) DEFAULT 'none', UNIQUE KEY (id)) CHARACTER SET latin1",
+    "CREATE TABLE alike LIKE altered",
+    "ALTER TABLE altered ADD COLUMN first INT DEFAULT 7 FIRST, ADD COLUMN (more TEXT, last INT NOT NULL), DROP COLUMN gone",
+    "ALTER TABLE altered MODIFY COLUMN first BIGINT",
+    "ALTER TABLE altered RENAME COLUMN more TO much",
+    "ALTER TABLE altered CHANGE much longer MEDIUMTEXT NULL AFTER first",
+    "ALTER TABLE altered ALTER COLUMN first SET DEFAULT 9, ALTER name DROP DEFAULT",
+    "ALTER TABLE altered ADD PRIMARY KEY (id)",
+    "ALTER TABLE altered CONVERT TO CHARACTER SET utf8mb4",
+    "ALTER TABLE altered COMMENT 'other', DEFAULT CHARSET latin2",
+    "ALTER TABLE altered ENGINE = InnoDB",
+    "CREATE INDEX of_first ON altered (first)",
+    "DROP INDEX of_first ON altered",
+    "CREATE TABLE IF NOT EXISTS altered (id INT)",
+    "TRUNCATE TABLE altered",
+    "CREATE DATABASE elsewhere",
+    "ALTER DATABASE types CHARACTER SET utf8mb4",
+    "CREATE TABLE gone (id INT PRIMARY KEY)",
+    "CREATE TABLE gone_too (id INT PRIMARY KEY)",
+    "DROP TABLE gone, gone_too",
+    "ALTER TABLE altered RENAME TO elsewhere.altered",
+    "RENAME TABLE alike TO elsewhere.alike, declared TO elsewhere.declared",
+    "RENAME TABLE elsewhere.alike TO elsewhere.other",
 ];

@@ -280,6 +280,9 @@ impl Decoder {
         let table = self.tables.get(at)?.id.clone();
         tracing::info!(table = %table, version, "the table's structure is taken from the catalog");
         let mut structure = Definition::of(found);
+        if !self.settings.schema_changes {
+            structure.undeclare();
+        }
         if let Some(known) = &known {
             succeed(&mut structure, Some(&Definition::of(known)), true, &Fills::new());
         }

@@ -61,6 +61,11 @@ impl Draft {
         self.names.into_iter().map(|name| (name.table, name.standing))
     }
 
+    /// The table that stands under a name in the end.
+    pub(super) fn standing(&self, table: &TableId) -> Option<&Standing> {
+        self.names.iter().find(|name| name.table == *table)?.standing.as_ref()
+    }
+
     /// Whether a table stood under a name before, and left it for another name or was dropped.
     pub(super) fn left(&self, table: &TableId) -> bool {
         let is_same = |standing: &Standing| standing.was.as_ref() == Some(table);
@@ -179,6 +184,7 @@ impl Decoder {
             database_collation: self.beside.database(&table.database),
             likely_collation: self.beside.likely(&table.database).flatten(),
             options: self.settings.types,
+            declares: self.settings.schema_changes,
         }
     }
 

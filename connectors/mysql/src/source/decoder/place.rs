@@ -114,6 +114,7 @@ impl Decoder {
         } else if let Some(replay) = &self.replay {
             return Err(lost_transaction(&replay.name).into());
         }
+        self.send_changes()?;
         let reached = self.has_reached_until();
         if reached || self.is_boundary_due() {
             self.boundary()?;

@@ -30,6 +30,9 @@ impl Decoder {
         if self.apply(query, settled)? {
             outcome = "stopped";
         }
+        if self.settings.schema_changes {
+            self.tell_changes(query, statement, &candidates, &draft)?;
+        }
         self.remember(draft);
         for effect in effects {
             match effect {

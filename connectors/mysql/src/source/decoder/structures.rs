@@ -427,8 +427,12 @@ pub(super) fn succeed(
     let mut new = None;
     for column in &mut definition.columns {
         match (before.iter().find(|before| before.id == column.id), fills.get(&column.name)) {
-            (Some(before), _) if keeps_fills => column.fill.clone_from(&before.fill),
-            (Some(_), _) => {}
+            (Some(before), _) => {
+                schema::follow_declaration(before, column);
+                if keeps_fills {
+                    column.fill.clone_from(&before.fill);
+                }
+            }
             (None, Some(fill)) if !may_be_renamed => column.fill.clone_from(fill),
             (None, _) => {
                 let why = format!("what rows from before have in column {} is not known", column.name);
