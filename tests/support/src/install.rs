@@ -21,15 +21,9 @@ pub fn installed(path: &str) -> PathBuf {
     found
 }
 
-/// A port of the loopback interface that nobody listens on.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has free ports");
-    listener.local_addr().expect("a bound socket has an address").port()
-}
-
 /// A port that nobody listens on, below those that the system gives to connections: a server that is down for a while
 /// finds it free again, and no client that tries to reach it meanwhile can be given it as its own.
-pub(crate) fn quiet_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 10_000;
     const COUNT: u32 = 20_000;

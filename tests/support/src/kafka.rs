@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use client::Record;
 
 use crate::child::{Child, Signal};
-use crate::install::{installed, quiet_port};
+use crate::install::{free_port, installed};
 use crate::{Scratch, wait_until};
 
 const VERSION: &str = "4.3.1";
@@ -55,7 +55,7 @@ impl Kafka {
             .status();
         assert!(copied.is_ok_and(|status| status.success()), "cannot copy Kafka's data directory");
         let ports =
-            Ports { plain: quiet_port(), tls: quiet_port(), sasl: quiet_port(), controller: quiet_port() };
+            Ports { plain: free_port(), tls: free_port(), sasl: free_port(), controller: free_port() };
         let properties =
             properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let mut broker = Kafka { directory, ports, properties, child: None };

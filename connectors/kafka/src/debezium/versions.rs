@@ -179,9 +179,10 @@ impl Versions {
     }
 
     fn ask(&mut self, table: &TableId) -> Result<()> {
+        // How a column is declared, its default for one, is no part of a version: records do not depend on it.
+        let told = |column| Column { id: 0, declared: None, ..column };
         let columns = (self.structures)(table)?;
-        self.columns =
-            columns.map(|columns| columns.into_iter().map(|column| Column { id: 0, ..column }).collect());
+        self.columns = columns.map(|columns| columns.into_iter().map(told).collect());
         Ok(())
     }
 
