@@ -175,7 +175,8 @@ pub(crate) fn same(server: &Definition, ours: &Definition, statement: &str) {
 /// texts are as each side writes them; bytes have no character set to the server.
 fn declared(definition: &Definition) -> Vec<(String, Option<String>, bool, bool)> {
     let column = |column: &Column| {
-        let declared = column.declared.clone().unwrap_or_else(|| panic!("not declared: {column:?}"));
+        assert!(column.declared.is_some(), "not declared: {column:?}");
+        let declared = column.declared.clone().unwrap_or_default();
         let charset = declared.charset.filter(|charset| charset != "binary");
         (column.name.clone(), charset, declared.default.is_some(), declared.generated)
     };
