@@ -138,7 +138,7 @@ fn overtaken(topic: &str) -> Finding {
     let message = format!(
         "retention has removed records of {topic} that the lake does not have: `load` stops there (12)"
     );
-    let fix = "give the pipeline a new name and topic prefix, which takes a new snapshot; then keep `retention.ms` above \
-               the longest time that the lake may be behind";
+    let fix = "begin anew: a new name for the pipeline, and topics that begin with a new snapshot (of `capture`: another \
+               `topic_prefix`); then keep `retention.ms` above the longest time that the lake may be behind";
     Finding::error(SUBJECT, message).fix(fix)
 }

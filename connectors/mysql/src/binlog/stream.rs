@@ -2,8 +2,8 @@
 //!
 //! Guarantees: events come in the order of the log and checked ([`Format::check`]); a link that is
 //! dead is noticed within the connection's read timeout, because heartbeats are asked for; an end of the stream that
-//! the server did not mean as one is an error, so nobody takes a shutdown for the end of the log. Memory: the client library holds an event twice while it
-//! is received (packet, event), we hold no further copy.
+//! the server did not mean as one is an error, so nobody takes a shutdown for the end of the log. Memory: the client
+//! library holds an event twice while it is received (packet, event), we hold no further copy.
 //!
 //! Unknown: the client library panics on a length that lies about its packet. TCP's and TLS's own
 //! checks make that unlikely; here it is caught and told as `CorruptEvent`. A length that is too large has the library
