@@ -7,20 +7,24 @@ TEST_THREADS ?= 4
 # The same choice of packages for all, or their dependencies are compiled again with other features.
 BUILD = --release --workspace --bins --examples
 
-.PHONY: demo test test-long check bench install
+TESTS = --release --workspace --features failpoints
+
+.PHONY: demo test test-long check bench install tools built tests-built
 
 ## demo: a real MySQL, a shop, a writer, lakeward killed and started again; then the lake against the source
-demo: install
-	$(CARGO) build $(BUILD)
+demo: tools
+	@$(MAKE) --no-print-directory -j2 install built
 	target/release/examples/demo
 
 ## test: everything, with real servers
-test: install
-	$(CARGO) test --release --workspace --features failpoints --no-fail-fast -- --test-threads=$(TEST_THREADS)
+test: tools
+	@$(MAKE) --no-print-directory -j2 install tests-built
+	$(CARGO) test $(TESTS) --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 ## test-long: the same with KILLS kills and longer random sequences
-test-long: install
-	LAKEWARD_LONG=$(KILLS) $(CARGO) test --release --workspace --features failpoints --no-fail-fast -- --test-threads=$(TEST_THREADS)
+test-long: tools
+	@$(MAKE) --no-print-directory -j2 install tests-built
+	LAKEWARD_LONG=$(KILLS) $(CARGO) test $(TESTS) --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 ## check: format, lints, unit tests without servers, licences and sources of all dependencies
 check:
@@ -32,9 +36,19 @@ check:
 	else echo "cargo-deny is not installed: licences and sources were not checked (cargo install cargo-deny)"; fi
 
 ## bench: the figures of ARCHITECTURE.md, each beside the limit of the same run
-bench: install
-	$(CARGO) build $(BUILD)
+bench: tools
+	@$(MAKE) --no-print-directory -j2 install built
 	target/release/examples/bench
+
+built:
+	$(CARGO) build $(BUILD)
+
+tests-built:
+	$(CARGO) test $(TESTS) --no-run
+
+# What the build itself needs of the system, so that servers are downloaded while it goes on.
+tools:
+	@bash tests/support/install.sh tools
 
 ## install: the servers and readers that tests, demo and benchmark need; quick when they are there
 install:

@@ -45,7 +45,7 @@ impl Decoder {
         let layout = Layout::new(&schema, &self.options)?;
         let reader = match &self.registry {
             Some(registry) => Reader::Avro(AvroReader::new(Arc::clone(registry))),
-            None => Reader::Json(JsonReader::default()),
+            None => Reader::Json(JsonReader::new(&layout)),
         };
         TableDecoder::new(layout, reader, self.want_before)
     }

@@ -85,7 +85,7 @@ impl Form {
             }
         };
         let reader = match self {
-            Form::Json => Reader::Json(JsonReader::default()),
+            Form::Json => Reader::Json(JsonReader::new(&layout)),
             Form::Avro(registry) => Reader::Avro(AvroReader::new(Arc::clone(registry))),
         };
         TableDecoder::new(layout, reader, want_before)

@@ -4,4 +4,5 @@ pub(crate) mod cursor;
 pub(crate) mod read;
 pub(crate) mod schema;
 pub(crate) mod table;
+mod text;
 pub(crate) mod write;

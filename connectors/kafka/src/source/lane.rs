@@ -31,6 +31,8 @@ pub(super) struct Lane {
     /// How many events the place has once the checkpoint that is gone to is reached.
     goal: u64,
     head: Option<Event>,
+    /// Room for the next event.
+    room: Vec<u8>,
     /// The number of the last event taken, and the next number of the last checkpoint reached: what follows is not
     /// below either.
     floor: i64,
@@ -60,7 +62,19 @@ impl Lane {
         whole: bool,
     ) -> Lane {
         let goal = place.events;
-        Lane { topic, number, queue, place, goal, head: None, floor: i64::MIN, records: 0, bytes: 0, whole }
+        Lane {
+            topic,
+            number,
+            queue,
+            place,
+            goal,
+            head: None,
+            room: Vec::new(),
+            floor: i64::MIN,
+            records: 0,
+            bytes: 0,
+            whole,
+        }
     }
 
     /// Sets how many events there are at the checkpoint that is gone to.
@@ -92,9 +106,9 @@ impl Lane {
                 None => return Ok(Head::NotYet),
                 Some(Ok(message)) => {
                     self.records += 1;
-                    match Event::of(&message, self.whole) {
+                    match Event::of(&message, self.whole, &mut self.room) {
                         Some(event) => {
-                            self.bytes += event.bytes() as u64;
+                            self.bytes += event.len() as u64;
                             self.head = Some(event);
                         }
                         // The next place is after it, whoever asks.
@@ -144,6 +158,13 @@ impl Lane {
         Ok(event)
     }
 
+    /// An event that was taken is done with: the next one takes its room.
+    pub(super) fn reuse(&mut self, event: Event) {
+        if event.len() <= ROOM {
+            self.room = event.into_room();
+        }
+    }
+
     /// An event that was taken is passed.
     pub(super) fn pass(&mut self, offset: i64) {
         self.place.offset = offset.saturating_add(1);
@@ -183,6 +204,9 @@ impl Lane {
             )
     }
 }
+
+/// Bytes of an event whose room is kept, at most.
+const ROOM: usize = 64 * 1024;
 
 /// After the end of a topic partition: records that are on their way come at once.
 const LOOK: Duration = Duration::from_millis(100);

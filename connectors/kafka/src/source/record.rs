@@ -42,15 +42,17 @@ pub(super) struct Event {
     pub(super) offset: i64,
     /// What its headers say, or what is wrong with them.
     pub(super) told: Result<Told, String>,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Vec<u8>,
+    /// Its value, and behind that its key.
+    bytes: Vec<u8>,
+    value: usize,
+    has_key: bool,
     /// All its headers, where they may be needed as they were.
     pub(super) headers: Option<OwnedHeaders>,
 }
 
 impl Event {
-    /// `None` for a tombstone. `whole`: with all its headers.
-    pub(super) fn of(message: &BorrowedMessage<'_>, whole: bool) -> Option<Event> {
+    /// `None` for a tombstone. `whole`: with all its headers. It takes the room of an earlier one.
+    pub(super) fn of(message: &BorrowedMessage<'_>, whole: bool, room: &mut Vec<u8>) -> Option<Event> {
         let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         let said = Said::of(headers.map(|header| (header.key, header.value)));
         let told = told(said, message.payload().is_some());
@@ -59,9 +61,27 @@ impl Event {
             Ok(Some(told)) => Ok(told),
             Err(wrong) => Err(wrong),
         };
-        let value = message.payload().unwrap_or_default().to_vec();
+        let (value, key) = (message.payload().unwrap_or_default(), message.key());
+        let mut bytes = std::mem::take(room);
+        bytes.clear();
+        bytes.extend_from_slice(value);
+        bytes.extend_from_slice(key.unwrap_or_default());
         let headers = message.headers().filter(|_| whole).map(|headers| headers.detach());
-        Some(Event { offset: message.offset(), told, key: message.key().map(<[u8]>::to_vec), value, headers })
+        let (value, has_key) = (value.len(), key.is_some());
+        Some(Event { offset: message.offset(), told, bytes, value, has_key, headers })
+    }
+
+    pub(super) fn value(&self) -> &[u8] {
+        self.bytes.get(..self.value).unwrap_or_default()
+    }
+
+    pub(super) fn key(&self) -> Option<&[u8]> {
+        self.bytes.get(self.value..).filter(|_| self.has_key)
+    }
+
+    /// Its room, for the next one.
+    pub(super) fn into_room(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// It as a dead letter of this topic partition.
@@ -70,15 +90,15 @@ impl Event {
             topic,
             number,
             offset: self.offset,
-            key: self.key.as_deref(),
-            value: &self.value,
+            key: self.key(),
+            value: self.value(),
             headers: self.headers.as_ref(),
         }
     }
 
-    /// Memory that it holds.
-    pub(super) fn bytes(&self) -> usize {
-        self.value.len() + self.key.as_ref().map_or(0, Vec::len)
+    /// Bytes of its value and key.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
     }
 }
 

@@ -85,27 +85,33 @@ impl Topic {
         if self.taken.is_multiple_of(LOOK_EVERY) {
             desk.look()?;
         }
-        let lane = self.lane(index)?;
-        let event = lane.take(next_seq)?;
+        let event = self.lane(index)?.take(next_seq)?;
+        self.put(index, &event, desk)?;
+        self.lane(index)?.reuse(event);
+        Ok(())
+    }
+
+    /// Puts an event where it belongs.
+    fn put(&mut self, index: usize, event: &Event, desk: &mut Desk) -> Result<(), End> {
         let Ok(told) = event.told else {
             return Err(bug("an event without headers came to its turn").into());
         };
         if let What::Row(op) = told.what
             && self.gathering.as_ref().is_some_and(|gathering| gathering.version() == told.version)
         {
-            return self.gather(index, &event, (told.seq, op), desk);
+            return self.gather(index, event, (told.seq, op), desk);
         }
         let Some(schema) = desk.captured.version(&self.name, told.version).cloned() else {
             let message =
                 format!("the record names version {} of its table, which capture never wrote", told.version);
-            return self.reject(index, &event, &Error::new(ErrorKind::UnreadableRecord, message), desk);
+            return self.reject(index, event, &Error::new(ErrorKind::UnreadableRecord, message), desk);
         };
         match told.what {
             What::Row(op) => {
                 self.begin(&schema, desk)?;
-                self.gather(index, &event, (told.seq, op), desk)
+                self.gather(index, event, (told.seq, op), desk)
             }
-            What::Mark(reason) => self.mark(index, &event, (told.seq, reason), &schema, desk),
+            What::Mark(reason) => self.mark(index, event, (told.seq, reason), &schema, desk),
         }
     }
 
@@ -147,7 +153,7 @@ impl Topic {
         schema: &Arc<TableSchema>,
         desk: &mut Desk,
     ) -> Result<(), End> {
-        let mark = match desk.decoder.mark(schema, &event.value, seq, reason) {
+        let mark = match desk.decoder.mark(schema, event.value(), seq, reason) {
             Ok(mark) => mark,
             Err(error) => return self.reject(index, event, &error, desk),
         };

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use lakeward_core::clock::ManualClock;
 use lakeward_core::{
-    ChangeBatch, ErrorKind, MarkReason, Op, Origin, Secret, TableId, TableMark, TypeOptions, ZeroDates,
+    ChangeBatch, Column, ColumnType, ErrorKind, MarkReason, Op, Origin, Secret, TableId, TableMark,
+    TableSchema, TypeOptions, ZeroDates,
 };
 use lakeward_kafka::format::{
     BinaryMode, DecimalMode, Decoder, Encoded, EncodedRecord, Encoder, Format, FormatOptions, Received,
@@ -175,6 +176,44 @@ fn a_record_that_cannot_be_read_leaves_nothing_behind() {
         }
         assert_same(&table.finish().unwrap().unwrap(), &batch);
         assert!(table.finish().unwrap().is_none());
+    }
+}
+
+#[test]
+fn fields_of_json_stand_in_any_order_with_any_white_space() {
+    let text = || Column::new("must", ColumnType::Text { collation: 255 }, false);
+    let columns =
+        vec![Column::new("a \"1\"", sample::LONG, false), text(), Column::new("c", sample::LONG, true)];
+    let schema = TableSchema::new(TableId::new("d", "t"), 1, columns, vec![0], TypeOptions::default());
+    let schema = Arc::new(schema);
+    let read = |image: &str| {
+        let value = format!(r#"{{"after":{image},"source":{{"file":"b","pos":4,"row":0}},"op":"c"}}"#);
+        let mut table = Decoder::new(&FormatOptions::default()).unwrap().table(Arc::clone(&schema)).unwrap();
+        table.push(&Received { key: None, value: value.as_bytes(), op: Op::Create, seq: 1 })?;
+        Ok::<_, lakeward_core::Error>(table.finish().unwrap().unwrap().rows)
+    };
+    let written = read(r#"{"a \"1\"":7,"must":"x","c":null}"#).unwrap();
+    for same in [
+        r#"{"must":"x","a \"1\"":7,"c":null}"#,
+        r#"{"a \"1\"":7,"c":null,"must":"x"}"#,
+        r#"{"a \"1\"":7 , "must":"x","c":null}"#,
+        r#"{"a \"1\"":7,"must" : "x","c":null }"#,
+        "{ \"a \\\"1\\\"\" : 7,\n\"must\":\t\"x\",\"c\":null\n}",
+        r#"{"a \u00221\u0022":7,"must":"\u0078","c":null}"#,
+    ] {
+        assert_eq!(read(same).unwrap(), written, "{same}");
+    }
+    for wrong in [
+        r#"{"a \"1\"":7,"must":"x","c":null,"c":1}"#,
+        r#"{"a \"1\"":7,"a \"1\"":7,"must":"x","c":null}"#,
+        r#"{"a \"1\"":7,"must":"x"}"#,
+        r#"{"a \"1\"":7,"must":"x","c":null,"d":1}"#,
+        r#"{"a \"1\"":7,"must":"x","c":null"#,
+        r#"{"a \"1\"":7,"must":"x","c":null,}"#,
+        r#"{"a \"1\"":7"must":"x","c":null}"#,
+        r#"{"a \"1\"":,"must":"x","c":null}"#,
+    ] {
+        assert_eq!(read(wrong).unwrap_err().kind(), ErrorKind::UnreadableRecord, "{wrong}");
     }
 }
 

@@ -55,13 +55,14 @@ impl Random {
     }
 }
 
+/// BIGINT.
+pub(crate) const LONG: ColumnType = ColumnType::Int { width: 8, unsigned: false, display_one: false };
+
 /// A table with a column of every type.
 pub(crate) fn schema(options: TypeOptions, key: bool) -> Arc<TableSchema> {
     let int = |width, unsigned, display_one| ColumnType::Int { width, unsigned, display_one };
-    let mut columns = vec![
-        Column::new("id", int(8, false, false), false),
-        Column::new("must", ColumnType::Text { collation: 255 }, false),
-    ];
+    let mut columns =
+        vec![Column::new("id", LONG, false), Column::new("must", ColumnType::Text { collation: 255 }, false)];
     let labels = vec!["a".to_owned(), "b".to_owned()];
     let mut types = vec![
         int(1, false, false),

@@ -5,6 +5,7 @@
 
 use lakeward_core::{Error, Result};
 
+use super::text::{is_special, position};
 use crate::format::codec::Take;
 use crate::format::options::BinaryMode;
 use crate::format::{bytes, unreadable};
@@ -97,11 +98,24 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads an object: `field` is given each name and must take its value.
-    pub(crate) fn object(&mut self, mut field: impl FnMut(&mut Self, &[u8]) -> Result<()>) -> Result<()> {
+    pub(crate) fn object(&mut self, field: impl FnMut(&mut Self, &[u8]) -> Result<()>) -> Result<()> {
         self.must(b'{', "an object")?;
         if self.eat(b'}') {
             return Ok(());
         }
+        self.fields(field)
+    }
+
+    /// The same from behind a field on.
+    pub(crate) fn rest_of_object(&mut self, field: impl FnMut(&mut Self, &[u8]) -> Result<()>) -> Result<()> {
+        match self.eat(b',') {
+            true => self.fields(field),
+            false => self.must(b'}', "a comma or the end of an object"),
+        }
+    }
+
+    /// Reads the fields of an object, of which there is one at least, and its end.
+    fn fields(&mut self, mut field: impl FnMut(&mut Self, &[u8]) -> Result<()>) -> Result<()> {
         loop {
             self.peek();
             match self.text_place()? {
@@ -180,7 +194,7 @@ impl<'a> Cursor<'a> {
         self.at += 1;
         loop {
             let rest = self.input.get(self.at..).unwrap_or_default();
-            let Some(length) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) else {
+            let Some(length) = position(rest, |byte| (byte == b'"') | (byte == b'\\')) else {
                 return Err(self.expected("the end of a text"));
             };
             self.at += length + 1;
@@ -199,8 +213,7 @@ impl<'a> Cursor<'a> {
         self.at += 1;
         let from = self.at;
         let rest = self.input.get(from..).unwrap_or_default();
-        let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1F);
-        match rest.iter().position(special).and_then(|length| Some((length, rest.get(length)?))) {
+        match position(rest, is_special).and_then(|length| Some((length, rest.get(length)?))) {
             Some((length, b'"')) => {
                 self.at = from + length + 1;
                 Ok(Text::Borrowed { from, to: from + length })
@@ -220,8 +233,7 @@ impl<'a> Cursor<'a> {
     fn unescape(&mut self) -> Result<()> {
         loop {
             let rest = self.input.get(self.at..).unwrap_or_default();
-            let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1F);
-            let Some(length) = rest.iter().position(special) else {
+            let Some(length) = position(rest, is_special) else {
                 return Err(self.expected("the end of a text"));
             };
             self.scratch.extend_from_slice(rest.get(..length).unwrap_or_default());

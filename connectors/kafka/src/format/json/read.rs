@@ -3,14 +3,17 @@
 use lakeward_core::{Op, Result};
 
 use super::cursor::Cursor;
+use super::write::push_text;
 use crate::format::codec::Take;
 use crate::format::envelope::{Source, note, note_row};
 use crate::format::gathered::Gathered;
+use crate::format::layout::{Field, Layout};
 use crate::format::{Received, unreadable};
 
 /// Reads records of one table version.
-#[derive(Default)]
 pub(crate) struct JsonReader {
+    /// What stands before each value of an image that is written as ours are: all columns in their order, no white space.
+    heads: Vec<Vec<u8>>,
     scratch: Vec<u8>,
     source: LastSource,
 }
@@ -38,6 +41,17 @@ struct OwnedSource {
 }
 
 impl JsonReader {
+    pub(crate) fn new(layout: &Layout) -> JsonReader {
+        let head = |(place, field): (usize, &Field)| {
+            let mut head = vec![if place == 0 { b'{' } else { b',' }];
+            push_text(&field.name, &mut head);
+            head.push(b':');
+            head
+        };
+        let heads = layout.fields.iter().enumerate().map(head).collect();
+        JsonReader { heads, scratch: Vec::new(), source: LastSource::default() }
+    }
+
     /// Takes a record.
     pub(crate) fn push(&mut self, record: &Received<'_>, into: &mut Gathered) -> Result<()> {
         let mut cursor = Cursor::new(record.value, std::mem::take(&mut self.scratch));
@@ -67,7 +81,7 @@ impl JsonReader {
             b"before" => self.before(cursor, op, into, seen),
             b"after" if op != Op::Delete => {
                 seen.image = true;
-                image(cursor, into, false)
+                self.image(cursor, into, false)
             }
             b"source" => self.source.read(cursor, into, seen),
             b"op" => match cursor.text()? == op.letter() {
@@ -93,16 +107,31 @@ impl JsonReader {
             Op::Delete => {
                 seen.image = true;
                 let at = cursor.at();
-                image(cursor, into, false)?;
+                self.image(cursor, into, false)?;
                 if into.before.is_some() {
                     cursor.back_to(at);
-                    image(cursor, into, true)?;
+                    self.image(cursor, into, true)?;
                 }
                 Ok(())
             }
-            Op::Update if into.before.is_some() => image(cursor, into, true),
+            Op::Update if into.before.is_some() => self.image(cursor, into, true),
             Op::Update | Op::Create | Op::Read | Op::Truncate => cursor.skip(),
         }
+    }
+
+    /// Takes a row's image.
+    fn image(&self, cursor: &mut Cursor<'_>, into: &mut Gathered, before: bool) -> Result<()> {
+        let mut likely = 0;
+        while self.heads.get(likely).is_some_and(|head| cursor.eat_all(head)) {
+            value(cursor, into, before, likely)?;
+            likely += 1;
+        }
+        let began = likely > 0;
+        let other = |cursor: &mut Cursor<'_>, name: &[u8]| {
+            likely = field(cursor, name, into, before, likely)? + 1;
+            Ok(())
+        };
+        if began { cursor.rest_of_object(other) } else { cursor.object(other) }
     }
 
     /// A deleted row of which only the key is known: the record key tells it.
@@ -134,15 +163,6 @@ impl JsonReader {
     }
 }
 
-/// Takes a row's image.
-fn image(cursor: &mut Cursor<'_>, into: &mut Gathered, before: bool) -> Result<()> {
-    let mut likely = 0;
-    cursor.object(|cursor, name| {
-        likely = field(cursor, name, into, before, likely)? + 1;
-        Ok(())
-    })
-}
-
 /// Takes a field of an image; returns its column.
 #[inline]
 fn field(
@@ -152,19 +172,26 @@ fn field(
     before: bool,
     likely: usize,
 ) -> Result<usize> {
-    let shown = || String::from_utf8_lossy(name).into_owned();
     let Some(column) = into.layout.place(name, likely) else {
-        return Err(unreadable(format!("field `{}` is no column of the table's version", shown())));
+        let name = String::from_utf8_lossy(name);
+        return Err(unreadable(format!("field `{name}` is no column of the table's version")));
     };
+    value(cursor, into, before, column)?;
+    Ok(column)
+}
+
+/// Takes a column's value.
+#[inline]
+fn value(cursor: &mut Cursor<'_>, into: &mut Gathered, before: bool, column: usize) -> Result<()> {
+    let name = || into.layout.fields.get(column).map_or("", |field| &field.name);
     let columns = match &mut into.before {
         Some(columns) if before => columns,
         _ => &mut into.rows,
     };
     if columns.len(column) != into.count {
-        return Err(unreadable(format!("field `{}` stands twice in an image", shown())));
+        return Err(unreadable(format!("field `{}` stands twice in an image", name())));
     }
-    columns.take(column, cursor).map_err(|error| error.at("column", shown()))?;
-    Ok(column)
+    columns.take(column, cursor).map_err(|error| error.at("column", name()))
 }
 
 impl LastSource {
