@@ -115,11 +115,16 @@ fn listed(conn: &mut Conn) -> Result<BTreeMap<TableId, Listed>> {
 
 /// The captured tables.
 pub fn read(conn: &mut Conn, filter: &TableFilter) -> Result<Catalog> {
-    let captured: Vec<(TableId, Listed)> =
-        listed(conn)?.into_iter().filter(|(table, _)| filter.captures(table)).collect();
+    read_some(conn, |table| filter.captures(table))
+}
+
+/// The tables that are wanted.
+pub(crate) fn read_some(conn: &mut Conn, wanted: impl Fn(&TableId) -> bool) -> Result<Catalog> {
+    let listed: Vec<(TableId, Listed)> =
+        listed(conn)?.into_iter().filter(|(table, _)| wanted(table)).collect();
     let collations = collations(conn)?;
     let mut catalog = Catalog { databases: databases(conn)?, ..Catalog::default() };
-    for chunk in captured.chunks(CHUNK) {
+    for chunk in listed.chunks(CHUNK) {
         let mut columns = read_columns(conn, chunk, &collations)?;
         let mut indexes = read_indexes(conn, chunk)?;
         for (table, listed) in chunk {

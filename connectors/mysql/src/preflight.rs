@@ -173,8 +173,8 @@ fn metadata(facts: &ServerFacts) -> Finding {
         true => Finding::ok(SUBJECT, "the binlog names its columns"),
         false => Finding::warning(
             SUBJECT,
-            "binlog_row_metadata is MINIMAL: columns are named from the catalog, and a table changed while the \
-             reader was behind stops instead of going on",
+            "binlog_row_metadata is MINIMAL: columns are named from the catalog, and a table that is altered \
+             before it is known stops instead of going on",
         )
         .fix(set(facts, "binlog_row_metadata", "FULL")),
     }

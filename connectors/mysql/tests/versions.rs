@@ -398,3 +398,31 @@ fn columns_keep_their_numbers_where_the_indexes_were_not_known() {
     assert_eq!(columns, [("id", 1), ("c", 3), ("b", 4)]);
     pipeline.assert_is_the_servers("t");
 }
+
+/// Nothing was ever written to the table, and the catalog does not have the columns that its rows have: only what
+/// was proved when the first run began, and is in its checkpoint, tells them.
+#[test]
+fn a_quiet_table_is_followed_from_the_beginning_of_the_first_run() {
+    let mut pipeline = Pipeline::over(RowMetadata::Minimal, true);
+    pipeline.server.sql("CREATE TABLE shop.t (id INT PRIMARY KEY, a INT, b INT)");
+    pipeline.start = Start::Gtid(pipeline.server.value("SELECT @@gtid_executed").parse().unwrap());
+    pipeline.catch_up();
+    pipeline.server.sql(
+        "ALTER TABLE shop.t RENAME COLUMN a TO b, RENAME COLUMN b TO a; INSERT INTO shop.t VALUES (1, 1, 2); \
+         CREATE TABLE shop.v LIKE shop.t; CREATE TABLE shop.w (id INT PRIMARY KEY, name CHAR(3)); \
+         INSERT INTO shop.v VALUES (1, 1, 2); INSERT INTO shop.w VALUES (1, 'x'); \
+         ALTER TABLE shop.t DROP COLUMN a; ALTER TABLE shop.v DROP COLUMN a; ALTER TABLE shop.w DROP COLUMN name",
+    );
+    pipeline.catch_up();
+    for (table, names) in [("t", ["id", "b", "a"]), ("v", ["id", "b", "a"])] {
+        assert_eq!(pipeline.ops(table), "c");
+        assert_eq!(pipeline.state(table).status, TableStatus::Active);
+        let schemas = pipeline.schemas.iter().filter(|schema| *schema.table.table == *table);
+        let wide: Vec<_> = schemas.filter(|schema| schema.columns.len() == 3).collect();
+        let columns: Vec<&str> = wide.last().unwrap().columns.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(columns, names, "{table}");
+        pipeline.assert_is_the_servers(table);
+    }
+    assert_eq!(pipeline.ops("w"), "c");
+    pipeline.assert_is_the_servers("w");
+}

@@ -21,6 +21,7 @@ mod chunks;
 mod draft;
 mod living;
 mod place;
+mod proofs;
 pub(crate) mod reading;
 mod replay;
 mod requests;

@@ -49,6 +49,8 @@ pub(super) struct Reader {
     captured: Vec<TableId>,
     /// The changes since the checkpoint are gone.
     lost: bool,
+    /// Nothing says that the run begins just where it was opened, and not a little later.
+    may_move: bool,
     chunks: Arc<Common>,
     standing: Arc<Standing>,
     /// The list of requests that was served last.
@@ -82,6 +84,13 @@ impl Reader {
             lost = true;
         }
         let captured = tables_to_read(&mut conn, &options)?;
+        let may_move = match options.snapshot.mode {
+            SnapshotMode::NoData => false,
+            SnapshotMode::Initial
+            | SnapshotMode::InitialOnly
+            | SnapshotMode::WhenNeeded
+            | SnapshotMode::Always => tells_start || lost,
+        };
         let until = start::end(&mut conn, &facts, &options.until)?;
         let refused = match facts.logs_cascades() {
             true => Vec::new(),
@@ -133,6 +142,7 @@ impl Reader {
             tells_start,
             captured,
             lost,
+            may_move,
             chunks,
             standing,
             served: 0,
@@ -161,7 +171,10 @@ impl Reader {
         let mut pause = PAUSE_MIN;
         let tells_start = self.tells_start;
         let (captured, mode) = (std::mem::take(&mut self.captured), self.chunks.options.mode);
-        self.turns.stream(|decoder| decoder.begin_snapshots(&captured, mode, self.lost))?;
+        self.turns.stream(|decoder| {
+            decoder.begin_snapshots(&captured, mode, self.lost)?;
+            decoder.prove_tables(self.may_move)
+        })?;
         self.serve_requests()?;
         self.turns.stream(|decoder| {
             let is_done = decoder.has_reached_until();

@@ -8,7 +8,14 @@
 //! at most made it, before its rows. Where only indexes or options may have changed, those are given out
 //! as not known.) All others are refused, as a start before the catalog cannot be proved. So with the
 //! default collation of a database, which statements about databases may change.
-//! A statement that ran between the reading and the noting is in the range as well.
+//! A statement that ran between the reading and the noting is in the range as well; one that the asking
+//! position has passed is executed before the catalog is read (with GTIDs it is waited for; without, rows
+//! that came after it say so).
+//!
+//! [`CatalogTruth::begin`] asks for all captured tables when a run begins, so that statements to come find
+//! their structures known. A run that may begin anywhere begins behind what touched tables while the catalog
+//! was read: those are read once more, and of the others the range to the new beginning shows that nothing
+//! touched them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +24,7 @@ use lakeward_core::schema::PRIMARY;
 use lakeward_core::{
     BinlogPosition, Column, Error, ErrorKind, GtidSet, Result, Scope, TableFilter, TableId, TypeOptions,
 };
+use mysql::Conn;
 
 use super::decoder::is_at_or_after;
 use super::start::FIRST_OFFSET;
@@ -32,12 +40,18 @@ use crate::connection::{Purpose, connect};
 use crate::ddl::Statement;
 use crate::schema::{self, Definition};
 use crate::server::{ServerFacts, current_end};
+use crate::session::{quoted, rows};
+
+/// How often tables are read at the beginning that were touched meanwhile.
+const READINGS: usize = 8;
 
 /// The catalog as of one reading.
 struct Reading {
     catalog: Catalog,
-    /// What touched captured tables and databases between the asking position and the reading.
+    /// What touched captured tables and databases between the asking position and `end`.
     touches: Touches,
+    /// How far the log was read for that.
+    end: BinlogPosition,
 }
 
 #[derive(Default)]
@@ -102,6 +116,43 @@ impl CatalogTruth {
         self.full_metadata
     }
 
+    /// Reads the catalog for a run that begins at `from`, or with `may_move` behind it; answers where.
+    pub(super) fn begin(&mut self, mut from: BinlogPosition, may_move: bool) -> Result<BinlogPosition> {
+        let mut reading = self.read(&from, |table| self.filter.captures(table), &Catalog::default())?;
+        for _ in 1..READINGS {
+            let touched = &reading.touches.tables;
+            if !may_move || touched.is_empty() {
+                break;
+            }
+            let mut catalog = std::mem::take(&mut reading.catalog);
+            catalog.tables.retain(|table, _| !touched.contains_key(table));
+            catalog.refused.retain(|error| table_of(error).is_none_or(|table| !touched.contains_key(table)));
+            let mut next = self.read(&reading.end, |table| touched.contains_key(table), &catalog)?;
+            next.catalog.tables.append(&mut catalog.tables);
+            next.catalog.refused.append(&mut catalog.refused);
+            from = std::mem::replace(&mut reading, next).end;
+        }
+        self.reading = Some(reading);
+        self.stale.clear();
+        Ok(from)
+    }
+
+    /// Captured tables that stood when what was read last was asked for, and stand now.
+    pub(super) fn standing(&self) -> Vec<TableId> {
+        let Some(Reading { catalog, touches, .. }) = &self.reading else { return Vec::new() };
+        let is_made = |table: &&TableId| {
+            let touches = touches.tables.get(*table);
+            touches.is_some_and(|touches| touches.iter().any(|touch| touch.how == Touched::Creates))
+        };
+        catalog.tables.keys().filter(|table| !is_made(table)).cloned().collect()
+    }
+
+    /// The default collations of databases then.
+    pub(super) fn databases(&self) -> BTreeMap<String, u16> {
+        let reading = self.reading.as_ref().filter(|reading| !reading.touches.databases);
+        reading.map(|reading| reading.catalog.databases.clone()).unwrap_or_default()
+    }
+
     /// The default collation of a database at `from`; `None` where that cannot be proved, or new rows come
     /// with their collations and nobody asks for more.
     pub(super) fn database_collation(
@@ -113,8 +164,7 @@ impl CatalogTruth {
             return Ok(None);
         }
         if self.reading.is_none() || !self.stale.is_empty() {
-            self.reading = Some(self.read(from)?);
-            self.stale.clear();
+            self.read_all(from)?;
         }
         let reading = self.reading.as_ref().filter(|reading| !reading.touches.databases);
         Ok(reading.and_then(|reading| reading.catalog.databases.get(database).copied()))
@@ -169,8 +219,7 @@ impl CatalogTruth {
     pub(super) fn proved(&mut self, table: &TableId, from: &BinlogPosition) -> Result<Proved> {
         let known = self.reading.as_ref().is_some_and(|reading| reading.catalog.tables.contains_key(table));
         if !known || self.stale.contains(table) {
-            self.reading = Some(self.read(from)?);
-            self.stale.clear();
+            self.read_all(from)?;
         }
         let remedy = format!(
             "SET PERSIST binlog_row_metadata = FULL, so that the log tells structures; then lakeward resume {table}"
@@ -186,12 +235,7 @@ impl CatalogTruth {
                 touch.statement, touch.place
             )));
         }
-        let refused = reading
-            .catalog
-            .refused
-            .iter()
-            .find(|error| matches!(error.scope(), Scope::Table(refused) if refused == table));
-        if let Some(error) = refused {
+        if let Some(error) = reading.catalog.refused.iter().find(|error| table_of(error) == Some(table)) {
             return Err(unknown(format!("the catalog's description is not understood: {}", error.message())));
         }
         let found =
@@ -221,10 +265,25 @@ impl CatalogTruth {
         Ok(Proved { definition, fills })
     }
 
-    fn read(&self, from: &BinlogPosition) -> Result<Reading> {
+    fn read_all(&mut self, from: &BinlogPosition) -> Result<()> {
+        self.reading = Some(self.read(from, |table| self.filter.captures(table), &Catalog::default())?);
+        self.stale.clear();
+        Ok(())
+    }
+
+    /// Reads the tables that are wanted; statements about those of `beside` are noted, too.
+    fn read(
+        &self,
+        from: &BinlogPosition,
+        wanted: impl Fn(&TableId) -> bool,
+        beside: &Catalog,
+    ) -> Result<Reading> {
         let mut conn = connect(&self.config, Purpose::Questions)?;
         let facts = ServerFacts::read(&mut conn)?;
-        let catalog = catalog::read(&mut conn, &self.filter)?;
+        if let Some(passed) = &from.gtid_set {
+            wait_for(&mut conn, passed)?;
+        }
+        let catalog = catalog::read_some(&mut conn, wanted)?;
         let (end, executed) = current_end(&mut conn, &facts.version)?;
         drop(conn);
         let end = BinlogPosition {
@@ -241,19 +300,19 @@ impl CatalogTruth {
             end.file,
             end.offset
         );
-        let candidates: Vec<TableId> = catalog.tables.keys().cloned().collect();
-        let touches = self.touches(from, &end, &candidates, facts.names_ignore_case())?;
-        Ok(Reading { catalog, touches })
+        let candidates: Vec<TableId> = catalog.tables.keys().chain(beside.tables.keys()).cloned().collect();
+        let (touches, end) = self.touches(from, &end, &candidates, facts.names_ignore_case())?;
+        Ok(Reading { catalog, touches, end })
     }
 
-    /// Statements that touch captured tables from `from` to `end`.
+    /// Statements that touch captured tables from `from` to `end`, and where reading ended: not before that.
     fn touches(
         &self,
         from: &BinlogPosition,
         end: &BinlogPosition,
         candidates: &[TableId],
         lower_case_names: bool,
-    ) -> Result<Touches> {
+    ) -> Result<(Touches, BinlogPosition)> {
         let mut place = Place { file: from.file.as_str().into(), offset: from.offset };
         let mut passed = from.gtid_set.clone().unwrap_or_default();
         // The server leaves out transactions that we have, so that with GTIDs the last event may lie
@@ -264,7 +323,7 @@ impl CatalogTruth {
         };
         let mut touches = Touches::default();
         if from.server_uuid == end.server_uuid && at_end(&place, &passed) {
-            return Ok(touches);
+            return Ok((touches, from.clone()));
         }
         let request = match (&from.gtid_set, u32::try_from(from.offset)) {
             (Some(set), _) => From::GtidSet(set.clone()),
@@ -274,7 +333,10 @@ impl CatalogTruth {
         let conn = connect(&self.config, Purpose::Stream)?;
         let mut stream = ServerStream::open(conn, &request, self.replica, self.config.max_event.0)?;
         let mut assembler = Assembler::new(false, lower_case_names);
-        while let Some(event) = stream.next()? {
+        loop {
+            let Some(event) = stream.next()? else {
+                return Err(Error::new(ErrorKind::SourceUnreachable, "the log ended while it was read"));
+            };
             place.pass(&event.header);
             let was_between = assembler.is_between();
             match assembler.accept(event)? {
@@ -297,7 +359,14 @@ impl CatalogTruth {
                 }
             }
         }
-        Ok(touches)
+        let reached = BinlogPosition {
+            server_uuid: end.server_uuid,
+            file: place.file.to_string(),
+            offset: place.offset,
+            // Not what was executed: more may be than was read.
+            gtid_set: end.gtid_set.as_ref().map(|_| passed),
+        };
+        Ok((touches, reached))
     }
 
     fn note(
@@ -324,5 +393,23 @@ impl CatalogTruth {
             };
             touches.tables.entry(table).or_default().push(touch);
         }
+    }
+}
+
+/// The table that an error is about.
+fn table_of(error: &Error) -> Option<&TableId> {
+    match error.scope() {
+        Scope::Table(table) => Some(table),
+        Scope::Pipeline => None,
+    }
+}
+
+/// Waits until the catalog shows what these transactions did: the log is ahead of it for a moment.
+fn wait_for(conn: &mut Conn, passed: &GtidSet) -> Result<()> {
+    let sql = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET({}, 10)", quoted(&passed.to_string()));
+    let answer = rows(conn, &sql)?.into_iter().flatten().flatten().next();
+    match answer.as_deref() {
+        Some("0") => Ok(()),
+        _ => Err(Error::new(ErrorKind::SourceUnreachable, "the server has not executed what its log has")),
     }
 }

@@ -181,11 +181,7 @@ impl Decoder {
         // A statement that makes a table may be followed by its rows in the same transaction; only that
         // statement lies between.
         let position = if made { self.position() } else { self.position_after() };
-        let proved = match &mut self.truth {
-            Some(truth) => truth.proved(table, &position),
-            None => Err(Error::new(ErrorKind::TableChanged, "there is no catalog to ask").of_table(table)),
-        };
-        match proved {
+        match self.proved(table, &position) {
             Ok(Proved { definition, fills }) => {
                 Ok(Ok(Found { definition: Some(definition), proved: Some(fills) }))
             }
@@ -333,18 +329,7 @@ impl Decoder {
             Ok(Some(now)) => self.told(&now, &schema),
             Ok(None) if schema.groundwork.unsure => {
                 let position = self.position();
-                let proved = match &mut self.truth {
-                    Some(truth) => truth.proved(&map.table, &position),
-                    None => {
-                        Err(Error::new(ErrorKind::TableChanged, "the log does not name the table's columns")
-                            .of_table(&map.table))
-                    }
-                };
-                let previous = Definition::of(&schema);
-                proved.and_then(|Proved { mut definition, fills }| {
-                    succeed(&mut definition, Some(&previous), true, &fills);
-                    same_key(&previous, definition)
-                })
+                self.proved_again(&schema, &position)
             }
             Ok(None) => return Ok(map.check(&schema).map(|()| schema)),
         };
@@ -469,7 +454,7 @@ fn key_ids(key: &[usize], columns: &[Column]) -> Vec<u32> {
 }
 
 /// A key that became another while rows are read: the rows from before are told apart by the old one.
-fn same_key(old: &Definition, new: Definition) -> Result<Definition> {
+pub(super) fn same_key(old: &Definition, new: Definition) -> Result<Definition> {
     let ids = |definition: &Definition| key_ids(&definition.key, &definition.columns);
     match new.key.is_empty() || ids(old) == ids(&new) {
         true => Ok(new),
