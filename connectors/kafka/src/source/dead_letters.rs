@@ -1,7 +1,8 @@
 //! Records that cannot be read, put aside where the config names a topic for them.
 //!
 //! Guarantee: such a record is in the dead-letter topic before a boundary passes it, so before any commit does. After
-//! a crash between the two it is read again, and stands there twice; it is never missing.
+//! a crash between the two it is read again, and stands there twice; it is never missing. No more of them are on their way
+//! than a batch has rows: beyond its limit the client would take none, as it counts those whose delivery nobody asked for.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use tracing::{error, warn};
 
+use super::gathering::{BYTES, ROWS};
 use crate::client::{Context, explained, unmade};
 use crate::config::Kafka;
 
@@ -104,8 +106,9 @@ pub(super) fn judge(
 pub(super) struct DeadLetters {
     producer: BaseProducer<Callbacks>,
     topic: String,
-    /// Whether some may be on their way.
-    open: bool,
+    /// How many may be on their way, and their bytes.
+    letters: usize,
+    bytes: usize,
 }
 
 impl DeadLetters {
@@ -117,7 +120,7 @@ impl DeadLetters {
         client.set("message.timeout.ms", PATIENCE.as_millis().to_string());
         let callbacks = Callbacks { client: kafka.context(clock), failed: Mutex::new(None) };
         let producer = client.create_with_context(callbacks).map_err(|error| unmade(&error))?;
-        Ok(Some(DeadLetters { producer, topic, open: false }))
+        Ok(Some(DeadLetters { producer, topic, letters: 0, bytes: 0 }))
     }
 
     /// Writes a record as it was, with headers that say where it comes from and what is wrong with it.
@@ -139,16 +142,18 @@ impl DeadLetters {
         let mut record = BaseRecord::<[u8], [u8], ()>::to(&self.topic).headers(headers);
         record.key = letter.key;
         record.payload = Some(letter.value);
-        self.open = true;
-        match self.producer.send(record) {
-            Ok(()) => Ok(()),
-            Err((error, _)) => Err(self.explained(&error)),
+        self.producer.send(record).map_err(|(error, _)| self.explained(&error))?;
+        self.letters += 1;
+        self.bytes += letter.value.len() + letter.key.map_or(0, <[u8]>::len);
+        match self.letters >= ROWS || self.bytes >= BYTES {
+            true => self.settle(),
+            false => Ok(()),
         }
     }
 
     /// Waits until the brokers have all of them.
     pub(super) fn settle(&mut self) -> Result<()> {
-        if !self.open {
+        if self.letters == 0 {
             return Ok(());
         }
         failpoint::hit("kafka.load.dead_letter")?;
@@ -157,7 +162,7 @@ impl DeadLetters {
         match failed {
             Some(error) => Err(self.explained(&error)),
             None => {
-                self.open = false;
+                (self.letters, self.bytes) = (0, 0);
                 Ok(())
             }
         }

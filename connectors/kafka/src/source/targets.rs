@@ -75,9 +75,10 @@ impl Targets {
     }
 }
 
-/// Events of the topic partitions of `here` that lie between it and `counts`.
-pub(super) fn behind(here: &KafkaPosition, counts: &Counts) -> u64 {
-    here.iter().map(|(topic, number, place)| count(counts, topic, number).saturating_sub(place.events)).sum()
+/// Events of the topic partitions of `here` that lie between it and `counts`, but for those that stand still.
+fn behind(here: &KafkaPosition, counts: &Counts) -> u64 {
+    let running = here.iter().filter(|(_, _, place)| place.stopped.is_none());
+    running.map(|(topic, number, place)| count(counts, topic, number).saturating_sub(place.events)).sum()
 }
 
 /// Events of one topic partition.
@@ -127,6 +128,17 @@ mod tests {
         assert_eq!(step(&mut targets, STEP + 1, 3), Some(4));
         assert_eq!(step(&mut targets, 9 * STEP, 4), Some(5));
         assert_eq!(step(&mut targets, 9 * STEP, 5), None);
+    }
+
+    #[test]
+    fn a_topic_partition_that_stands_still_makes_no_step_shorter() {
+        let mut targets = Targets::default();
+        (1..=5).for_each(|number| targets.push(captured(number, 9 * STEP + number)));
+        let mut here = here(0);
+        let stopped =
+            TopicPartitionPosition { stopped: Some("why".into()), ..TopicPartitionPosition::default() };
+        here.topics.insert("t".to_owned(), BTreeMap::from([(0, stopped)]));
+        assert_eq!(targets.next(&here, 0).map(|checkpoint| checkpoint.number), Some(5));
     }
 
     #[test]

@@ -137,3 +137,32 @@ async fn a_record_that_cannot_be_read_goes_to_the_dead_letter_topic_where_there_
         (Some("1"), Some("1"))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_dead_letters_than_the_client_holds_at_once_all_get_there() {
+    const HELD: usize = 10_000;
+    let broker = broker();
+    broker.create_topic(&topic("orders"), 1, &[]);
+    broker.create_topic("dead", 1, &[]);
+    let mut writer = Writer::start(&broker);
+    writer.version(&table("orders"));
+    for _ in 0..HELD + 100 {
+        let headers =
+            [("op", "c".to_owned()), ("seq", writer.next_seq().to_string()), ("version", "1".to_owned())];
+        writer.send(&topic("orders"), 0, Some(b"k"), Some(b"no envelope"), &headers);
+        writer.skip_number();
+        writer.count(&topic("orders"), 0, 1);
+    }
+    writer.commit();
+    let membership = membership(&broker, "one");
+    let mut options = options(&broker, &membership, None, Until::CaughtUp);
+    options.kafka.load.dead_letter = Some("dead".to_owned());
+    let held = serde_json::from_value(serde_json::json!(HELD)).unwrap();
+    options.kafka.properties.insert("queue.buffering.max.messages".to_owned(), held);
+    let mut source = open(options).await.unwrap();
+    let items = read_until(&mut source, |_| false).await.unwrap();
+    assert_eq!(seqs(&items), [] as [i64; 0]);
+    let at = boundaries(&items).pop().unwrap();
+    assert_eq!(position(&at).get(&topic("orders"), 0).unwrap().dead_letters, HELD as u64 + 100);
+    assert_eq!(broker.read("dead").len(), HELD + 100);
+}

@@ -8,6 +8,7 @@ mod versions;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lakeward_core::clock::ManualClock;
 use lakeward_core::stats::SourceStats;
@@ -316,6 +317,41 @@ fn another_transaction_in_place_of_the_one_that_was_cut_off_ends_the_run() {
     match feed_events(&mut run.decoder, &bytes, 1362, usize::MAX) {
         Err(Halt::Failed(error)) => assert_eq!(error.kind(), ErrorKind::SourceLineage, "{error}"),
         other => panic!("{other:?}"),
+    }
+}
+
+/// How many transactions a log has, and how many of their ends become boundaries, where `step` lies between two of them,
+/// and the clock is `ahead` of the newest commit.
+fn boundaries(step: Duration, ahead: Duration) -> (u64, usize) {
+    let bytes = data("mysql-9.7-full");
+    let newest = last_boundary(&whole("mysql-9.7-full", &Resume::default(), 1)).commit_us.unwrap();
+    let clock = Arc::new(ManualClock::at(newest));
+    clock.advance(ahead);
+    let begin = begin(&Resume::default(), true);
+    let mut run = run_as(&["shop.*"], begin, |settings| settings.clock = clock.clone());
+    let mut stream = FileStream::new(&bytes[..], 1 << 20).unwrap();
+    let mut ended = 0;
+    while let Some(event) = stream.next().unwrap() {
+        run.decoder.event(event).unwrap();
+        if run.stats.transactions.get() > ended {
+            ended = run.stats.transactions.get();
+            clock.advance(step);
+        }
+    }
+    let feed = drain(run);
+    (ended, feed.iter().filter(|item| matches!(item, Feed::Boundary(_))).count())
+}
+
+#[test]
+fn the_end_of_a_transaction_is_a_boundary_every_10_ms_near_the_end_of_the_log_and_every_100_ms_in_a_backlog()
+{
+    let (live, second) = (Duration::ZERO, Duration::from_secs(1));
+    for (step, ahead, transactions_of_each) in
+        [(10, live, 1), (9, live, 2), (10, second, 10), (99, second, 2), (100, second, 1)]
+    {
+        // The first one ends as soon as the decoder begins.
+        let (ended, found) = boundaries(Duration::from_millis(step), ahead);
+        assert_eq!(found as u64, (ended - 1) / transactions_of_each, "{step} ms between, {ahead:?} behind");
     }
 }
 
