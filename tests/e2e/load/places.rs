@@ -67,21 +67,6 @@ fn sigterm_commits_and_the_next_worker_goes_on_there() {
     assert!(status.stdout.contains("topic partitions"), "{}", status.printed());
 }
 
-#[test]
-fn retention_that_overtook_the_lake_is_told_with_its_remedy() {
-    let (server, kafka) = (server_with_tables(), broker());
-    let pipeline = over(&server, &kafka);
-    let mut random = Random::new(seed());
-    burst(&server, &mut random, 40);
-    catch_up(&pipeline);
-    burst(&server, &mut random, 40);
-    capture(&pipeline);
-    // What is loaded may go; what is not may not.
-    kafka.delete_records("shop.shop.carts");
-    kafka.delete_records("shop.shop.orders");
-    loads_with(&pipeline, 12, &["retention", "to mend it", "shop.shop."]);
-}
-
 /// What `check` tells of retention.
 fn told(pipeline: &Pipeline) -> String {
     let report: Value =
@@ -89,6 +74,40 @@ fn told(pipeline: &Pipeline) -> String {
     let findings = report["findings"].as_array().expect("findings").iter();
     let of = |finding: &&Value| finding["subject"] == "kafka.retention";
     findings.filter(of).map(|finding| format!("{} {}\n", finding["level"], finding["message"])).collect()
+}
+
+#[test]
+fn retention_by_size_is_compared_with_what_waits_and_what_it_overtook_is_told_with_its_remedy() {
+    const WARNING: &str = "shop.shop.orders wait for the lake";
+    let (server, kafka) = (server_with_tables(), broker());
+    let mut pipeline = over(&server, &kafka);
+    // More than ever comes: records go when the test removes them.
+    set(&mut pipeline, "transport/kafka/topics/config", json!({ "retention.bytes": 1_u64 << 30 }));
+    // All of one key, so of one topic partition.
+    server.sql("INSERT INTO shop.orders (region, id, n) VALUES ('de', 7, 1)");
+    let changes = |times: usize| {
+        (0..times).for_each(|_| server.sql("UPDATE shop.orders SET n = n + 1"));
+        capture(&pipeline);
+    };
+    catch_up(&pipeline);
+    changes(8);
+    let nothing_removed = told(&pipeline);
+    assert!(!nothing_removed.contains(WARNING), "{nothing_removed}");
+    loads_with(&pipeline, 0, &[]);
+    // What is loaded may go; with the next commit the lake is where the topic begins.
+    kafka.delete_records("shop.shop.orders");
+    server.sql("INSERT INTO shop.carts (id, n) VALUES (1, 1)");
+    catch_up(&pipeline);
+    changes(8);
+    let half_waits = told(&pipeline);
+    assert!(half_waits.contains(WARNING), "{half_waits}");
+    loads_with(&pipeline, 0, &[]);
+    changes(1);
+    let little_waits = told(&pipeline);
+    assert!(!little_waits.contains(WARNING), "{little_waits}");
+    // What is not loaded may not.
+    kafka.delete_records("shop.shop.orders");
+    loads_with(&pipeline, 12, &["retention", "to mend it", "shop.shop.orders"]);
 }
 
 #[test]
