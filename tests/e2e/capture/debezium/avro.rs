@@ -1,6 +1,5 @@
-//! Our records of Avro, as Kafka Connect understands them: the converter that would write Debezium's is on no registry of
-//! packages that the tests may use, so ours are read by another library and compared with Debezium's records through
-//! the schemas that Avro's notes (`connect.name` and the like) tell.
+//! Records of Avro, of both sides, as another library reads their bytes, in the form that the JSON converter writes: the
+//! schema as Kafka Connect understands it, with what Avro itself says beside (names of records, logical types).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,8 +13,8 @@ use super::pairs::topic_by_topic;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/python/avro.py");
 
-/// All records of these topics, in the form that the JSON converter writes.
-pub(super) fn ours(
+/// All records of these topics.
+pub(super) fn records(
     kafka: &Kafka,
     registry: &SchemaRegistry,
     topics: &[String],
@@ -27,7 +26,7 @@ pub(super) fn ours(
         let mut record: Value = serde_json::from_str(line).expect("a line is JSON");
         for part in ["key", "value"] {
             if record[part].is_object() {
-                let schema = connect(&record[part]["schema"], &mut Map::new());
+                let schema = connect(&record[part]["schema"], "", &mut Map::new());
                 single_floats(&schema, &mut record[part]["payload"]);
                 record[part]["schema"] = schema;
             }
@@ -37,21 +36,24 @@ pub(super) fn ours(
     topic_by_topic(printed.lines().map(record).collect())
 }
 
-/// What an Avro schema is to Kafka Connect.
-fn connect(avro: &Value, named: &mut Map<String, Value>) -> Value {
+/// What an Avro schema is to Kafka Connect. `named`: the records that were defined before, by their full names.
+fn connect(avro: &Value, namespace: &str, named: &mut Map<String, Value>) -> Value {
     match avro {
         Value::String(name) => match base(name) {
             Some(base) => json!({ "type": base, "optional": false }),
-            None => named.get(name).unwrap_or_else(|| panic!("`{name}` is not defined")).clone(),
+            None => {
+                let full = full(name, namespace);
+                named.get(&full).unwrap_or_else(|| panic!("`{full}` is not defined")).clone()
+            }
         },
         Value::Array(union) => {
             let present: Vec<&Value> = union.iter().filter(|ty| *ty != "null").collect();
             let [present] = present[..] else { panic!("a union of {union:?}") };
-            let mut schema = connect(present, named);
+            let mut schema = connect(present, namespace, named);
             schema["optional"] = true.into();
             schema
         }
-        Value::Object(map) => object(map, named),
+        Value::Object(map) => object(map, namespace, named),
         other => panic!("no schema: {other}"),
     }
 }
@@ -65,18 +67,26 @@ fn base(name: &str) -> Option<&str> {
     })
 }
 
-fn object(map: &Map<String, Value>, named: &mut Map<String, Value>) -> Value {
+fn full(name: &str, namespace: &str) -> String {
+    match name.contains('.') || namespace.is_empty() {
+        true => name.to_owned(),
+        false => format!("{namespace}.{name}"),
+    }
+}
+
+fn object(map: &Map<String, Value>, namespace: &str, named: &mut Map<String, Value>) -> Value {
+    let namespace = map.get("namespace").and_then(Value::as_str).unwrap_or(namespace);
     let mut schema = match map["type"].as_str().expect("a type") {
         "record" => {
             let field = |field: &Value| {
-                let mut schema = connect(&field["type"], named);
+                let mut schema = connect(&field["type"], namespace, named);
                 schema["field"] = field["name"].clone();
                 schema
             };
             let fields: Vec<Value> = map["fields"].as_array().expect("fields").iter().map(field).collect();
             json!({ "type": "struct", "fields": fields })
         }
-        "array" => json!({ "type": "array", "items": connect(&map["items"], named) }),
+        "array" => json!({ "type": "array", "items": connect(&map["items"], namespace, named) }),
         ty => json!({ "type": map.get("connect.type").map_or(base(ty), Value::as_str) }),
     };
     schema["optional"] = false.into();
@@ -85,11 +95,14 @@ fn object(map: &Map<String, Value>, named: &mut Map<String, Value>) -> Value {
             schema[note] = value.clone();
         }
     }
+    for note in ["logicalType", "scale", "precision"] {
+        if let Some(value) = map.get(note) {
+            schema[format!("avro.{note}")] = value.clone();
+        }
+    }
     if let Some(name) = map.get("name").and_then(Value::as_str) {
-        let full = match map.get("namespace").and_then(Value::as_str) {
-            Some(namespace) => format!("{namespace}.{name}"),
-            None => name.to_owned(),
-        };
+        let full = full(name, namespace);
+        schema["avro.name"] = full.as_str().into();
         named.insert(full, schema.clone());
     }
     schema

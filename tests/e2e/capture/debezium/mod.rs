@@ -5,6 +5,7 @@ mod avro;
 mod changes;
 mod compare;
 mod differences;
+mod loaded;
 mod pairs;
 mod readme;
 mod rules;
@@ -13,11 +14,12 @@ mod suite;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lakeward_test_support::Pipeline;
 use lakeward_test_support::debezium::{Connector, Debezium};
+use lakeward_test_support::debezium_to_kafka::{DebeziumToKafka, Records};
 use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::mysql::MySql;
 use lakeward_test_support::registry::SchemaRegistry;
+use lakeward_test_support::{Pipeline, wait_until};
 use serde_json::{Value, json};
 
 use super::{captures, over};
@@ -96,36 +98,65 @@ const RUNS: &[Run] = &[
 
 #[test]
 fn every_field_is_that_of_debezium_but_for_what_the_readme_lists() {
-    let (server, kafka) = (server(), Kafka::with(&[("message.max.bytes", "30000000")]));
+    let properties = [("message.max.bytes", "30000000"), ("auto.create.topics.enable", "true")];
+    let (server, kafka) = (server(), Kafka::with(&properties));
     let columns = suite::play(&server);
     // Rights are granted by statements, which are in the log: before anybody reads.
     let pipelines: Vec<Pipeline> = RUNS.iter().map(|run| run.pipeline(&server, &kafka)).collect();
     let debezium = Debezium::start(&server, &RUNS.iter().map(Run::connector).collect::<Vec<_>>());
-    pipelines.iter().for_each(|pipeline| drop(captures(pipeline)));
     let registry = SchemaRegistry::shared();
+    let mut in_avro_by_debezium = in_avro_by_debezium(&server, &kafka, registry);
+    pipelines.iter().for_each(|pipeline| drop(captures(pipeline)));
     captures(&in_avro(&server, &kafka, registry));
     let theirs = debezium.finish(LIMIT);
+    wait_until("Debezium to write all of its Avro", LIMIT, || {
+        in_avro_by_debezium.must_run();
+        let last = format!("{THEIRS}.{}.{}", suite::DATABASE, suite::LAST);
+        (kafka.topics().contains(&last) && !kafka.read(&last).is_empty()).then_some(())
+    });
+    drop(in_avro_by_debezium);
     let mut found = Vec::new();
-    let topics = pairs::topics(&kafka, AVRO).into_iter().chain([AVRO.to_owned()]);
-    let mut avro = avro::ours(&kafka, registry, &topics.collect::<Vec<_>>());
-    let changes_in_avro = avro.remove(AVRO).expect("schema changes");
-    let under_its_name =
-        |record: &Value| serde_json::from_str(&record.to_string().replace(RUNS[0].name, AVRO)).expect("JSON");
-    let (theirs_in_avro, changes) = changes::apart(theirs[0].iter().map(under_its_name).collect(), AVRO);
-    changes::compare(AVRO, &columns, &changes, &changes_in_avro, &mut found);
-    pairs::compare(AVRO, Order::Log, &columns, theirs_in_avro, avro, &mut found);
+    let [(their_changes, theirs_in_avro), (our_changes, ours_in_avro)] = [THEIRS, AVRO].map(|prefix| {
+        let topics = pairs::topics(&kafka, prefix).into_iter().chain([prefix.to_owned()]);
+        let mut records = avro::records(&kafka, registry, &topics.collect::<Vec<_>>());
+        (records.remove(prefix).expect("schema changes"), records)
+    });
+    let under_our_name = |records: &[Value]| -> Vec<Value> {
+        let text = Value::from(records.to_vec()).to_string().replace(THEIRS, AVRO);
+        serde_json::from_str(&text).expect("JSON")
+    };
+    changes::compare(AVRO, &columns, &under_our_name(&their_changes), &our_changes, &mut found);
+    let theirs_in_avro = theirs_in_avro
+        .into_iter()
+        .map(|(topic, records)| (topic.replace(THEIRS, AVRO), under_our_name(&records)))
+        .collect();
+    pairs::compare(AVRO, Order::Log, &columns, theirs_in_avro, ours_in_avro, &mut found);
     for (run, theirs) in RUNS.iter().zip(theirs) {
         let (theirs, changes) = changes::apart(theirs, run.name);
         changes::compare(run.name, &columns, &changes, &changes::ours(&kafka, run.name), &mut found);
         let ours = pairs::ours(&kafka, run.name);
-        pairs::compare(run.name, run.order, &columns, theirs, ours, &mut found);
+        pairs::compare(run.name, run.order, &columns, pairs::topic_by_topic(theirs), ours, &mut found);
     }
     every_difference_is_listed(&found);
     readme::tells(DIFFERENCES);
+    loaded::the_lake_is_the_source(&server, &kafka, registry, &columns, &found);
 }
 
-/// The run of our Avro, which is compared with Debezium's first.
+/// The run of Avro: first part of our topics, and of Debezium's.
 const AVRO: &str = "avro";
+const THEIRS: &str = "theirs";
+
+/// Debezium as it writes Avro to a broker, without a snapshot.
+fn in_avro_by_debezium(server: &MySql, kafka: &Kafka, registry: &SchemaRegistry) -> DebeziumToKafka {
+    let more = [
+        ("database.include.list", suite::DATABASE),
+        ("database.server.id", "710000"),
+        ("include.schema.changes", "true"),
+        FROM_THE_BEGINNING,
+        STREAM,
+    ];
+    DebeziumToKafka::with(server, kafka, THEIRS, Records::Avro(registry), &more)
+}
 
 fn in_avro(server: &MySql, kafka: &Kafka, registry: &SchemaRegistry) -> Pipeline {
     let mut pipeline = RUNS[0].pipeline(server, kafka);

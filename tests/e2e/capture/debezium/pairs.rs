@@ -65,11 +65,10 @@ pub(super) fn compare(
     run: &'static str,
     order: Order,
     columns: &Columns,
-    theirs: Vec<Value>,
+    mut theirs: BTreeMap<String, Vec<Value>>,
     mut ours: BTreeMap<String, Vec<Value>>,
     found: &mut Vec<Found>,
 ) {
-    let mut theirs = topic_by_topic(theirs);
     for (topic, ours) in &ours {
         // A table that is gone: to Debezium that is no event.
         if ours.iter().all(|record| op(record) == "t") {
