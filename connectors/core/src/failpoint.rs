@@ -68,9 +68,9 @@ mod armed {
     }
 
     /// The signal is the process's, and may reach another thread first: without a rest this one would go on
-    /// for a moment beyond its failpoint.
+    /// for a moment beyond its failpoint: on a busy machine for a long one.
     fn settle() {
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(std::time::Duration::from_millis(500));
     }
 
     fn signal(signal: Signal) {

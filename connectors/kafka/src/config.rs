@@ -228,6 +228,7 @@ const OWN: &[(&[&str], &str)] = &[
         ],
         "remove it: exactly-once decides it",
     ),
+    (&["client.rack"], "remove it: a follower may be behind its leader, and its end is no end of the topic"),
     (&["partitioner", "sticky.partitioning.linger.ms"], "remove it: keys are placed as Java's producers do"),
     (
         &[

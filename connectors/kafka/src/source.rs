@@ -67,6 +67,7 @@ use crate::config::Kafka;
 use crate::group::Membership;
 
 pub use foreign::{ForeignOptions, Found, find};
+pub(crate) use places::lacks;
 pub(crate) use targets::{Counts, count};
 
 /// Failpoints of this source: before the places are looked up, before an event is taken, before a boundary is sent.

@@ -28,9 +28,15 @@ fn refused(inner: &str, words: &[&str]) {
 
 #[test]
 fn a_property_that_exactly_once_rests_on_is_refused_with_its_remedy() {
-    for name in
-        ["enable.idempotence", "acks", "transactional.id", "isolation.level", "partitioner", "linger.ms"]
-    {
+    for name in [
+        "enable.idempotence",
+        "acks",
+        "transactional.id",
+        "isolation.level",
+        "partitioner",
+        "linger.ms",
+        "client.rack",
+    ] {
         refused(&format!(r#""properties": {{ "{name}": "hunter2" }}"#), &[name, "To mend it"]);
     }
     refused(r#""properties": { "compresion.type": "hunter2" }"#, &["compresion.type", "does not know"]);

@@ -11,7 +11,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::{ANSWER, Reader, explained};
-use crate::source::{Counts, count};
+use crate::source::{Counts, count, lacks};
 use crate::topics::{Admin, bounds};
 
 const SUBJECT: &str = "kafka.retention";
@@ -86,7 +86,11 @@ impl Sink<'_> {
             return Ok(Lag::Fine);
         }
         // Topics of others are read from where they begin, when nothing of them is in the lake.
-        if offset < first && (known.is_some() || self.counts.is_some()) {
+        let overtaken = match known {
+            Some(place) => lacks(place, first),
+            None => first > 0 && self.counts.is_some(),
+        };
+        if overtaken {
             return Ok(Lag::Overtaken);
         }
         let old = match kept.time {

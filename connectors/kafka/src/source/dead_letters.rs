@@ -11,7 +11,7 @@ use lakeward_core::error::Policy;
 use lakeward_core::{Clock, Error, ErrorKind, Result, failpoint};
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use tracing::{error, warn};
@@ -169,6 +169,16 @@ impl DeadLetters {
     }
 
     fn explained(&self, error: &KafkaError) -> Error {
+        if let Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize) =
+            error.rdkafka_error_code()
+        {
+            let message =
+                "a record that cannot be read is, with its reason, larger than the dead-letter topic takes";
+            return Error::new(ErrorKind::MessageTooLarge, message).at("topic", &self.topic).remedy(
+                "raise that topic's `max.message.bytes` above those of the tables' topics, and `transport.kafka.properties: { \
+                 message.max.bytes: … }` with it",
+            );
+        }
         let told = explained("a dead letter", error, self.producer.context().client.trouble());
         match told.kind() {
             ErrorKind::TopicLost => Error::new(ErrorKind::TopicLost, "the dead-letter topic is not there")

@@ -7,8 +7,8 @@
 //! are looked at, so a count that is too high or too low is an error (the mark of a re-read has a number reserved
 //! earlier and is counted alone).
 //!
-//! Memory: the client fetches ahead up to its limit for each topic partition and waits; nothing is asked of a queue
-//! before it is needed, so a topic partition that is far ahead of the others costs no more than that.
+//! Memory: the client fetches ahead up to its limit for each topic partition and waits; but for the record that follows a
+//! checkpoint nothing is asked of a queue before it is needed, so a topic partition that is far ahead of the others costs no more than that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +95,11 @@ impl Lane {
     /// The checkpoint is reached: every later event has this number or a greater one.
     pub(super) fn reached(&mut self, next_seq: i64) {
         self.floor = self.floor.max(next_seq);
+    }
+
+    /// Passes what follows the events due and is none, as far as it is there: the tombstone of the last one.
+    pub(super) fn pass_tombstone(&mut self, reader: &Reader) -> Result<()> {
+        self.head(Duration::ZERO, reader).map(drop)
     }
 
     /// What comes next, waited for as long as `wait`.

@@ -3,8 +3,10 @@
 //! Guarantee: no event between the lake's place and the first one read is passed over.
 //! Why: reading begins at the lake's offset exactly. Where the topic begins after it (retention has overtaken the
 //! lake), the newest checkpoint tells whether an event was in between: its counts cover every event that is committed,
-//! and what was deleted was committed before the topic's beginning was asked for. Where the topic ends before it, it
-//! is another topic of the same name.
+//! and what was deleted was committed before the topic's beginning was asked for. If there are events to come, and the
+//! topic begins just one offset later, what lay there was no event: the lake's place is after the last one of a Kafka
+//! transaction (and its tombstone, `lane`), whose marker follows. Were it one all the same, the lane would count one too
+//! few, and say so. Where the topic ends before the place, it is another topic of the same name.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -36,7 +38,7 @@ pub(super) fn judged(
     // What stopped it is tried again.
     let mut place = TopicPartitionPosition { stopped: None, ..known.cloned().unwrap_or_default() };
     if place.offset < first {
-        if captured > place.events {
+        if captured > place.events && known.is_none_or(|known| lacks(known, first)) {
             let message = format!(
                 "retention has removed records that are not in the lake: they begin at offset {}, the topic at {first}",
                 place.offset
@@ -60,6 +62,12 @@ pub(super) fn judged(
         ));
     }
     Ok(place)
+}
+
+/// Whether records that the lake, which is at `place`, may need were there before the topic's beginning, `first`.
+pub(crate) fn lacks(place: &TopicPartitionPosition, first: i64) -> bool {
+    let marker = place.events > 0 && place.stopped.is_none();
+    first > place.offset.saturating_add(i64::from(marker))
 }
 
 /// Looks at a topic so often before it is taken for gone: brokers learn of new ones one after the other.
@@ -116,6 +124,19 @@ mod tests {
         assert_eq!(judged(None, (15, 20), 0).unwrap(), at(15, 0));
         assert_eq!(kind(Some(&at(10, 7)), (15, 20), 8), Some(ErrorKind::PositionLost));
         assert_eq!(kind(None, (1, 20), 8), Some(ErrorKind::PositionLost));
+    }
+
+    #[test]
+    fn the_marker_of_the_last_transaction_is_not_missed() {
+        assert_eq!(judged(Some(&at(10, 7)), (11, 20), 8).unwrap(), at(11, 7));
+        assert_eq!(kind(Some(&at(10, 7)), (12, 20), 8), Some(ErrorKind::PositionLost));
+        let stopped = TopicPartitionPosition { stopped: Some("x".into()), ..at(10, 7) };
+        assert_eq!(
+            kind(Some(&stopped), (11, 20), 8),
+            Some(ErrorKind::PositionLost),
+            "it stopped at an event"
+        );
+        assert_eq!(kind(Some(&at(0, 0)), (1, 20), 8), Some(ErrorKind::PositionLost), "nothing was read");
     }
 
     #[test]

@@ -91,7 +91,10 @@ impl Reading {
         }
         let next_seq = target.checkpoint.next_seq;
         self.bring(next_seq)?;
-        for lane in self.lanes().filter(|lane| lane.place.stopped.is_none()) {
+        let Reading { topics, desk, .. } = self;
+        let lanes = topics.iter_mut().flat_map(|topic| &mut topic.lanes);
+        for lane in lanes.filter(|lane| lane.place.stopped.is_none()) {
+            lane.pass_tombstone(&desk.reader)?;
             lane.place.checkpoint = target.number;
             lane.place.commit_us = target.checkpoint.commit_us;
             lane.reached(next_seq);

@@ -18,6 +18,7 @@ use super::gathering::Gathering;
 use super::lane::{Head, Lane};
 use super::link::BRIEF;
 use super::outlet::End;
+use super::places::lacks;
 use super::record::{Event, What};
 use crate::topics::bounds_within;
 
@@ -218,7 +219,7 @@ impl Still {
                 Ok(())
             }
             Err(error) => Err(error),
-            Ok((first, _)) if first > lane.place.offset => Err(Error::new(
+            Ok((first, _)) if lacks(&lane.place, first) => Err(Error::new(
                 ErrorKind::PositionLost,
                 "retention has removed records that are not in the lake",
             )

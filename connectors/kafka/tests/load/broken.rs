@@ -166,3 +166,24 @@ async fn more_dead_letters_than_the_client_holds_at_once_all_get_there() {
     assert_eq!(position(&at).get(&topic("orders"), 0).unwrap().dead_letters, HELD as u64 + 100);
     assert_eq!(broker.read("dead").len(), HELD + 100);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_its_topic_does_not_take_is_told() {
+    let broker = broker();
+    broker.create_topic(&topic("orders"), 1, &[]);
+    broker.create_topic("dead", 1, &[("max.message.bytes", "2000")]);
+    let mut writer = Writer::start(&broker);
+    writer.version(&table("orders"));
+    let headers =
+        [("op", "c".to_owned()), ("seq", writer.next_seq().to_string()), ("version", "1".to_owned())];
+    writer.send(&topic("orders"), 0, Some(b"k"), Some(&[b'x'; 1990]), &headers);
+    writer.skip_number();
+    writer.count(&topic("orders"), 0, 1);
+    writer.commit();
+    let membership = membership(&broker, "one");
+    let mut options = options(&broker, &membership, None, Until::CaughtUp);
+    options.kafka.load.dead_letter = Some("dead".to_owned());
+    let mut source = open(options).await.unwrap();
+    let error = failed(read_until(&mut source, |_| false).await);
+    assert_eq!(error.kind(), ErrorKind::MessageTooLarge, "{error}");
+}
