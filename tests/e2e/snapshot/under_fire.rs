@@ -29,7 +29,7 @@ pub(super) fn read_under_fire(
     let started = Instant::now();
     let mut run = pipeline.start(&["run"]);
     let names: Vec<_> = targets.iter().map(|target| ("shop".to_owned(), target.table.clone())).collect();
-    wait_until_read(pipeline, &mut run, &names, Duration::from_secs(900));
+    wait_until_read(pipeline, &mut run, &names, Duration::from_secs(300));
     let took = started.elapsed();
     let meanwhile = fire.finish();
     let ended = stop(&mut run);

@@ -85,12 +85,7 @@ impl Sink<'_> {
         if !waits {
             return Ok(Lag::Fine);
         }
-        // Topics of others are read from where they begin, when nothing of them is in the lake.
-        let overtaken = match known {
-            Some(place) => lacks(place, first),
-            None => first > 0 && self.counts.is_some(),
-        };
-        if overtaken {
+        if is_overtaken(known, first, self.counts.is_some()) {
             return Ok(Lag::Overtaken);
         }
         let old = match kept.time {
@@ -121,6 +116,16 @@ impl Sink<'_> {
     }
 }
 
+/// Whether `load`, which lacks events, stops at a topic partition that begins at `first`. `counted`: capture counts its events;
+/// topics of others are read from where they begin when nothing of them is in the lake, and else from its place exactly.
+fn is_overtaken(known: Option<&TopicPartitionPosition>, first: i64, counted: bool) -> bool {
+    match known {
+        Some(place) if counted => lacks(place, first),
+        Some(place) => first > place.offset,
+        None => counted && first > 0,
+    }
+}
+
 fn raise(topic: &str) -> String {
     format!("kafka-configs.sh --alter --topic {topic} --add-config retention.ms=604800000")
 }
@@ -145,4 +150,18 @@ fn overtaken(topic: &str) -> Finding {
     let fix = "begin anew: a new name for the pipeline, and topics that begin with a new snapshot (of `capture`: another \
                `topic_prefix`); then keep `retention.ms` above the longest time that the lake may be behind";
     Finding::error(SUBJECT, message).fix(fix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_alone_is_missed_only_in_topics_of_others() {
+        let place = TopicPartitionPosition { offset: 10, events: 7, ..TopicPartitionPosition::default() };
+        let told = |first, counted| is_overtaken(Some(&place), first, counted);
+        assert_eq!([told(10, true), told(11, true), told(12, true)], [false, false, true]);
+        assert_eq!([told(10, false), told(11, false)], [false, true]);
+        assert_eq!([is_overtaken(None, 1, true), is_overtaken(None, 1, false)], [true, false]);
+    }
 }

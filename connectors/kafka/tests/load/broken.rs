@@ -1,7 +1,8 @@
 //! What cannot be read exactly is told, and never passed over.
 
 use lakeward_core::{ErrorKind, Op};
-use lakeward_kafka::source::Until;
+use lakeward_kafka::source::{KafkaOptions, Until};
+use lakeward_test_support::kafka::Kafka;
 
 use crate::world::{
     boundaries, broker, caught_up, failed, membership, open, options, position, read_until, seqs,
@@ -138,25 +139,30 @@ async fn a_record_that_cannot_be_read_goes_to_the_dead_letter_topic_where_there_
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn more_dead_letters_than_the_client_holds_at_once_all_get_there() {
-    const HELD: usize = 10_000;
-    let broker = broker();
+/// Puts so many records with this value, which is no envelope, for a source that puts them aside.
+fn unreadable(broker: &Kafka, times: usize, value: &[u8]) -> KafkaOptions {
     broker.create_topic(&topic("orders"), 1, &[]);
-    broker.create_topic("dead", 1, &[]);
-    let mut writer = Writer::start(&broker);
+    let mut writer = Writer::start(broker);
     writer.version(&table("orders"));
-    for _ in 0..HELD + 100 {
+    for _ in 0..times {
         let headers =
             [("op", "c".to_owned()), ("seq", writer.next_seq().to_string()), ("version", "1".to_owned())];
-        writer.send(&topic("orders"), 0, Some(b"k"), Some(b"no envelope"), &headers);
+        writer.send(&topic("orders"), 0, Some(b"k"), Some(value), &headers);
         writer.skip_number();
         writer.count(&topic("orders"), 0, 1);
     }
     writer.commit();
-    let membership = membership(&broker, "one");
-    let mut options = options(&broker, &membership, None, Until::CaughtUp);
+    let mut options = options(broker, &membership(broker, "one"), None, Until::CaughtUp);
     options.kafka.load.dead_letter = Some("dead".to_owned());
+    options
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_dead_letters_than_the_client_holds_at_once_all_get_there() {
+    const HELD: usize = 10_000;
+    let broker = broker();
+    broker.create_topic("dead", 1, &[]);
+    let mut options = unreadable(&broker, HELD + 100, b"no envelope");
     let held = serde_json::from_value(serde_json::json!(HELD)).unwrap();
     options.kafka.properties.insert("queue.buffering.max.messages".to_owned(), held);
     let mut source = open(options).await.unwrap();
@@ -170,20 +176,8 @@ async fn more_dead_letters_than_the_client_holds_at_once_all_get_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_that_its_topic_does_not_take_is_told() {
     let broker = broker();
-    broker.create_topic(&topic("orders"), 1, &[]);
     broker.create_topic("dead", 1, &[("max.message.bytes", "2000")]);
-    let mut writer = Writer::start(&broker);
-    writer.version(&table("orders"));
-    let headers =
-        [("op", "c".to_owned()), ("seq", writer.next_seq().to_string()), ("version", "1".to_owned())];
-    writer.send(&topic("orders"), 0, Some(b"k"), Some(&[b'x'; 1990]), &headers);
-    writer.skip_number();
-    writer.count(&topic("orders"), 0, 1);
-    writer.commit();
-    let membership = membership(&broker, "one");
-    let mut options = options(&broker, &membership, None, Until::CaughtUp);
-    options.kafka.load.dead_letter = Some("dead".to_owned());
-    let mut source = open(options).await.unwrap();
+    let mut source = open(unreadable(&broker, 1, &[b'x'; 1990])).await.unwrap();
     let error = failed(read_until(&mut source, |_| false).await);
     assert_eq!(error.kind(), ErrorKind::MessageTooLarge, "{error}");
 }
