@@ -67,10 +67,22 @@ mod armed {
         Ok(())
     }
 
-    /// The signal is the process's, and may reach another thread first: without a rest this one would go on
-    /// for a moment beyond its failpoint: on a busy machine for a long one.
+    /// The signal is the process's, and may reach another thread first: this one goes no further while it is
+    /// pending (`ShdPnd` in `/proc/self/status`, proc(5)), and then for as long as it takes to be stopped with the others.
     fn settle() {
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        const STOP: u64 = 1 << (Signal::STOP.as_raw() - 1);
+        let pause = || std::thread::sleep(std::time::Duration::from_millis(5));
+        while pending().is_some_and(|signals| signals & STOP != 0) {
+            pause();
+        }
+        pause();
+    }
+
+    /// Signals that the process was sent and no thread has taken.
+    fn pending() -> Option<u64> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
     }
 
     fn signal(signal: Signal) {
