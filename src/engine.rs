@@ -201,14 +201,16 @@ impl<R: Route> Engine<R> {
     /// Errors: any of policy `StopTable` or `StopPipeline`; one of policy `Retry` when it went on
     /// for longer than [`Backoff::patience`] or came while stopping.
     pub async fn run(mut self) -> Result<Ended> {
+        self.progress.moved(self.clock.elapsed());
         loop {
-            let commits = self.progress.commits.get();
+            let before = self.progress.reached();
             let error = match self.attempt().await {
                 Ok(reason) => return Ok(self.ended(reason)),
                 Err(error) => error,
             };
             let now = self.clock.elapsed();
-            if self.progress.commits.get() > commits {
+            let succeeded = self.progress.succeeded_since(before);
+            if succeeded {
                 self.progress.mended();
             }
             if error.kind() == ErrorKind::Rebalanced && !self.stop.requested() {
@@ -222,7 +224,7 @@ impl<R: Route> Engine<R> {
                 Policy::Retry => {}
                 Policy::StopTable | Policy::StopPipeline => return Err(error),
             }
-            let Some(wait) = self.plan.backoff.next(now, self.progress.commits.get()) else {
+            let Some(wait) = self.plan.backoff.next(now, succeeded) else {
                 return Err(error);
             };
             if self.stop.requested() {

@@ -1,8 +1,9 @@
 //! `lakeward run` of a pipeline over Kafka: capture and load in one process, as two engines.
 //!
 //! They know nothing of each other: each goes on from its own sink, so any crash of both is a crash of each. One
-//! signal stops both; if one ends, the other is asked to, and what it has is committed. A bounded run captures to its
-//! end first, and then loads to the checkpoint that capture left. Each has half of the memory.
+//! signal stops both; if one ends, the other is asked to, and what it has is committed. A run that has an end (one that
+//! was asked for, or that of `snapshot.mode: initial_only`) captures to its end first, and then loads to the checkpoint
+//! that capture left. Each has half of the memory.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,11 +13,12 @@ use indicatif::MultiProgress;
 use lakeward_core::clock::SystemClock;
 use lakeward_core::{ByteSize, Clock, Result};
 use lakeward_kafka::config::Kafka;
+use lakeward_mysql::snapshot::SnapshotMode;
 use tracing::info;
 
 use super::run::{signals, stop_on_signal};
 use crate::config::Pipeline;
-use crate::engine::{Ended, Engine, Plan, Reason, Route, Stop, Stopper, Until, stop_signal};
+use crate::engine::{Ended, Engine, Plan, Progress, Reason, Route, Stop, Stopper, Until, stop_signal};
 use crate::telemetry::{self, Telemetry, Teller};
 use crate::wiring::LoadRoute;
 use crate::wiring::capture::Capture;
@@ -28,6 +30,8 @@ pub(super) async fn run(
     until: Until,
     terminal: Option<MultiProgress>,
 ) -> Result<Ended> {
+    // What capture wrote with other settings could never be loaded.
+    kafka.format.exact()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let (stopper, stop) = stop_signal();
     let listening = tokio::spawn(stop_on_signal(stopper.clone(), signals()?));
@@ -36,9 +40,7 @@ pub(super) async fn run(
         &Arc::new(Pipeline { memory: ByteSize(pipeline.memory.0 / 2), ..Pipeline::clone(pipeline) });
     let captured = Telemetry::new(&pipeline.name, clock.clone(), interval);
     let loaded = Telemetry::new(&pipeline.name, clock.clone(), interval);
-    // What is told of the whole: the server's end of the one, the lake's end of the other.
-    let whole =
-        Telemetry { source: captured.source.clone(), kafka: captured.kafka.clone(), ..loaded.clone() };
+    let whole = Telemetry::of_both(&captured, &loaded);
     let serving = match pipeline.metrics {
         Some(listen) => Some(telemetry::serve(whole.clone(), listen).await?.1),
         None => None,
@@ -46,13 +48,22 @@ pub(super) async fn run(
     // Ids and jitter only have to differ between processes.
     let seed = clock.unix_micros().cast_unsigned() ^ u64::from(std::process::id()).rotate_left(40);
     info!(pipeline = pipeline.name, version = env!("CARGO_PKG_VERSION"), "lakeward begins, over Kafka");
+    let ends = until == Until::CaughtUp || pipeline.snapshot.mode == SnapshotMode::InitialOnly;
+    let load_until = if ends { Until::CaughtUp } else { until.clone() };
     let capture = Capture::new(pipeline.clone(), kafka.clone(), captured.clone(), seed);
     let capture = engine(capture, &until, kafka.commit_interval, &captured, seed, stop.clone());
-    let load = LoadRoute::new(pipeline.clone(), kafka.clone(), loaded.clone(), until.clone());
-    let load = engine(load, &until, interval, &loaded, seed.wrapping_add(1), stop);
+    let load = LoadRoute::new(pipeline.clone(), kafka.clone(), loaded.clone(), load_until.clone());
+    let load = engine(load, &load_until, interval, &loaded, seed.wrapping_add(1), stop);
     let mut teller = Teller::new(whole, terminal);
+    let (capture, load) = (capture.run(), load.run());
+    let both = async {
+        match ends {
+            true => one_after_the_other((capture, &captured.progress), (load, &loaded.progress)).await,
+            false => side_by_side(capture, load, stopper).await,
+        }
+    };
     let ended = tokio::select! {
-        ended = Box::pin(both(until, capture.run(), load.run(), stopper)) => ended,
+        ended = Box::pin(both) => ended,
         never = teller.tell() => match never {},
     };
     teller.look();
@@ -74,21 +85,28 @@ fn engine<R: Route>(
     Engine::new(route, plan, telemetry.clock.clone(), telemetry.progress.clone(), stop)
 }
 
+/// Capture to its end, then load to what it left.
+async fn one_after_the_other(
+    (capture, capturing): (impl Future<Output = Result<Ended>>, &Progress),
+    (load, loading): (impl Future<Output = Result<Ended>>, &Progress),
+) -> Result<Ended> {
+    loading.at_rest.set(1);
+    let captured = capture.await?;
+    capturing.at_rest.set(1);
+    loading.at_rest.set(0);
+    match captured.reason {
+        Reason::CaughtUp => load.await,
+        Reason::Stopped | Reason::Abandoned => Ok(Ended { reason: captured.reason, committed: None }),
+    }
+}
+
 /// The end of both: that of the lake, unless capture failed or left something behind.
-async fn both(
-    until: Until,
+async fn side_by_side(
     capture: impl Future<Output = Result<Ended>>,
     load: impl Future<Output = Result<Ended>>,
     stopper: Stopper,
 ) -> Result<Ended> {
     let (mut capture, mut load) = (Box::pin(capture), Box::pin(load));
-    if until == Until::CaughtUp {
-        let captured = capture.await?;
-        return match captured.reason {
-            Reason::CaughtUp => load.await,
-            Reason::Stopped | Reason::Abandoned => Ok(Ended { reason: captured.reason, committed: None }),
-        };
-    }
     let (captured, loaded) = tokio::select! {
         captured = &mut capture => {
             stopper.stop();

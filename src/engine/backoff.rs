@@ -10,7 +10,7 @@ pub struct Backoff {
     pub first: Duration,
     /// The longest wait.
     pub longest: Duration,
-    /// How long attempts may fail, without one commit between them, before the error ends the run.
+    /// How long attempts may fail, without one between them that succeeds, before the error ends the run.
     pub patience: Duration,
     seed: u64,
     failing: Option<Failing>,
@@ -19,7 +19,6 @@ pub struct Backoff {
 #[derive(Clone, Copy, Debug)]
 struct Failing {
     since: Duration,
-    commits: u64,
     tries: u32,
 }
 
@@ -34,13 +33,12 @@ impl Backoff {
         Backoff { first, longest, patience, seed, failing: None }
     }
 
-    /// The wait after a failure at `now` (elapsed), when `commits` were decided so far in this run;
-    /// a commit since the last failure starts over. `None` when patience is at its end.
-    pub fn next(&mut self, now: Duration, commits: u64) -> Option<Duration> {
-        let fresh = Failing { since: now, commits, tries: 0 };
+    /// The wait after a failure at `now` (elapsed); where the attempt had `succeeded` before it failed, this starts
+    /// over. `None` when patience is at its end.
+    pub fn next(&mut self, now: Duration, succeeded: bool) -> Option<Duration> {
         let failing = match self.failing {
-            Some(failing) if failing.commits == commits => Failing { tries: failing.tries + 1, ..failing },
-            Some(_) | None => fresh,
+            Some(failing) if !succeeded => Failing { tries: failing.tries + 1, ..failing },
+            Some(_) | None => Failing { since: now, tries: 0 },
         };
         self.failing = Some(failing);
         if now.saturating_sub(failing.since) > self.patience {
@@ -70,7 +68,7 @@ mod tests {
         let mut backoff = Backoff::standard(7);
         let mut now = Duration::ZERO;
         let mut waits = Vec::new();
-        while let Some(wait) = backoff.next(now, 0) {
+        while let Some(wait) = backoff.next(now, false) {
             waits.push(wait);
             now += wait;
         }
@@ -82,12 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_between_failures_starts_over() {
+    fn success_between_failures_starts_over() {
         let mut backoff = Backoff::standard(7);
         for _ in 0..20 {
-            backoff.next(Duration::ZERO, 0);
+            backoff.next(Duration::ZERO, false);
         }
-        assert!(backoff.next(Duration::from_hours(1), 1).unwrap() <= backoff.first);
-        assert!(backoff.next(Duration::from_hours(2), 1).is_none());
+        assert!(backoff.next(Duration::from_hours(1), true).unwrap() <= backoff.first);
+        assert!(backoff.next(Duration::from_hours(2), false).is_none());
     }
 }

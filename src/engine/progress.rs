@@ -22,6 +22,8 @@ pub struct Progress {
     pub oldest_waiting_us: Gauge,
     /// Microseconds spent in commits.
     pub commit_us: Counter,
+    /// 1 while the loop waits for another engine to end, or has ended itself: it need not move then.
+    pub at_rest: Gauge,
 }
 
 impl Progress {
@@ -50,6 +52,18 @@ impl Progress {
         self.oldest_waiting_us.set(0);
         self.moved(now);
         self.mended();
+    }
+
+    /// How far an attempt has come: commits and boundaries.
+    pub(super) fn reached(&self) -> (u64, u64) {
+        (self.commits.get(), self.boundaries.get())
+    }
+
+    /// Whether an attempt that began at `before` did all it could: it committed, or reached a boundary while nothing
+    /// waits for a commit.
+    pub(super) fn succeeded_since(&self, before: (u64, u64)) -> bool {
+        let (commits, boundaries) = self.reached();
+        commits > before.0 || (boundaries > before.1 && self.oldest_waiting_us.get() == 0)
     }
 
     pub(super) fn failed(&self, unix_micros: i64) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lakeward_core::stats::{SnapshotPhase, SourceStats};
 use serde::Serialize;
 
-use super::Telemetry;
+use super::{EngineStats, Telemetry};
 
 /// So many commit intervals without a move, and at least [`SHORTEST`], are too many.
 const INTERVALS: u32 = 5;
@@ -27,6 +27,11 @@ impl Verdict {
     fn of(ok: bool, reason: impl Into<String>) -> Self {
         Verdict { ok, reason: reason.into() }
     }
+
+    /// That of two engines: the first that is not well tells, else the first.
+    fn and(self, other: Verdict) -> Verdict {
+        if self.ok && !other.ok { other } else { self }
+    }
 }
 
 impl Health<'_> {
@@ -34,7 +39,16 @@ impl Health<'_> {
     /// boundaries, so silence means that the loop is stuck or the server is gone), or when
     /// attempts have failed for so long without a commit between them.
     pub fn alive(&self) -> Verdict {
-        let Telemetry { progress, clock, interval, source, .. } = self.0;
+        let verdicts = self.at_work().map(|engine| self.alive_by(engine));
+        verdicts.reduce(Verdict::and).unwrap_or_else(|| Verdict::of(true, "at its end"))
+    }
+
+    fn at_work(&self) -> impl Iterator<Item = &EngineStats> {
+        self.0.engines.iter().filter(|engine| engine.progress.at_rest.get() == 0)
+    }
+
+    fn alive_by(&self, EngineStats { progress, source }: &EngineStats) -> Verdict {
+        let Telemetry { clock, interval, .. } = self.0;
         let window = interval.saturating_mul(INTERVALS).max(SHORTEST);
         let moved = Duration::from_millis(u64::try_from(progress.moved_ms.get()).unwrap_or(0));
         let still = clock.elapsed().saturating_sub(moved);
@@ -56,12 +70,16 @@ impl Health<'_> {
     /// Whether the stream is connected and a first boundary was reached. Snapshots may be under way:
     /// changes are captured meanwhile.
     pub fn ready(&self) -> Verdict {
-        let Telemetry { progress, source, .. } = self.0;
-        match (source.connected.get(), progress.boundaries.get()) {
-            (0, _) => Verdict::of(false, "the server is not connected"),
-            (_, 0) => Verdict::of(false, "no boundary was reached yet"),
-            _ => Verdict::of(true, format!("streaming{}", open_snapshots(source))),
-        }
+        let verdicts = self.at_work().map(ready_by);
+        verdicts.reduce(Verdict::and).unwrap_or_else(|| Verdict::of(true, "at its end"))
+    }
+}
+
+fn ready_by(EngineStats { progress, source }: &EngineStats) -> Verdict {
+    match (source.connected.get(), progress.boundaries.get()) {
+        (0, _) => Verdict::of(false, "the server is not connected"),
+        (_, 0) => Verdict::of(false, "no boundary was reached yet"),
+        _ => Verdict::of(true, format!("streaming{}", open_snapshots(source))),
     }
 }
 

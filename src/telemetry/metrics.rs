@@ -55,7 +55,6 @@ lines! {
         "lakeward_kafka_commits_total" kafka.commits "Kafka transactions committed"
         "lakeward_kafka_bytes_total" kafka.bytes "Bytes of change events written to Kafka"
         "lakeward_run_boundaries_total" progress.boundaries "Boundaries reached"
-        "lakeward_run_failures_total" progress.failures "Attempts that ended in an error"
     }
     levels {
         "lakeward_source_connected" source.connected "1 while the stream is connected"
@@ -69,8 +68,8 @@ lines! {
     }
     others {
         "lakeward_source_lag_seconds" GAUGE
-            "Age of the moment up to which everything on the server is known to be read"
-            |t| known(t.lag_us().map(seconds));
+            "Age of the moment up to which everything on the server is known to be read; for load, everything in the topics"
+            |t| known(t.lag_us(&t.source).map(seconds));
         "lakeward_source_binlog_headroom_seconds" GAUGE
             "Time between the server's oldest binlog and our position"
             |t| known(u64::try_from(t.source.headroom_seconds.get()).ok().map(|s| s as f64));
@@ -92,6 +91,8 @@ lines! {
             |t| snapshots(t, |pace| Some(pace.rows));
         "lakeward_snapshot_estimated_rows" GAUGE "The server's estimate of the rows that the snapshot reads"
             |t| snapshots(t, |pace| pace.estimated_rows);
+        "lakeward_snapshot_percent" GAUGE "Share of the estimated rows that the table's snapshot has read"
+            |t| snapshots(t, |pace| pace.percent);
         "lakeward_snapshot_rows_per_second" GAUGE "Rate of the table's snapshot in this run"
             |t| snapshots(t, |pace| pace.rows_per_second);
         "lakeward_snapshot_left_seconds" GAUGE "Time left to the table's snapshot at this rate"
@@ -114,7 +115,16 @@ lines! {
             stopped_topic_partitions;
         "lakeward_kafka_rows_total" COUNTER "Change events committed to Kafka, by table"
             |t| by(t.kafka.rows.get(), |table| vec![("table", table.to_string())]);
-        "lakeward_lake_freshness_seconds" GAUGE "Age of the moment up to which the lake is complete"
+        "lakeward_run_failures_total" COUNTER "Attempts that ended in an error"
+            |t| one(t.engines.iter().map(|engine| engine.progress.failures.get()).sum::<u64>() as f64);
+        "lakeward_kafka_complete_to_seconds" GAUGE
+            "Commit time on the source up to which the topics are complete, by the last commit; seconds since 1970"
+            |t| moment(t.kafka.complete_to_us.get());
+        "lakeward_lake_complete_to_seconds" GAUGE
+            "Commit time on the source up to which the lake is complete, by the last commit; seconds since 1970"
+            |t| moment(t.lake.complete_to_us.get());
+        "lakeward_lake_freshness_seconds" GAUGE
+            "Age of the moment up to which the lake has everything on the server; for load, everything in the topics"
             |t| known(t.freshness_us().map(seconds));
         "lakeward_lake_commit_seconds_total" COUNTER "Time spent in commits"
             |t| one(t.progress.commit_us.get() as f64 / 1e6);
@@ -184,6 +194,11 @@ fn known(value: Option<f64>) -> Vec<Sample> {
 
 fn by<K>(counts: Vec<(K, u64)>, labels: impl Fn(&K) -> Vec<(&'static str, String)>) -> Vec<Sample> {
     counts.iter().map(|(key, count)| (labels(key), *count as f64)).collect()
+}
+
+/// A moment in µs UTC, as seconds; nothing for 0, which is none.
+fn moment(micros: i64) -> Vec<Sample> {
+    known((micros > 0).then(|| seconds(micros)))
 }
 
 fn seconds(micros: i64) -> f64 {

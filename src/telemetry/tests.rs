@@ -47,10 +47,11 @@ fn what_is_not_known_has_no_sample() {
 fn lag_is_the_age_of_what_is_read_and_freshness_of_what_is_committed() {
     let (telemetry, clock) = telemetry();
     telemetry.source.last_commit_us.set(NOW_US - 30_000_000);
-    assert_eq!((telemetry.lag_us(), telemetry.freshness_us()), (Some(30_000_000), Some(30_000_000)));
+    let lag_us = |telemetry: &Telemetry| telemetry.lag_us(&telemetry.source);
+    assert_eq!((lag_us(&telemetry), telemetry.freshness_us()), (Some(30_000_000), Some(30_000_000)));
     telemetry.source.caught_up_us.set(NOW_US);
     telemetry.progress.oldest_waiting_us.set(NOW_US - 20_000_000);
-    assert_eq!((telemetry.lag_us(), telemetry.freshness_us()), (Some(0), Some(20_000_000)));
+    assert_eq!((lag_us(&telemetry), telemetry.freshness_us()), (Some(0), Some(20_000_000)));
     telemetry.progress.oldest_waiting_us.set(0);
     clock.advance(Duration::from_secs(1));
     assert_eq!(telemetry.freshness_us(), Some(1_000_000));
@@ -69,6 +70,34 @@ fn health_follows_what_moves() {
     telemetry.progress.failing_since_us.set(NOW_US);
     let verdict = Health(&telemetry).alive();
     assert!(!verdict.ok && verdict.reason.contains("301 s"), "{verdict:?}");
+}
+
+#[test]
+fn of_two_engines_in_one_process_the_worse_one_is_told() {
+    let ((captured, clock), (loaded, _)) = (telemetry(), telemetry());
+    let loaded = Telemetry { clock: clock.clone(), ..loaded };
+    let both = Telemetry::of_both(&captured, &loaded);
+    captured.source.caught_up_us.set(NOW_US);
+    loaded.source.caught_up_us.set(NOW_US - 40_000_000);
+    assert_eq!(both.freshness_us(), Some(40_000_000), "what waits in topics is not in the lake");
+    captured.progress.failures.add(2);
+    loaded.progress.failures.add(1);
+    assert!(scraped(&both).contains(r#"lakeward_run_failures_total{pipeline="shop"} 3"#));
+    clock.advance(Duration::from_secs(301));
+    loaded.progress.moved_ms.set((NOW_US + 301_000_000) / 1_000);
+    assert!(!Health(&both).alive().ok, "capture is stuck");
+    captured.progress.at_rest.set(1);
+    assert!(Health(&both).alive().ok, "capture is at its end");
+    loaded.progress.at_rest.set(1);
+    captured.progress.at_rest.set(0);
+    assert!(!Health(&both).alive().ok, "load waits for capture, which is stuck");
+    loaded.progress.at_rest.set(0);
+    for one in [&captured, &loaded] {
+        assert!(!Health(&both).ready().ok);
+        one.source.connected.set(1);
+        one.progress.boundaries.add(1);
+    }
+    assert!(Health(&both).ready().ok);
 }
 
 #[test]
@@ -102,6 +131,7 @@ fn snapshots_are_told_by_table_while_they_are_open_and_counted_by_phase() {
     for line in [
         r#"lakeward_snapshot_rows{pipeline="shop",table="shop.orders"} 400"#,
         r#"lakeward_snapshot_estimated_rows{pipeline="shop",table="shop.orders"} 1000"#,
+        r#"lakeward_snapshot_percent{pipeline="shop",table="shop.orders"} 40"#,
         r#"lakeward_snapshot_rows_per_second{pipeline="shop",table="shop.orders"} 100"#,
         r#"lakeward_snapshot_left_seconds{pipeline="shop",table="shop.orders"} 6"#,
         r#"lakeward_snapshot_rows{pipeline="shop",table="shop.notes"} 400"#,

@@ -204,8 +204,6 @@ pub struct KafkaSourceStats {
 pub struct LakeStats {
     /// Commits decided.
     pub commits: Counter,
-    /// Microseconds spent in commits.
-    pub commit_us: Counter,
     /// Files made visible.
     pub files: Counter,
     /// Their bytes.
@@ -220,8 +218,6 @@ pub struct LakeStats {
     pub memory_bytes: Gauge,
     /// The memory budget, bytes.
     pub memory_budget_bytes: Gauge,
-    /// When the last commit was decided, µs UTC; 0 before the first.
-    pub last_commit_us: Gauge,
     /// Source commit time that the lake is complete up to, µs UTC; 0 where unknown.
     pub complete_to_us: Gauge,
     /// The last record's number.
@@ -235,14 +231,10 @@ pub struct LakeStats {
 pub struct KafkaStats {
     /// Transactions committed.
     pub commits: Counter,
-    /// Microseconds spent in commits.
-    pub commit_us: Counter,
     /// Bytes of encoded records.
     pub bytes: Counter,
     /// Change events committed, by table.
     pub rows: CounterBy<TableId>,
-    /// When the last commit was decided, µs UTC; 0 before the first.
-    pub last_commit_us: Gauge,
     /// Source commit time that the topics are complete up to, µs UTC; 0 where unknown.
     pub complete_to_us: Gauge,
     /// The last checkpoint's number.

@@ -237,9 +237,19 @@ pub fn explained(what: &'static str, error: &KafkaError, trouble: &Trouble) -> E
             "the Kafka cluster denies the transactional id",
             Some("grant it Write and Describe on the transactional id `lakeward-<topic_prefix>`"),
         ),
-        Some(Code::ClusterAuthorizationFailed | Code::GroupAuthorizationFailed) => {
-            (ErrorKind::KafkaDenied, "the Kafka cluster denies a right", None)
-        }
+        Some(Code::GroupAuthorizationFailed) => (
+            ErrorKind::KafkaDenied,
+            "the Kafka cluster denies a right on a consumer group",
+            Some(
+                "grant it Read and Describe on the groups `lakeward-<pipeline>` and `lakeward-<pipeline>-reader` (or those \
+                 of `transport.kafka.load.group`)",
+            ),
+        ),
+        Some(Code::ClusterAuthorizationFailed) => (
+            ErrorKind::KafkaDenied,
+            "the Kafka cluster denies a right on the cluster",
+            Some("grant it IdempotentWrite on the cluster; where it makes topics, Create on the prefix or the cluster"),
+        ),
         Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism) => (
             ErrorKind::KafkaAuth,
             "the Kafka cluster refused the login",

@@ -241,6 +241,20 @@ const OWN: &[(&[&str], &str)] = &[
     ),
     (
         &[
+            "queued.max.messages.kbytes",
+            "fetch.message.max.bytes",
+            "max.partition.fetch.bytes",
+            "fetch.wait.max.ms",
+            "fetch.queue.backoff.ms",
+        ],
+        "remove it: `memory` decides how much is fetched ahead",
+    ),
+    (
+        &["session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms"],
+        "set `load.session_timeout`; it decides all three",
+    ),
+    (
+        &[
             "isolation.level",
             "enable.auto.commit",
             "auto.commit.interval.ms",
@@ -296,6 +310,14 @@ impl KafkaConfig {
             tls.check()?;
         }
         check_properties(&self.properties)?;
+        if let Some((table, _)) = self.format.message_key_columns.iter().find(|(_, columns)| columns.is_empty()) {
+            let message = format!("{table} is given a record key of no columns");
+            let remedy = "name its columns; leave the table out for its primary key";
+            return Err(wrong("transport.kafka.message_key_columns", message, remedy));
+        }
+        if self.written_by == WrittenBy::Debezium {
+            self.refuse_settings_of_capture()?;
+        }
         let heartbeat_interval = self.heartbeat_interval.map(|interval| interval.0);
         if heartbeat_interval.is_some_and(|interval| interval < SHORTEST_HEARTBEAT) {
             let message = format!("heartbeats cannot come more often than every {SHORTEST_HEARTBEAT:?}");
@@ -318,6 +340,30 @@ impl KafkaConfig {
             sasl: self.sasl.clone(),
             properties: self.properties.clone(),
         })
+    }
+
+    /// Topics of others are only loaded, by one process: what says how `capture` writes, or how workers share, would
+    /// have no effect.
+    fn refuse_settings_of_capture(&self) -> Result<()> {
+        let set = [
+            ("transport.kafka.provide_transaction_metadata", self.provide_transaction_metadata),
+            ("transport.kafka.heartbeat_interval", self.heartbeat_interval.is_some()),
+            ("transport.kafka.include_schema_changes", self.include_schema_changes),
+            ("transport.kafka.topics", self.topics != TopicsConfig::default()),
+            ("transport.kafka.commit_interval", self.commit_interval != default_commit_interval()),
+            ("transport.kafka.transaction_timeout", self.transaction_timeout != default_transaction_timeout()),
+            (
+                "transport.kafka.load.session_timeout",
+                self.load.session_timeout != LoadConfig::default().session_timeout,
+            ),
+        ];
+        match set.into_iter().find(|(_, set)| *set) {
+            None => Ok(()),
+            Some((key, _)) => {
+                let message = "it has no effect on topics that Debezium writes: they are only loaded, by one process";
+                Err(wrong(key, message, "remove the key"))
+            }
+        }
     }
 }
 

@@ -1,8 +1,8 @@
-//! What `lakeward check` finds of a Kafka cluster. Reads only: a transactional id is not claimed, as that would fence a
-//! capture that runs.
+//! What `lakeward check` finds of a Kafka cluster. Reads only.
 
 pub mod foreign;
 mod retention;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub fn check(
     runtime: Handle,
 ) -> Vec<Finding> {
     let mut findings = login(kafka);
+    findings.extend(format(&kafka.format, tables));
     match looked_at(kafka, (pipeline, lake), tables, clock, runtime) {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(failed("kafka.brokers", &error)),
@@ -49,6 +50,21 @@ fn schema_registry(format: &FormatOptions) -> Option<Finding> {
         Ok(subjects) => Finding::ok(SUBJECT, format!("it answers, and has {subjects} subjects")),
         Err(error) => failed(SUBJECT, &error),
     })
+}
+
+/// What records lose, and settings for tables that there are not.
+fn format(format: &FormatOptions, tables: &[TableId]) -> Vec<Finding> {
+    const SUBJECT: &str = "kafka.format";
+    let lossy = format.exact().err().map(|error| {
+        let finding = Finding::warning(SUBJECT, format!("{}; `run` and `load` refuse them", error.message()));
+        finding.fix(error.remedy_text().unwrap_or_default())
+    });
+    let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
+    let without_table = format.message_key_columns.keys().filter(|name| !names.contains(name)).map(|name| {
+        let message = format!("`message_key_columns` names {name}, which is no captured table that the server shows");
+        Finding::warning(SUBJECT, message).fix("write it as `database.table`, with the letters that the server has")
+    });
+    lossy.into_iter().chain(without_table).collect()
 }
 
 fn failed(subject: &str, error: &Error) -> Finding {
@@ -91,6 +107,9 @@ fn looked_at(
     findings.extend(brokers.first().map(|broker| transaction_timeout(kafka, &admin, *broker)));
     findings.extend(own_topics(kafka, &admin, &there));
     findings.extend(beside_topics(kafka, &there));
+    findings.extend(dead_letter(kafka, &there));
+    let wanted = wanted(kafka, tables);
+    findings.extend(rights::rights(kafka, pipeline, (&reader, &wanted, &there), clock));
     let mut counts = Counts::new();
     if there.contains_key(&checkpoint_topic(&kafka.prefix)) {
         let (finding, counted) = checkpoint(kafka, pipeline, &reader, clock.as_ref());
@@ -158,6 +177,20 @@ fn beside_topics(kafka: &Kafka, there: &BTreeMap<String, usize>) -> Vec<Finding>
         None => failed("kafka.topics", &topics::missing(&topic)),
     };
     topics::beside(kafka).into_iter().map(look).collect()
+}
+
+/// Every topic of the pipeline.
+fn wanted(kafka: &Kafka, tables: &[TableId]) -> Vec<String> {
+    let mut names = Names::default();
+    let of_tables = tables.iter().filter_map(|table| names.of(&kafka.prefix, table).ok());
+    let own = [checkpoint_topic(&kafka.prefix), request_topic(&kafka.prefix)];
+    own.into_iter().chain(topics::beside(kafka)).chain(of_tables).collect()
+}
+
+/// The topic for records that cannot be read, which nobody makes.
+fn dead_letter(kafka: &Kafka, there: &BTreeMap<String, usize>) -> Option<Finding> {
+    let topic = kafka.load.dead_letter.as_ref()?;
+    (!there.contains_key(topic)).then(|| failed("kafka.load.dead_letter", &topics::no_dead_letter(topic)))
 }
 
 /// The newest checkpoint, and the events that it counts.

@@ -85,7 +85,7 @@ impl Registry {
         if !url.starts_with("http://") && !url.starts_with("https://") || url.contains('@') {
             let message = "the schema registry's address is no plain http:// or https:// address";
             return Err(Error::new(ErrorKind::Config, message)
-                .at("key", "schema_registry.url")
+                .at("key", "transport.kafka.schema_registry.url")
                 .remedy("write it as https://registry:8081, and the login as username and password"));
         }
         let mut config =

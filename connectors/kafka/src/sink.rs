@@ -135,6 +135,9 @@ impl Sink for KafkaSink {
         let (options, runtime) = (self.options.clone(), Handle::current());
         let (writer, standing, resume) = off_thread(move || opened(options, runtime)).await?;
         let orders = Orders::to(writer, self.options.memory)?;
+        if let Some(commit_us) = resume.checkpoint.as_ref().and_then(|checkpoint| checkpoint.commit_us) {
+            self.options.stats.complete_to_us.set(commit_us);
+        }
         let clock = &self.options.clock;
         let heartbeat =
             self.options.kafka.heartbeat_interval.map(|interval| Heartbeat::begin(interval, clock.elapsed()));

@@ -254,6 +254,13 @@ pub fn missing(topic: &str) -> Error {
         .remedy("create it, or set `transport.kafka.topics.create: true`; and let the account see it")
 }
 
+/// The topic for records that cannot be read is not there: none is ever made.
+pub(crate) fn no_dead_letter(topic: &str) -> Error {
+    Error::new(ErrorKind::TopicLost, "the dead-letter topic is not there")
+        .at("topic", topic)
+        .remedy("create it, or remove `transport.kafka.load.dead_letter`; and let the account see it")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

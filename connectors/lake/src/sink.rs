@@ -128,13 +128,9 @@ impl<S: Store> LakeSink<S> {
         }
     }
 
-    fn told(&self, complete_to_us: Option<i64>, begun: std::time::Duration) {
-        let stats = &self.options.stats;
-        let took = self.options.clock.elapsed().saturating_sub(begun);
-        stats.commit_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        stats.last_commit_us.set(self.options.clock.unix_micros());
-        if let Some(complete_to_us) = complete_to_us {
-            stats.complete_to_us.set(complete_to_us);
+    fn tell_how_far(&self, writer: &Writer<S>) {
+        if let Some(complete_to_us) = writer.checkpoint().and_then(Checkpoint::complete_to_us) {
+            self.options.stats.complete_to_us.set(complete_to_us);
         }
     }
 }
@@ -211,6 +207,7 @@ impl<S: Store> Sink for LakeSink<S> {
             stats: Arc::clone(&self.options.stats),
         };
         let (writer, mut opened) = Box::pin(Writer::open(Arc::clone(&self.store), options)).await?;
+        self.tell_how_far(&writer);
         if let Some(requests) = &self.requests {
             if let Some(checkpoint) = writer.checkpoint() {
                 requests.remove(&checkpoint.requests).await;
@@ -255,16 +252,14 @@ impl<S: Store> Sink for LakeSink<S> {
     }
 
     async fn commit(&mut self, checkpoint: Checkpoint) -> Result<()> {
-        let begun = self.options.clock.elapsed();
         let mut run = self.take()?;
         let answers = checkpoint.requests.clone();
         let outcome = Box::pin(run.commit(checkpoint)).await;
-        let complete_to_us = run.writer.checkpoint().and_then(Checkpoint::complete_to_us);
+        self.tell_how_far(&run.writer);
         self.put_back(run, outcome).await?;
         if let Some(requests) = &self.requests {
             requests.remove(&answers).await;
         }
-        self.told(complete_to_us, begun);
         Ok(())
     }
 

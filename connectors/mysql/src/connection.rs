@@ -107,6 +107,7 @@ fn tls_options(config: &MysqlConfig) -> Result<Option<SslOpts>> {
             std::fs::File::open(path).map_err(|error| {
                 Error::new(ErrorKind::Config, format!("source.mysql.tls.{key} cannot be read"))
                     .at("file", path.display())
+                    .remedy("name a file that is there, and let this account read it")
                     .caused_by(error)
             })?;
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{captures, over, stops, topics};
 use crate::traffic::{burst, server_with_tables};
-use crate::world::set;
+use crate::world::{finish, set};
 
 const REFUSED: i32 = 31;
 
@@ -84,10 +84,16 @@ fn a_right_that_is_denied_is_told() {
         kafka.acls(&arguments);
     };
     stops(&pipeline, REFUSED, &["KafkaDenied", "topic"]);
+    let told = finish(&pipeline, &["check"]).stdout;
+    for denied in ["a right on a topic (topic shop.shop.orders)", "a right on a consumer group (group lakeward-shop)"] {
+        assert!(told.contains("ERROR    kafka.rights: the Kafka cluster denies") && told.contains(denied), "{told}");
+    }
     grant(&["--operation", "All", "--topic", "shop.", "--resource-pattern-type", "prefixed"]);
     stops(&pipeline, REFUSED, &["KafkaDenied", "transactional id", "lakeward-shop"]);
     grant(&["--operation", "Write", "--operation", "Describe", "--transactional-id", "lakeward-shop"]);
     grant(&["--operation", "Read", "--group", "lakeward-shop"]);
+    let told = finish(&pipeline, &["check"]).stdout;
+    assert!(told.contains("ok       kafka.rights"), "{told}");
     captures(&pipeline);
     topics(&kafka).assert_source(&server);
 }

@@ -67,6 +67,17 @@ fn sigterm_commits_and_the_next_worker_goes_on_there() {
     assert!(status.stdout.contains("topic partitions"), "{}", status.printed());
 }
 
+/// It captures to the end of the snapshot, and loads that.
+#[test]
+fn initial_only_ends_when_all_is_in_the_lake() {
+    let (server, kafka) = (server_with_tables(), broker());
+    burst(&server, &mut Random::new(seed()), 40);
+    let mut pipeline = over(&server, &kafka);
+    set(&mut pipeline, "snapshot", json!({ "mode": "initial_only" }));
+    pipeline.start(&["run"]).succeed(LIMIT);
+    assert_lake_is_source(&server, &view(&pipeline));
+}
+
 /// What `check` tells of retention.
 fn told(pipeline: &Pipeline) -> String {
     let report: Value =

@@ -54,7 +54,7 @@ pub struct SaslConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mechanism {
-    /// Name and password, in clear text: only with `tls`.
+    /// Name and password, in clear text: `tls` keeps them from others on the wire.
     Plain,
     /// SCRAM-SHA-256.
     #[serde(rename = "scram-sha-256")]
@@ -102,6 +102,7 @@ impl TlsConfig {
             std::fs::File::open(path).map_err(|error| {
                 Error::new(ErrorKind::Config, format!("transport.kafka.tls.{key} cannot be read"))
                     .at("file", path.display())
+                    .remedy("name a file that is there, and let this account read it")
                     .caused_by(error)
             })?;
             client.set(property, path.to_string_lossy());

@@ -36,6 +36,8 @@ fn a_property_that_exactly_once_rests_on_is_refused_with_its_remedy() {
         "partitioner",
         "linger.ms",
         "client.rack",
+        "max.partition.fetch.bytes",
+        "session.timeout.ms",
     ] {
         refused(&format!(r#""properties": {{ "{name}": "hunter2" }}"#), &[name, "To mend it"]);
     }
@@ -54,6 +56,31 @@ fn a_login_is_whole_or_refused() {
         r#"{ "brokers": "a", "sasl": { "mechanism": "scram-sha-512", "username": "u", "password": "hunter2" } }"#,
     );
     assert!(!format!("{:?}", kafka.unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn what_has_no_effect_on_topics_of_others_is_refused_for_them() {
+    for (key, setting) in [
+        ("provide_transaction_metadata", r#""provide_transaction_metadata": true"#),
+        ("heartbeat_interval", r#""heartbeat_interval": "10s""#),
+        ("include_schema_changes", r#""include_schema_changes": true"#),
+        ("topics", r#""topics": { "partitions": 3 }"#),
+        ("commit_interval", r#""commit_interval": "1s""#),
+        ("transaction_timeout", r#""transaction_timeout": "1m""#),
+        ("load.session_timeout", r#""load": { "session_timeout": "3s" }"#),
+    ] {
+        read(&format!(r#"{{ "brokers": "a", {setting} }}"#)).expect(setting);
+        refused(
+            &format!(r#""written_by": "debezium", {setting}"#),
+            &[&format!("key transport.kafka.{key}"), "no effect"],
+        );
+    }
+    read(r#"{ "brokers": "a", "written_by": "debezium", "load": { "dead_letter": "x" } }"#).unwrap();
+}
+
+#[test]
+fn a_record_key_has_columns() {
+    refused(r#""message_key_columns": { "shop.a": [] }"#, &["shop.a", "message_key_columns"]);
 }
 
 #[test]

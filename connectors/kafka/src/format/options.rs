@@ -127,13 +127,13 @@ impl FormatOptions {
         };
         if self.decimal_handling_mode == DecimalMode::Double {
             let why = "`decimal_handling_mode: double` rounds DECIMAL values";
-            return lossy("decimal_handling_mode", why, "precise or string");
+            return lossy("transport.kafka.decimal_handling_mode", why, "precise or string");
         }
         match self.time_precision_mode {
             TimeMode::AdaptiveTimeMicroseconds | TimeMode::Isostring => Ok(()),
             TimeMode::Connect => {
                 let why = "`time_precision_mode: connect` cuts times to milliseconds, and a TIME to one day";
-                lossy("time_precision_mode", why, "adaptive_time_microseconds or isostring")
+                lossy("transport.kafka.time_precision_mode", why, "adaptive_time_microseconds or isostring")
             }
         }
     }
@@ -153,7 +153,7 @@ mod tests {
         let refused = |options: FormatOptions| options.exact().unwrap_err().to_string();
         FormatOptions::default().exact().unwrap();
         let double = FormatOptions { decimal_handling_mode: DecimalMode::Double, ..FormatOptions::default() };
-        assert!(refused(double).contains("key decimal_handling_mode"));
+        assert!(refused(double).contains("key transport.kafka.decimal_handling_mode"));
         let connect = FormatOptions { time_precision_mode: TimeMode::Connect, ..FormatOptions::default() };
         assert!(refused(connect).contains("To mend it: set it to adaptive_time_microseconds"));
     }

@@ -8,7 +8,7 @@ use lakeward_core::{Clock, Finding, KafkaPosition, Result, TableFilter, TableId}
 use tokio::runtime::Handle;
 
 use super::retention::Sink;
-use super::{brokers, failed, login, schema_registry};
+use super::{brokers, dead_letter, failed, login, schema_registry};
 use crate::config::Kafka;
 use crate::debezium::Structures;
 use crate::format::Format;
@@ -71,11 +71,6 @@ fn named(kafka: &Kafka, found: &Found) -> Finding {
             .fix("set `transport.kafka.topic_prefix` to Debezium's topic.prefix, and let the account see the topics"),
         topics => Finding::ok(SUBJECT, format!("{topics} topics of included tables, {partitions} topic partitions")),
     }
-}
-
-fn dead_letter(kafka: &Kafka, all: &BTreeMap<String, usize>) -> Option<Finding> {
-    let topic = kafka.load.dead_letter.as_ref()?;
-    (!all.contains_key(topic)).then(|| failed("kafka.load.dead_letter", &topics::missing(topic)))
 }
 
 /// Whether the server tells columns, and the modes lose nothing. Records may tell their schemas all the same.

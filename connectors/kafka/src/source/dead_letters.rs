@@ -19,6 +19,7 @@ use tracing::{error, warn};
 use super::gathering::{BYTES, ROWS};
 use crate::client::{Context, explained, unmade};
 use crate::config::Kafka;
+use crate::topics::no_dead_letter;
 
 /// How long the brokers may take to have all of them.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -181,9 +182,7 @@ impl DeadLetters {
         }
         let told = explained("a dead letter", error, self.producer.context().client.trouble());
         match told.kind() {
-            ErrorKind::TopicLost => Error::new(ErrorKind::TopicLost, "the dead-letter topic is not there")
-                .at("topic", &self.topic)
-                .remedy("create it, or remove `transport.kafka.load.dead_letter`"),
+            ErrorKind::TopicLost => no_dead_letter(&self.topic),
             _ => told.at("topic", &self.topic),
         }
     }

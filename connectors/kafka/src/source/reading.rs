@@ -221,7 +221,7 @@ impl Reading {
         self.counts = counts;
         let at_end = self.desk.out.tell(tally);
         let options = &self.desk.options;
-        if at_end {
+        if at_end && options.stats.connected.get() == 1 {
             options.stats.caught_up_us.set(options.clock.unix_micros());
         }
     }

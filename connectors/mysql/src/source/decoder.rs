@@ -271,7 +271,7 @@ impl Decoder {
 
     /// Stops a table before the run begins.
     pub(super) fn refuse(&mut self, table: &TableId, error: Error) -> Result<()> {
-        let at = self.tables.find_or_add(table);
+        let (at, error) = (self.tables.find_or_add(table), requests::resumable(error, table));
         if !self.tables.get(at)?.is_stopped() {
             tracing::error!(table = %table, kind = error.kind().name(), "table stopped: {error}");
             let position = Position::Binlog(self.position());
@@ -378,6 +378,7 @@ impl Decoder {
             (lakeward_core::error::Policy::StopTable, OnError::StopTable) => {}
             _ => return Err(error.into()),
         }
+        let error = requests::resumable(error, &table);
         tracing::error!(table = %table, kind = error.kind().name(), "table stopped: {error}");
         let position = Position::Binlog(self.position());
         self.tables.stop(at, &error, position)?;

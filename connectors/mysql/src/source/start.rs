@@ -43,7 +43,10 @@ pub(super) fn begin(conn: &mut Conn, facts: &ServerFacts, options: &MysqlOptions
     };
     let Position::Binlog(position) = &checkpoint.position else {
         return Err(Error::new(ErrorKind::Config, "the pipeline was fed by another kind of source before")
-            .at("position", &checkpoint.position));
+            .at("position", &checkpoint.position)
+            .remedy(
+                "set `transport` back to what it was; or give the pipeline a new name, which begins with a new snapshot",
+            ));
     };
     let position = with_or_without_gtids(facts, position.clone())?;
     Ok(Begin {

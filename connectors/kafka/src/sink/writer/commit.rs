@@ -18,7 +18,6 @@ impl Writer {
     /// Makes what was sent since the last commit stand, together with `checkpoint` and, where one is due, a heartbeat of
     /// that time (µs UTC).
     pub(in crate::sink) fn commit(&mut self, checkpoint: Checkpoint, heartbeat: Option<i64>) -> Result<()> {
-        let begun = self.options.clock.elapsed();
         failpoint::hit("kafka.commit.send")?;
         self.transactions.begin()?;
         self.transactions.stands()?;
@@ -44,7 +43,7 @@ impl Writer {
         self.transactions.number = captured.number;
         self.events = captured.events;
         self.removed = removed;
-        self.told(begun, commit_us);
+        self.told(commit_us);
         self.look_at_topics()
     }
 
@@ -80,12 +79,9 @@ impl Writer {
         Ok(answered)
     }
 
-    fn told(&mut self, begun: Duration, commit_us: Option<i64>) {
-        let (stats, clock) = (&self.options.stats, &self.options.clock);
-        let took = clock.elapsed().saturating_sub(begun);
+    fn told(&mut self, commit_us: Option<i64>) {
+        let stats = &self.options.stats;
         stats.commits.add(1);
-        stats.commit_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        stats.last_commit_us.set(clock.unix_micros());
         if let Some(commit_us) = commit_us {
             stats.complete_to_us.set(commit_us);
         }

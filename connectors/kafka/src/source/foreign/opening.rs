@@ -35,6 +35,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Why a topic with more topic partitions than before stands still.
 const GROWN: &str = "the topic was given more topic partitions: keys have moved, and which event of a key is newer is not known";
 
+const GROWN_REMEDY: &str =
+    "exclude the table, and load it by a new pipeline after a new snapshot by Debezium into a new topic";
+
 /// All that the thread needs.
 pub(in crate::source) fn open(options: ForeignOptions, sender: Sender<Result<Feed>>) -> Result<Reading> {
     failpoint::hit("kafka.load.open")?;
@@ -183,14 +186,12 @@ impl Opening<'_> {
         for number in 0..numbers {
             let mut lane = self.lane(&name, number, registry)?;
             if grown {
-                lane.stop(GROWN);
+                lane.stop(&format!("{GROWN}; {GROWN_REMEDY}"));
             }
             lanes.push(lane);
         }
         if grown {
-            let told = Error::new(ErrorKind::TopicLost, GROWN).at("topic", &name).remedy(
-                "exclude the table, and load it by a new pipeline after a new snapshot by Debezium into a new topic",
-            );
+            let told = Error::new(ErrorKind::TopicLost, GROWN).at("topic", &name).remedy(GROWN_REMEDY);
             if self.options.stop_all {
                 return Err(told);
             }

@@ -139,7 +139,8 @@ impl Topic {
         self.flush(index, desk)?;
         error!(kind = told.kind().name(), "a topic is stopped; the others go on: {told}");
         let lanes = self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.is_running());
-        lanes.for_each(|(at, lane)| lane.stop(if at == index { reason } else { WITH_THE_TOPIC }));
+        let reason = format!("{reason}; {remedy}");
+        lanes.for_each(|(at, lane)| lane.stop(if at == index { &reason } else { WITH_THE_TOPIC }));
         Ok(())
     }
 

@@ -187,6 +187,7 @@ impl Decoder {
             OnError::StopTable => {}
             OnError::StopPipeline => return Err(error.into()),
         }
+        let error = resumable(error, &id);
         tracing::error!(table = %id, kind = error.kind().name(), "table stopped: {error}");
         self.flush_table(at)?;
         let position = Position::Binlog(self.position());
@@ -194,5 +195,13 @@ impl Decoder {
         self.structure_touched(at)?;
         self.settings.stats.tables_stopped.set(self.tables.stopped() as i64);
         Ok(())
+    }
+}
+
+/// An error that stops a table, with what always mends that, where it says nothing better.
+pub(in crate::source) fn resumable(error: Error, table: &TableId) -> Error {
+    match error.remedy_text() {
+        Some(_) => error,
+        None => error.remedy(format!("lakeward resume {table}: its rows are read anew, and its changes go on")),
     }
 }

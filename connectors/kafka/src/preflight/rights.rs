@@ -1,0 +1,67 @@
+//! Which rights the account has, as far as that can be asked without use of them: what reading needs. To ask whether it
+//! may write to the transactional id is to claim it, which would end a capture that runs; and a topic takes no record on
+//! trial. Both are told when `capture` starts, before it has read anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakeward_core::{Clock, Finding, Result};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::failed;
+use crate::client::{ANSWER, Reader, explained, unmade};
+use crate::config::Kafka;
+use crate::topics::checkpoint_topic;
+
+const SUBJECT: &str = "kafka.rights";
+
+/// Looks at the rights on the topics `wanted`, of which some are `there`, and on the group of `load`.
+pub(super) fn rights(
+    kafka: &Kafka,
+    pipeline: &str,
+    (reader, wanted, there): (&Reader, &[String], &BTreeMap<String, usize>),
+    clock: &Arc<dyn Clock>,
+) -> Vec<Finding> {
+    let hidden = wanted.iter().filter(|topic| !there.contains_key(*topic));
+    let mut findings: Vec<Finding> = hidden.filter_map(|topic| denied(reader, topic)).collect();
+    let group = kafka.load.group.clone().unwrap_or_else(|| format!("lakeward-{pipeline}"));
+    if let Err(error) = sees_group(kafka, &group, clock) {
+        findings.push(failed(SUBJECT, &error.at("group", group)));
+    }
+    if findings.is_empty() {
+        let message = format!(
+            "the account sees the topics and the group; whether it may write to them and to the transactional id \
+             `lakeward-{}` is told when `capture` starts",
+            kafka.prefix
+        );
+        findings.push(Finding::ok(SUBJECT, message));
+    }
+    findings
+}
+
+/// A topic that the account may not see is not among all topics, and denied by its name.
+fn denied(reader: &Reader, topic: &str) -> Option<Finding> {
+    let metadata = reader.fetch_metadata(Some(topic), ANSWER).ok()?;
+    let code = metadata.topics().first()?.error().map(Code::from)?;
+    let error = rdkafka::error::KafkaError::MetadataFetch(code);
+    let of_topic = || explained("a topic", &error, reader.context().trouble()).at("topic", topic);
+    (code == Code::TopicAuthorizationFailed).then(|| failed(SUBJECT, &of_topic()))
+}
+
+fn sees_group(kafka: &Kafka, group: &str, clock: &Arc<dyn Clock>) -> Result<()> {
+    let mut client = kafka.client()?;
+    client.set("group.id", group).set("enable.auto.commit", "false");
+    let member: Reader = client.create_with_context(kafka.context(clock)).map_err(|error| unmade(&error))?;
+    // What the client hears beside is told to who looks for records, and so is the login's token; there are none.
+    drop(member.poll(Duration::ZERO));
+    let mut asked = TopicPartitionList::new();
+    let topic = checkpoint_topic(&kafka.prefix);
+    let place = asked.add_partition_offset(&topic, 0, Offset::Invalid);
+    place.and_then(|()| member.committed_offsets(asked, ANSWER)).map(drop).map_err(|error| {
+        drop(member.poll(Duration::ZERO));
+        explained("the group's offsets", &error, member.context().trouble())
+    })
+}
