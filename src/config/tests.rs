@@ -1,5 +1,7 @@
 //! Good and bad config files.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 const SMALLEST: &str = "\
@@ -307,6 +309,74 @@ fn the_examples_are_valid_by_parser_and_schema() {
         seen += 1;
     }
     assert!(seen >= 3, "the examples are gone");
+}
+
+/// Keys of the schema, by the part they belong to, and where each stands. A part that stands in two places, as a server
+/// does, has its keys once.
+type Keys = BTreeMap<(String, String), String>;
+
+/// Adds the keys of `node`, which is of `part` and stands at `place`: all of them, or those that `shown` has.
+fn add_keys(
+    schema: &serde_json::Value,
+    (part, node): (&str, &serde_json::Value),
+    place: &str,
+    shown: Option<&serde_json::Value>,
+    keys: &mut Keys,
+) {
+    if let Some(name) = node.get("$ref").and_then(|path| path.as_str()?.strip_prefix("#/$defs/")) {
+        let inner = schema.pointer(&format!("/$defs/{name}")).expect(name);
+        return add_keys(schema, (name, inner), place, shown, keys);
+    }
+    let choices = ["anyOf", "oneOf", "allOf"].into_iter().filter_map(|kind| node.get(kind)?.as_array());
+    for choice in choices.flatten() {
+        add_keys(schema, (part, choice), place, shown, keys);
+    }
+    for (key, inner) in node.get("properties").and_then(|all| all.as_object()).into_iter().flatten() {
+        let value = shown.map(|shown| shown.get(key));
+        // Not shown here.
+        if value == Some(None) {
+            continue;
+        }
+        let place = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
+        keys.entry((part.to_owned(), key.clone())).or_insert_with(|| place.clone());
+        add_keys(schema, (part, inner), &place, value.flatten(), keys);
+    }
+    for kind in ["items", "additionalProperties"] {
+        let Some(inner) = node.get(kind) else { continue };
+        let mut of_elements = Keys::new();
+        add_keys(schema, (part, inner), place, None, &mut of_elements);
+        assert!(of_elements.is_empty(), "{place}: keys of elements are not looked for in the examples");
+    }
+}
+
+#[test]
+fn the_examples_have_every_key_of_the_schema() {
+    let schema = json_schema().to_value();
+    let shown_by = |names: &[&str]| {
+        let mut keys = Keys::new();
+        for name in names {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+            let json: serde_json::Value =
+                yaml_serde::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+            add_keys(&schema, ("", &schema), "", Some(&json), &mut keys);
+        }
+        keys
+    };
+    // As their first lines say.
+    let all = shown_by(&["all.yaml"]);
+    let over_kafka = shown_by(&["kafka.yaml", "kafka-avro.yaml"]);
+    let mut every = Keys::new();
+    add_keys(&schema, ("", &schema), "", None, &mut every);
+    let is_shown = |key: &(String, String), place: &str| {
+        let examples = if place.starts_with("transport.kafka") { &over_kafka } else { &all };
+        examples.contains_key(key)
+    };
+    let lacking: Vec<&str> =
+        every.iter().filter(|(key, place)| !is_shown(key, place)).map(|(_, place)| place.as_str()).collect();
+    assert!(lacking.is_empty(), "no example shows {}", lacking.join(", "));
+    for place in ["lake.s3.profile", "transport.kafka.load.group"] {
+        assert!(every.values().any(|one| one == place), "{place} was not looked for");
+    }
 }
 
 #[test]
