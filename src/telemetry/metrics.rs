@@ -103,6 +103,8 @@ lines! {
             |t| of_load(t, |load| load.bytes.get() as f64);
         "lakeward_load_rebalances_total" COUNTER "Times that the topic partitions of this worker have changed"
             |t| of_load(t, |load| load.rebalances.get() as f64);
+        "lakeward_load_strangers_total" COUNTER "Records that capture did not write, and that went to the dead-letter topic"
+            |t| of_load(t, |load| load.strangers.get() as f64);
         "lakeward_load_captured_checkpoint" GAUGE "Number of the newest checkpoint of capture that was seen"
             |t| of_load(t, |load| load.captured_checkpoint.get() as f64);
         "lakeward_load_lag_events" GAUGE "Change events captured and not read yet, by topic partition"

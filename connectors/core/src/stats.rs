@@ -193,6 +193,8 @@ pub struct KafkaSourceStats {
     pub bytes: Counter,
     /// Times that topic partitions were given to this worker or taken from it.
     pub rebalances: Counter,
+    /// Records that capture did not write, put aside.
+    pub strangers: Counter,
     /// The newest checkpoint of the capturing side that was seen.
     pub captured_checkpoint: Gauge,
     /// The topic partitions of this worker.

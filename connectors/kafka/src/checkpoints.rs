@@ -23,7 +23,8 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::client::{ANSWER, Reader, explained};
+use crate::client::{self, ANSWER, Reader, explained};
+use crate::format::Modes;
 use crate::topics::bounds;
 
 /// The key of checkpoints.
@@ -49,6 +50,9 @@ pub struct CaptureCheckpoint {
     /// Cumulative count of change events, by topic and topic partition. It names every topic partition of a topic
     /// that has events.
     pub events: BTreeMap<String, BTreeMap<i32, u64>>,
+    /// How values are written, in all records of the pipeline; `None` where a version wrote it that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modes: Option<Modes>,
 }
 
 /// The process that captures.
@@ -209,6 +213,22 @@ pub(crate) fn read_records(
     clock: &dyn Clock,
     take: &mut Take<'_>,
 ) -> Result<()> {
+    let read = read_assigned(reader, topic, from, clock, take);
+    // Or the client would fetch on, for nobody.
+    let left = reader.unassign().map_err(|error| {
+        Error::new(ErrorKind::Bug, "a topic cannot be left").at("topic", topic).caused_by(error)
+    });
+    read.and(left)
+}
+
+fn read_assigned(
+    reader: &Reader,
+    topic: &str,
+    from: i64,
+    clock: &dyn Clock,
+    take: &mut Take<'_>,
+) -> Result<()> {
+    client::hear(reader);
     let mut places = TopicPartitionList::new();
     let place = if from == 0 { Offset::Beginning } else { Offset::Offset(from) };
     let assigned = places.add_partition_offset(topic, 0, place).and_then(|()| reader.assign(&places));

@@ -19,7 +19,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
 
 use crate::config::Kafka;
-use token::TokenCommand;
+use token::Tokens;
 
 /// How long a question to the brokers may take.
 pub const ANSWER: Duration = Duration::from_secs(20);
@@ -43,6 +43,11 @@ impl Trouble {
             told.login = Some(reason.to_owned());
         }
         told.last = Some(reason.to_owned());
+    }
+
+    /// The brokers answered: what was told before is over.
+    pub(crate) fn is_over(&self) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Told::default();
     }
 
     /// Why an answer did not come: the login, if that was refused.
@@ -74,7 +79,7 @@ fn is_login(code: Option<Code>, reason: &str) -> bool {
 #[derive(Clone)]
 pub struct Context {
     trouble: Arc<Trouble>,
-    token: Option<TokenCommand>,
+    token: Option<Arc<Tokens>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -105,9 +110,8 @@ impl ClientContext for Context {
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        let command = self.token.as_ref().ok_or("no token command is set")?;
-        let token = command.run(self.clock.as_ref());
-        token.map_err(|error| {
+        let tokens = self.token.as_ref().ok_or("no token command is set")?;
+        tokens.current(self.clock.as_ref()).map_err(|error| {
             self.trouble.tell(Some(Code::Authentication), &error.to_string());
             error.into()
         })
@@ -152,7 +156,8 @@ impl Kafka {
     /// What a new client hears.
     pub fn context(&self, clock: &Arc<dyn Clock>) -> Context {
         let command = self.sasl.as_ref().and_then(|sasl| sasl.token_command.clone());
-        Context { trouble: Arc::default(), token: command.map(TokenCommand::new), clock: Arc::clone(clock) }
+        let token = command.map(|command| Arc::new(Tokens::of(command)));
+        Context { trouble: Arc::default(), token, clock: Arc::clone(clock) }
     }
 
     /// A client that reads committed records, and tells where they end.
@@ -166,13 +171,30 @@ impl Kafka {
         // Named, and never joined: without a name the client hands out no records.
         client.set("group.id", format!("lakeward-{}", self.prefix));
         client.set("check.crcs", "true").set("fetch.wait.max.ms", "50");
+        self.made(&client, clock)
+    }
+
+    /// A client that reads, made of `client`. It can log in, and reads nothing yet.
+    pub(crate) fn made(&self, client: &ClientConfig, clock: &Arc<dyn Clock>) -> Result<Reader> {
         let reader: Reader =
             client.create_with_context(self.context(clock)).map_err(|error| unmade(&error))?;
-        // The first look for events hands over the login's token, where there is one; there are no records yet.
-        if self.sasl.is_some() {
-            drop(reader.poll(Duration::ZERO));
-        }
+        hear(&reader);
         Ok(reader)
+    }
+}
+
+/// Lets a client that reads nothing at the moment tell its troubles, and take a login's token, which both wait for
+/// somebody who looks for records.
+pub(crate) fn hear(reader: &Reader) {
+    let reads = reader.assignment().is_ok_and(|places| places.count() > 0);
+    if reads {
+        // Its records are somebody's, who hears as well.
+        return;
+    }
+    for _ in 0..TOLD {
+        if reader.poll(Duration::ZERO).is_none() {
+            return;
+        }
     }
 }
 
@@ -190,13 +212,14 @@ pub fn metadata(reader: &Reader) -> Result<Metadata> {
     let mut tries = 0;
     loop {
         let error = match reader.fetch_metadata(None, TRY.0) {
-            Ok(metadata) => return Ok(metadata),
+            Ok(metadata) => {
+                reader.context().trouble().is_over();
+                return Ok(metadata);
+            }
             Err(error) => error,
         };
-        // Why nobody answers is told beside, to who looks for records; there are none yet.
-        for _ in 0..TOLD {
-            drop(reader.poll(Duration::ZERO));
-        }
+        // Why nobody answers is told beside.
+        hear(reader);
         tries += 1;
         let explained = explained("the topics", &error, reader.context().trouble());
         if tries >= TRY.1 || explained.kind() != ErrorKind::KafkaUnreachable {
@@ -241,14 +264,16 @@ pub fn explained(what: &'static str, error: &KafkaError, trouble: &Trouble) -> E
             ErrorKind::KafkaDenied,
             "the Kafka cluster denies a right on a consumer group",
             Some(
-                "grant it Read and Describe on the groups `lakeward-<pipeline>` and `lakeward-<pipeline>-reader` (or those \
-                 of `transport.kafka.load.group`)",
+                "`load` needs Read on the groups `lakeward-<pipeline>` and `lakeward-<pipeline>-reader` (with \
+                 `transport.kafka.load.group` on that one and its `-reader`), all else on `lakeward-<topic_prefix>`",
             ),
         ),
         Some(Code::ClusterAuthorizationFailed) => (
             ErrorKind::KafkaDenied,
             "the Kafka cluster denies a right on the cluster",
-            Some("grant it IdempotentWrite on the cluster; where it makes topics, Create on the prefix or the cluster"),
+            Some(
+                "grant it Create on the prefix or the cluster, where it makes topics; IdempotentWrite on brokers older than 2.8",
+            ),
         ),
         Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism) => (
             ErrorKind::KafkaAuth,

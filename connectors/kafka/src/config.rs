@@ -250,6 +250,10 @@ const OWN: &[(&[&str], &str)] = &[
         "remove it: `memory` decides how much is fetched ahead",
     ),
     (
+        &["topic.metadata.refresh.interval.ms", "metadata.max.age.ms", "topic.metadata.propagation.max.ms"],
+        "remove it: how soon topics are noticed that come or go is decided",
+    ),
+    (
         &["session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms"],
         "set `load.session_timeout`; it decides all three",
     ),
@@ -310,7 +314,9 @@ impl KafkaConfig {
             tls.check()?;
         }
         check_properties(&self.properties)?;
-        if let Some((table, _)) = self.format.message_key_columns.iter().find(|(_, columns)| columns.is_empty()) {
+        if let Some((table, _)) =
+            self.format.message_key_columns.iter().find(|(_, columns)| columns.is_empty())
+        {
             let message = format!("{table} is given a record key of no columns");
             let remedy = "name its columns; leave the table out for its primary key";
             return Err(wrong("transport.kafka.message_key_columns", message, remedy));
@@ -351,7 +357,10 @@ impl KafkaConfig {
             ("transport.kafka.include_schema_changes", self.include_schema_changes),
             ("transport.kafka.topics", self.topics != TopicsConfig::default()),
             ("transport.kafka.commit_interval", self.commit_interval != default_commit_interval()),
-            ("transport.kafka.transaction_timeout", self.transaction_timeout != default_transaction_timeout()),
+            (
+                "transport.kafka.transaction_timeout",
+                self.transaction_timeout != default_transaction_timeout(),
+            ),
             (
                 "transport.kafka.load.session_timeout",
                 self.load.session_timeout != LoadConfig::default().session_timeout,
@@ -360,7 +369,8 @@ impl KafkaConfig {
         match set.into_iter().find(|(_, set)| *set) {
             None => Ok(()),
             Some((key, _)) => {
-                let message = "it has no effect on topics that Debezium writes: they are only loaded, by one process";
+                let message =
+                    "it has no effect on topics that Debezium writes: they are only loaded, by one process";
                 Err(wrong(key, message, "remove the key"))
             }
         }

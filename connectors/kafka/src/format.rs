@@ -37,7 +37,7 @@ use std::ops::Range;
 
 pub use decoder::{Decoder, TableDecoder};
 pub use encoder::Encoder;
-pub use options::{BinaryMode, DecimalMode, Format, FormatOptions, TimeMode, UnsignedMode};
+pub use options::{BinaryMode, DecimalMode, Format, FormatOptions, Modes, TimeMode, UnsignedMode};
 
 pub(crate) use avro::types::Type as AvroType;
 pub(crate) use encoder::registry;

@@ -61,8 +61,10 @@ fn format(format: &FormatOptions, tables: &[TableId]) -> Vec<Finding> {
     });
     let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
     let without_table = format.message_key_columns.keys().filter(|name| !names.contains(name)).map(|name| {
-        let message = format!("`message_key_columns` names {name}, which is no captured table that the server shows");
-        Finding::warning(SUBJECT, message).fix("write it as `database.table`, with the letters that the server has")
+        let message =
+            format!("`message_key_columns` names {name}, which is no captured table that the server shows");
+        Finding::warning(SUBJECT, message)
+            .fix("write it as `database.table`, with the letters that the server has")
     });
     lossy.into_iter().chain(without_table).collect()
 }
@@ -150,14 +152,15 @@ fn transaction_timeout(kafka: &Kafka, admin: &Admin, broker: i32) -> Finding {
 fn own_topics(kafka: &Kafka, admin: &Admin, there: &BTreeMap<String, usize>) -> Vec<Finding> {
     let look = |topic: String| match there.get(&topic) {
         None if kafka.topics.create => Finding::ok("kafka.topics", format!("{topic} will be made")),
-        None => failed("kafka.topics", &topics::missing(&topic)),
+        None => failed("kafka.topics", &topics::missing_own(&topic)),
         Some(1) => match admin.setting(&topic, "cleanup.policy").as_deref() {
             Some("compact") | None => Finding::ok("kafka.topics", format!("{topic} is there")),
             Some(policy) => {
                 let message =
                     format!("{topic} has cleanup.policy={policy}: the pipeline's state could be removed");
-                let fix =
-                    format!("kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy=compact");
+                let fix = format!(
+                    "kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
+                );
                 Finding::error("kafka.topics", message).fix(fix)
             }
         },

@@ -15,7 +15,7 @@ use rdkafka::metadata::Metadata;
 use tokio::runtime::Handle;
 
 use crate::client::{self, ANSWER, Context, Reader, explained, unmade};
-use crate::config::{Kafka, TopicsConfig};
+use crate::config::{Kafka, Mechanism, TopicsConfig};
 
 /// The topic of a table's change events: `<prefix>.<database>.<table>`, with `_` for what a topic cannot be named.
 pub fn data_topic(prefix: &str, table: &TableId) -> String {
@@ -82,15 +82,15 @@ impl Names {
                 .of_table(table)
                 .remedy("exclude the table in `tables.exclude`, or choose a shorter `topic_prefix`"));
         }
-        let owner = self.0.entry(name.clone()).or_insert_with(|| table.clone());
+        // Kafka takes no two topics whose names differ in these two alone.
+        let owner = self.0.entry(name.replace('.', "_")).or_insert_with(|| table.clone());
         if owner != table {
-            return Err(Error::new(
-                ErrorKind::Config,
-                format!("two tables would share a topic, with {owner}"),
-            )
-            .of_table(table)
-            .at("topic", name)
-            .remedy("exclude one of them in `tables.exclude`"));
+            let message =
+                format!("two tables would share a topic, with {owner}: `.` and `_` count as the same");
+            return Err(Error::new(ErrorKind::Config, message)
+                .of_table(table)
+                .at("topic", name)
+                .remedy("exclude one of them in `tables.exclude`"));
         }
         Ok(name)
     }
@@ -121,7 +121,7 @@ pub fn bounds(reader: &Reader, topic: &str, number: i32) -> Result<(i64, i64)> {
 /// [`bounds`], for whom it is not worth so long a wait.
 pub(crate) fn bounds_within(reader: &Reader, topic: &str, number: i32, wait: Duration) -> Result<(i64, i64)> {
     let bounds = reader.fetch_watermarks(topic, number, wait);
-    bounds.map_err(|error| {
+    bounds.inspect(|_| reader.context().trouble().is_over()).map_err(|error| {
         explained("a topic partition's offsets", &error, reader.context().trouble())
             .at("topic", topic)
             .at("topic partition", number)
@@ -132,6 +132,8 @@ pub(crate) fn bounds_within(reader: &Reader, topic: &str, number: i32, wait: Dur
 pub struct Admin {
     client: AdminClient<Context>,
     runtime: Handle,
+    /// It can log in: a token is never handed to this kind of client.
+    answers: bool,
 }
 
 impl Admin {
@@ -142,7 +144,8 @@ impl Admin {
     pub fn new(kafka: &Kafka, clock: &Arc<dyn Clock>, runtime: Handle) -> Result<Admin> {
         let client =
             kafka.client()?.create_with_context(kafka.context(clock)).map_err(|error| unmade(&error))?;
-        Ok(Admin { client, runtime })
+        let by_token = kafka.sasl.as_ref().is_some_and(|sasl| sasl.mechanism == Mechanism::Oauthbearer);
+        Ok(Admin { client, runtime, answers: !by_token })
     }
 
     /// Makes the topic of a table, as the config says.
@@ -170,7 +173,7 @@ impl Admin {
     /// # Errors
     /// As [`Admin::create_data`].
     pub fn create_own(&self, name: &str, config: &TopicsConfig) -> Result<()> {
-        self.create(name, 1, config, &[("cleanup.policy", "compact")])
+        self.create(name, 1, config, OWN_SETTINGS)
     }
 
     fn create(&self, name: &str, count: i32, config: &TopicsConfig, settings: &[(&str, &str)]) -> Result<()> {
@@ -208,12 +211,20 @@ impl Admin {
     }
 
     fn described(&self, what: &ResourceSpecifier<'_>, name: &str) -> Option<String> {
+        if !self.answers {
+            return None;
+        }
         let options = options();
         let asked = self.client.describe_configs([what], &options);
         let described = self.runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;
         described.get(name)?.value.clone()
     }
 }
+
+/// Settings of the topics of the pipeline's own state. Only segments that are full are compacted, and every opening
+/// reads what is left: small ones keep that short.
+const OWN_SETTINGS: &[(&str, &str)] =
+    &[("cleanup.policy", "compact"), ("segment.bytes", "16777216"), ("min.cleanable.dirty.ratio", "0.1")];
 
 /// Settings of a table's topic.
 fn settings(config: &TopicsConfig) -> Vec<(&str, &str)> {
@@ -254,6 +265,14 @@ pub fn missing(topic: &str) -> Error {
         .remedy("create it, or set `transport.kafka.topics.create: true`; and let the account see it")
 }
 
+/// A topic of the pipeline's own state that should be there and is not.
+pub(crate) fn missing_own(topic: &str) -> Error {
+    missing(topic).remedy(format!(
+        "kafka-topics.sh --create --topic {topic} --partitions 1 --config cleanup.policy=compact \
+         --config segment.bytes=16777216; or set `transport.kafka.topics.create: true`; and let the account see it"
+    ))
+}
+
 /// The topic for records that cannot be read is not there: none is ever made.
 pub(crate) fn no_dead_letter(topic: &str) -> Error {
     Error::new(ErrorKind::TopicLost, "the dead-letter topic is not there")
@@ -274,6 +293,7 @@ mod tests {
         assert_eq!(of(&mut names, "a", "b c").unwrap(), "p.a.b_c");
         assert!(of(&mut names, "a", "b$c").unwrap_err().to_string().contains("a.b c"));
         assert!(of(&mut names, "a", "b_c").is_err());
+        assert!(of(&mut names, "a_b", "c").unwrap_err().to_string().contains("a.b c"));
         assert!(of(&mut names, "a", &"x".repeat(250)).unwrap_err().to_string().contains("249"));
     }
 }

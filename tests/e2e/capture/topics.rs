@@ -83,6 +83,33 @@ fn a_topic_that_is_made_anew_under_a_running_capture_stops_it() {
     tells(&ended, LOST, &[DATA]);
 }
 
+/// The client that writes learns of topic partitions later than the one that asks for them.
+#[test]
+fn a_topic_that_grows_under_a_running_capture_is_used() {
+    let (server, kafka) = (server_with_tables(), Kafka::start());
+    let pipeline = over(&server, &kafka);
+    let traffic = Traffic::start(&server, seed(), std::time::Duration::from_millis(5));
+    let mut run = pipeline.start(&["capture"]);
+    wait_for_checkpoints(&topics(&kafka), &mut run, 2);
+    kafka.add_partitions(DATA, 6);
+    wait_until("events in new topic partitions", LIMIT, || {
+        assert!(run.ended().is_none(), "capture ended: {}", run.printed());
+        (3..6).all(|number| kafka.offsets(DATA, number).1 > 0).then_some(())
+    });
+    traffic.finish();
+    run.kill();
+    captures(&pipeline);
+    topics(&kafka).assert_source(&server);
+}
+
+#[test]
+fn a_topic_of_the_pipelines_state_that_is_not_compacted_is_refused() {
+    let (server, kafka) = (server_with_tables(), Kafka::start());
+    let pipeline = over(&server, &kafka);
+    kafka.create_topic("shop.__lakeward.checkpoints", 1, &[("cleanup.policy", "delete")]);
+    stops(&pipeline, 2, &["shop.__lakeward.checkpoints", "cleanup.policy=compact"]);
+}
+
 /// Keys move when a topic grows; every event is there once all the same, before and after, with its number.
 #[test]
 fn a_topic_that_grows_is_told_and_used() {

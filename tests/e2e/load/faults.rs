@@ -32,6 +32,24 @@ fn a_record_of_a_stranger_stops_its_topic_partition_and_the_others_go_on() {
 }
 
 #[test]
+fn a_record_of_a_stranger_that_is_put_aside_leaves_the_lake_complete() {
+    let (server, kafka) = (server_with_tables(), broker());
+    let mut pipeline = over(&server, &kafka);
+    set(&mut pipeline, "transport/kafka/load/dead_letter", "dead");
+    kafka.create_topic("dead", 1, &[]);
+    let mut random = Random::new(seed());
+    burst(&server, &mut random, 20);
+    catch_up(&pipeline);
+    for _ in 0..3 {
+        kafka.write("shop.shop.customers", 1, Some(b"key"), Some(b"no envelope"), &[]);
+        burst(&server, &mut random, 20);
+        catch_up(&pipeline);
+    }
+    assert_eq!(kafka.read("dead").len(), 3);
+    assert_lake_is_source(&server, &view(&pipeline));
+}
+
+#[test]
 fn files_that_vanished_before_they_were_visible_are_read_again_from_kafka() {
     let (server, kafka) = (server_with_tables(), broker());
     let pipeline = over(&server, &kafka);

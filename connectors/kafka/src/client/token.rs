@@ -3,10 +3,12 @@
 //! What the command prints is never shown, nor what it prints as errors: either may hold the token.
 
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lakeward_core::{Clock, Error, ErrorKind, Result};
 use rdkafka::client::OAuthToken;
+use tracing::warn;
 
 /// How long the command may take.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -14,16 +16,56 @@ const LIMIT: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A program that prints a token and the time of its end.
-#[derive(Clone, Debug)]
-pub(super) struct TokenCommand(Vec<String>);
+struct TokenCommand(Vec<String>);
 
-impl TokenCommand {
-    pub(super) fn new(argv: Vec<String>) -> Self {
-        TokenCommand(argv)
+/// The tokens of a client: the last one is good until its end, also where the command fails meanwhile.
+pub(super) struct Tokens {
+    command: TokenCommand,
+    last: Mutex<Option<OAuthToken>>,
+}
+
+/// A token that ends within this time is as good as none.
+const REST: Duration = Duration::from_secs(5);
+
+impl Tokens {
+    pub(super) fn of(argv: Vec<String>) -> Self {
+        Tokens { command: TokenCommand(argv), last: Mutex::new(None) }
     }
 
+    /// A fresh token; where there is none, the last one for as long as it is good: the client asks again before its end.
+    pub(super) fn current(&self, clock: &dyn Clock) -> Result<OAuthToken> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = match self.command.run(clock) {
+            Ok(token) => {
+                *last = Some(copy(&token));
+                return Ok(token);
+            }
+            Err(error) => error,
+        };
+        let good_us = |token: &&OAuthToken| token.lifetime_ms.saturating_mul(1000) - REST.as_micros() as i64;
+        match last.as_ref().filter(|token| good_us(token) > clock.unix_micros()) {
+            Some(token) => {
+                warn!(
+                    "{error}; the token at hand is used until its end, and the command run again before that"
+                );
+                Ok(copy(token))
+            }
+            None => Err(error),
+        }
+    }
+}
+
+fn copy(token: &OAuthToken) -> OAuthToken {
+    OAuthToken {
+        token: token.token.clone(),
+        principal_name: token.principal_name.clone(),
+        lifetime_ms: token.lifetime_ms,
+    }
+}
+
+impl TokenCommand {
     /// A fresh token.
-    pub(super) fn run(&self, clock: &dyn Clock) -> Result<OAuthToken> {
+    fn run(&self, clock: &dyn Clock) -> Result<OAuthToken> {
         let output = self.output(clock)?;
         let mut words = output.split_ascii_whitespace();
         let (token, end) = (words.next(), words.next().map(str::parse::<i64>));
@@ -82,7 +124,22 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> TokenCommand {
-        TokenCommand::new(["sh", "-c", script].map(str::to_owned).to_vec())
+        TokenCommand(["sh", "-c", script].map(str::to_owned).to_vec())
+    }
+
+    #[test]
+    fn a_token_is_good_until_its_end_also_where_the_command_fails_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let fails = folder.path().join("fails");
+        let script = format!("test ! -e {} && echo tok 60000", fails.display());
+        let tokens = Tokens::of(["sh", "-c", &script].map(str::to_owned).to_vec());
+        let clock = ManualClock::at(1_000_000);
+        assert_eq!(tokens.current(&clock).unwrap().lifetime_ms, 60_000);
+        std::fs::write(&fails, "").unwrap();
+        clock.advance(Duration::from_secs(50));
+        assert_eq!(tokens.current(&clock).unwrap().token, "tok");
+        clock.advance(Duration::from_secs(7));
+        assert!(tokens.current(&clock).is_err(), "it ends within seconds");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lakeward_core::{Error, ErrorKind, Result, TableId};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::registry::RegistryOptions;
 
@@ -64,7 +64,7 @@ pub enum Format {
 }
 
 /// Debezium's `decimal.handling.mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DecimalMode {
     /// Kafka Connect's decimal: the unscaled number, big-endian.
@@ -77,7 +77,7 @@ pub enum DecimalMode {
 }
 
 /// Debezium's `bigint.unsigned.handling.mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnsignedMode {
     /// Kafka Connect's decimal of scale 0.
@@ -88,7 +88,7 @@ pub enum UnsignedMode {
 }
 
 /// Debezium's `time.precision.mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeMode {
     /// Days; DATETIME in milliseconds to three digits, in microseconds from four; TIME in microseconds.
@@ -101,7 +101,7 @@ pub enum TimeMode {
 }
 
 /// Debezium's `binary.handling.mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BinaryMode {
     /// Bytes as the format has them: base64 in JSON.
@@ -115,7 +115,52 @@ pub enum BinaryMode {
     Hex,
 }
 
+/// How values are written: what a reader must know to read them back, and what a record may not say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "as the settings are named")]
+pub struct Modes {
+    decimal_handling_mode: DecimalMode,
+    bigint_unsigned_handling_mode: UnsignedMode,
+    time_precision_mode: TimeMode,
+    binary_handling_mode: BinaryMode,
+}
+
+impl Modes {
+    /// That these are those that earlier records have: one value in two ways could be read as another one.
+    ///
+    /// # Errors
+    /// `Config` names what differs.
+    pub fn are_those_of(&self, written: &Modes) -> Result<()> {
+        let of = |modes: &Modes| match serde_json::to_value(modes) {
+            Ok(serde_json::Value::Object(modes)) => modes,
+            // A struct of names is an object.
+            Ok(_) | Err(_) => serde_json::Map::new(),
+        };
+        let (ours, theirs) = (of(self), of(written));
+        let Some((key, theirs)) = theirs.iter().find(|(key, mode)| ours.get(*key) != Some(mode)) else {
+            return Ok(());
+        };
+        let mode = theirs.as_str().unwrap_or_default();
+        let message = format!(
+            "records of this pipeline are written with `{key}: {mode}`, and to be read or written otherwise"
+        );
+        Err(Error::new(ErrorKind::Config, message).at("key", format!("transport.kafka.{key}")).remedy(
+            format!("set it to {mode}; other values need a new pipeline: another `name` and `topic_prefix`"),
+        ))
+    }
+}
+
 impl FormatOptions {
+    /// How values are written.
+    pub fn modes(&self) -> Modes {
+        Modes {
+            decimal_handling_mode: self.decimal_handling_mode,
+            bigint_unsigned_handling_mode: self.bigint_unsigned_handling_mode,
+            time_precision_mode: self.time_precision_mode,
+            binary_handling_mode: self.binary_handling_mode,
+        }
+    }
+
     /// Whether every value comes back from records as it was.
     ///
     /// # Errors
@@ -156,6 +201,17 @@ mod tests {
         assert!(refused(double).contains("key transport.kafka.decimal_handling_mode"));
         let connect = FormatOptions { time_precision_mode: TimeMode::Connect, ..FormatOptions::default() };
         assert!(refused(connect).contains("To mend it: set it to adaptive_time_microseconds"));
+    }
+
+    #[test]
+    fn values_are_read_as_they_were_written_or_not_at_all() {
+        let bytes = FormatOptions::default().modes();
+        let hex = FormatOptions { binary_handling_mode: BinaryMode::Hex, ..FormatOptions::default() }.modes();
+        let stored: Modes = serde_json::from_str(&serde_json::to_string(&hex).unwrap()).unwrap();
+        hex.are_those_of(&stored).unwrap();
+        let refused = bytes.are_those_of(&stored).unwrap_err().to_string();
+        assert!(refused.contains("`binary_handling_mode: hex`"), "{refused}");
+        assert!(refused.contains("key transport.kafka.binary_handling_mode"), "{refused}");
     }
 
     #[test]

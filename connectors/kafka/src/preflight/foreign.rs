@@ -1,7 +1,6 @@
 //! What `lakeward check` finds where Debezium writes the topics: the brokers, the topics of included tables, the
 //! registry, and the source server where records do not tell their structure.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lakeward_core::{Clock, Finding, KafkaPosition, Result, TableFilter, TableId};

@@ -4,15 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use lakeward_core::{Clock, Finding, Result};
+use lakeward_core::{Clock, Finding, Level, Result};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::failed;
-use crate::client::{ANSWER, Reader, explained, unmade};
+use crate::client::{self, ANSWER, Reader, explained};
 use crate::config::Kafka;
 use crate::topics::checkpoint_topic;
 
@@ -29,7 +28,9 @@ pub(super) fn rights(
     let mut findings: Vec<Finding> = hidden.filter_map(|topic| denied(reader, topic)).collect();
     let group = kafka.load.group.clone().unwrap_or_else(|| format!("lakeward-{pipeline}"));
     if let Err(error) = sees_group(kafka, &group, clock) {
-        findings.push(failed(SUBJECT, &error.at("group", group)));
+        // An account that only captures has no need of it.
+        let told = failed(SUBJECT, &error.at("group", group));
+        findings.push(Finding { level: Level::Warning, ..told });
     }
     if findings.is_empty() {
         let message = format!(
@@ -52,16 +53,14 @@ fn denied(reader: &Reader, topic: &str) -> Option<Finding> {
 }
 
 fn sees_group(kafka: &Kafka, group: &str, clock: &Arc<dyn Clock>) -> Result<()> {
-    let mut client = kafka.client()?;
-    client.set("group.id", group).set("enable.auto.commit", "false");
-    let member: Reader = client.create_with_context(kafka.context(clock)).map_err(|error| unmade(&error))?;
-    // What the client hears beside is told to who looks for records, and so is the login's token; there are none.
-    drop(member.poll(Duration::ZERO));
+    let mut properties = kafka.client()?;
+    properties.set("group.id", group).set("enable.auto.commit", "false");
+    let member = kafka.made(&properties, clock)?;
     let mut asked = TopicPartitionList::new();
     let topic = checkpoint_topic(&kafka.prefix);
     let place = asked.add_partition_offset(&topic, 0, Offset::Invalid);
     place.and_then(|()| member.committed_offsets(asked, ANSWER)).map(drop).map_err(|error| {
-        drop(member.poll(Duration::ZERO));
+        client::hear(&member);
         explained("the group's offsets", &error, member.context().trouble())
     })
 }

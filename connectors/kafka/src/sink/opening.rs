@@ -50,6 +50,7 @@ pub(super) fn opened(options: SinkOptions, runtime: Handle) -> Result<(Writer, S
     let topic = checkpoint_topic(&kafka.prefix);
     let found = checkpoints::read(&reader, &topic, 0, &options.pipeline, clock.as_ref())?;
     if let Some(last) = &found.last {
+        last.modes.as_ref().map_or(Ok(()), |modes| kafka.format.modes().are_those_of(modes))?;
         nothing_lost(&reader, last)?;
     }
     let mut standing = Standing::new(kafka, &clock)?;
@@ -80,8 +81,19 @@ fn own_topics(options: &SinkOptions, reader: &Reader, admin: &Admin) -> Result<(
                 admin.create_own(&topic, &kafka.topics)?;
                 topics::shown(reader, &topic, clock)?
             }
-            None => return Err(topics::missing(&topic)),
+            None => return Err(topics::missing_own(&topic)),
         };
+        if let Some(policy) = admin.setting(&topic, "cleanup.policy").filter(|policy| policy != "compact") {
+            let message =
+                "a topic of the pipeline's state is not compacted: its records would be removed by their age";
+            let remedy = format!(
+                "kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
+            );
+            return Err(Error::new(ErrorKind::Config, message)
+                .at("topic", topic)
+                .at("cleanup.policy", policy)
+                .remedy(remedy));
+        }
         if count != 1 {
             let message =
                 format!("a topic of the pipeline's state has {count} topic partitions; it must have one");

@@ -16,7 +16,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::link::{self, trouble};
 use crate::checkpoints::{CaptureCheckpoint, Entry};
-use crate::client::{ANSWER, Reader, unmade};
+use crate::client::{ANSWER, Reader};
 use crate::config::Kafka;
 use crate::topics::{bounds, checkpoint_topic, data_topic, partitions};
 
@@ -213,6 +213,6 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 fn uncommitted_end(kafka: &Kafka, clock: &Arc<dyn Clock>, topic: &str) -> Result<i64> {
     let mut client = kafka.client()?;
     client.set("isolation.level", "read_uncommitted");
-    let reader: Reader = client.create_with_context(kafka.context(clock)).map_err(|error| unmade(&error))?;
+    let reader = kafka.made(&client, clock)?;
     Ok(bounds(&reader, topic, 0)?.1)
 }

@@ -11,7 +11,7 @@
 //! Memory: the client fetches ahead for each topic partition. The reader is made for more of them than there are
 //! ([`room`]); once they are as many, the source is opened anew, with less for each.
 
-use lakeward_core::{KafkaPosition, Result};
+use lakeward_core::{ErrorKind, KafkaPosition, Result};
 
 use super::desk::Desk;
 use super::opening::lanes;
@@ -35,9 +35,17 @@ pub(super) fn grown(desk: &mut Desk, counts: &Counts) -> Result<Vec<Topic>, End>
         return Err(desk.rebalanced().into());
     };
     let whole = desk.dead_letters.is_some();
-    let topics = lanes(&desk.reader, &new, &KafkaPosition::default(), counts, whole)?;
-    desk.assignment = now;
-    Ok(topics)
+    match lanes(&desk.reader, &new, &KafkaPosition::default(), counts, whole) {
+        Ok(topics) => {
+            desk.assignment = now;
+            Ok(topics)
+        }
+        // Others may have brought what is gone from there; where the lake is by now, the next opening asks.
+        Err(error) if matches!(error.kind(), ErrorKind::PositionLost | ErrorKind::TopicLost) => {
+            Err(desk.rebalanced().into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What is ours beyond `before`; `None` if it cannot be added to that.

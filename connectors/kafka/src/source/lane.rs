@@ -176,6 +176,11 @@ impl Lane {
         self.place.events = self.place.events.saturating_add(1);
     }
 
+    /// A record that was taken is passed, and is no event that capture counts.
+    pub(super) fn pass_stranger(&mut self, offset: i64) {
+        self.place.offset = offset.saturating_add(1);
+    }
+
     /// An event that was taken is passed, but not for the sink.
     pub(super) fn put_aside(&mut self, offset: i64) {
         self.pass(offset);

@@ -10,7 +10,7 @@ use lakeward_core::{Clock, Error, ErrorKind, Result};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use crate::client::{Reader, explained, unmade};
+use crate::client::{Reader, explained};
 use crate::config::Kafka;
 
 /// Fetched ahead for one topic partition, at least and at most.
@@ -43,7 +43,7 @@ pub(super) fn reader(kafka: &Kafka, clock: &Arc<dyn Clock>, group: &str, ahead: 
     ] {
         client.set(key, value);
     }
-    client.create_with_context(kafka.context(clock)).map_err(|error| unmade(&error))
+    kafka.made(&client, clock)
 }
 
 /// What an error of the client stops; `None` where the client goes on by itself.

@@ -37,14 +37,18 @@ pub(super) struct Known {
 /// Reads the checkpoint topic to its end.
 pub(super) fn captured(options: &KafkaOptions) -> Result<Known> {
     let mut captured = Captured::open(&options.kafka, &options.clock, &group(options), &options.pipeline)?;
-    let (mut targets, mut counts) = (Targets::default(), Counts::new());
+    let (mut targets, mut counts, mut modes) = (Targets::default(), Counts::new(), None);
     if captured.exists()? {
         // A bounded run ends at what is committed now, although it may not be visible yet.
         let all = (options.until == Until::CaughtUp).then_some(&options.kafka);
         captured.read_to_end(all, &options.clock, &mut |checkpoint| {
             counts.clone_from(&checkpoint.events);
+            modes.clone_from(&checkpoint.modes);
             targets.push(checkpoint);
         })?;
+    }
+    if let Some(written) = &modes {
+        options.kafka.format.modes().are_those_of(written)?;
     }
     let newest = i64::try_from(targets.newest_number()).unwrap_or(i64::MAX);
     options.kafka_stats.captured_checkpoint.set(newest);

@@ -63,6 +63,8 @@ impl Reading {
             }
             self.tell();
             match self.desk.options.until {
+                // Nothing was captured yet: that is an end, too.
+                Until::CaughtUp if self.first => return self.boundary(&beginning()),
                 Until::CaughtUp => return Ok(()),
                 Until::Forever | Until::Again(_) => self.wait()?,
             }

@@ -42,6 +42,8 @@ pub(super) struct Event {
     pub(super) offset: i64,
     /// What its headers say, or what is wrong with them.
     pub(super) told: Result<Told, String>,
+    /// It has no number, so capture neither wrote nor counted it.
+    pub(super) strange: bool,
     /// Its value, and behind that its key.
     bytes: Vec<u8>,
     value: usize,
@@ -55,6 +57,7 @@ impl Event {
     pub(super) fn of(message: &BorrowedMessage<'_>, whole: bool, room: &mut Vec<u8>) -> Option<Event> {
         let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         let said = Said::of(headers.map(|header| (header.key, header.value)));
+        let strange = said.seq.is_none();
         let told = told(said, message.payload().is_some());
         let told = match told {
             Ok(None) => return None,
@@ -68,7 +71,7 @@ impl Event {
         bytes.extend_from_slice(key.unwrap_or_default());
         let headers = message.headers().filter(|_| whole).map(|headers| headers.detach());
         let (value, has_key) = (value.len(), key.is_some());
-        Some(Event { offset: message.offset(), told, bytes, value, has_key, headers })
+        Some(Event { offset: message.offset(), told, strange, bytes, value, has_key, headers })
     }
 
     pub(super) fn value(&self) -> &[u8] {

@@ -179,6 +179,10 @@ impl Topic {
         let lane = self.lane(index)?;
         let letter = event.letter(&lane.topic, lane.number);
         match judge(desk.dead_letters.as_mut(), &letter, error, desk.options.stop_all)? {
+            Verdict::Aside if event.strange => {
+                lane.pass_stranger(event.offset);
+                desk.options.kafka_stats.strangers.add(1);
+            }
             Verdict::Aside => lane.put_aside(event.offset),
             Verdict::Stops => lane.stop(event.offset, error.message()),
         }

@@ -1,6 +1,9 @@
 //! What cannot be read exactly is told, and never passed over.
 
+use std::sync::Arc;
+
 use lakeward_core::{ErrorKind, Op};
+use lakeward_kafka::format::{BinaryMode, FormatOptions};
 use lakeward_kafka::source::{KafkaOptions, Until};
 use lakeward_test_support::kafka::Kafka;
 
@@ -96,7 +99,6 @@ async fn a_record_that_cannot_be_read_stops_its_topic_partition_alone() {
     let again = caught_up(&broker, Some(&at)).await.unwrap();
     assert_eq!(seqs(&again), [] as [i64; 0]);
     writer.send(&topic("orders"), 2, Some(b"k"), Some(b"a stranger's"), &[]);
-    writer.count(&topic("orders"), 2, 1);
     writer.events("orders", 3, &[(Op::Create, 5), (Op::Create, 6)]);
     writer.commit();
     let more = caught_up(&broker, Some(&at)).await.unwrap();
@@ -137,6 +139,56 @@ async fn a_record_that_cannot_be_read_goes_to_the_dead_letter_topic_where_there_
         (dead[0].header("lakeward.offset"), dead[0].header("lakeward.partition")),
         (Some("1"), Some("1"))
     );
+}
+
+/// Capture wrote no such record, so it is none of those that capture counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_record_is_put_aside_and_counts_as_no_event() {
+    let broker = broker();
+    broker.create_topic(&topic("orders"), 1, &[]);
+    broker.create_topic("dead", 1, &[]);
+    let mut writer = Writer::start(&broker);
+    writer.version(&table("orders"));
+    let mut from = None;
+    for round in 0..3 {
+        writer.send(&topic("orders"), 0, Some(b"k"), Some(b"a stranger's"), &[]);
+        writer.events("orders", 1, &[(Op::Create, 2 * round), (Op::Create, 2 * round + 1)]);
+        writer.commit();
+        let mut options = options(&broker, &membership(&broker, "one"), from.as_ref(), Until::CaughtUp);
+        options.kafka.load.dead_letter = Some("dead".to_owned());
+        let stats = Arc::clone(&options.kafka_stats);
+        let mut source = open(options).await.unwrap();
+        let items = read_until(&mut source, |_| false).await.unwrap();
+        assert_eq!(seqs(&items), [2 * round + 1, 2 * round + 2]);
+        let at = boundaries(&items).pop().unwrap();
+        let place = position(&at).get(&topic("orders"), 0).unwrap();
+        assert_eq!((place.events as i64, place.dead_letters, &place.stopped), (2 * round + 2, 0, &None));
+        assert_eq!(stats.strangers.get(), 1);
+        from = Some(at);
+    }
+    assert_eq!(broker.read("dead").len(), 3);
+}
+
+/// Somebody who asks for what there is now gets nothing, and it is an end like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_never_captured_is_caught_up_with_at_once() {
+    let items = caught_up(&broker(), None).await.unwrap();
+    assert_eq!((seqs(&items).len(), boundaries(&items).len()), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_were_written_in_another_way_are_refused() {
+    let broker = broker();
+    broker.create_topic(&topic("orders"), 1, &[]);
+    let mut writer = Writer::start(&broker);
+    writer.version(&table("orders"));
+    writer.events("orders", 1, &[(Op::Create, 1)]);
+    let hex = FormatOptions { binary_handling_mode: BinaryMode::Hex, ..FormatOptions::default() };
+    writer.modes = Some(hex.modes());
+    writer.commit();
+    let error = failed(caught_up(&broker, None).await);
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("binary_handling_mode: hex"), "{error}");
 }
 
 /// Puts so many records with this value, which is no envelope, for a source that puts them aside.

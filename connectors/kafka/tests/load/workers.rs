@@ -68,6 +68,24 @@ async fn workers_share_the_topic_partitions_and_take_over_from_those_that_leave(
     assert_eq!(seqs(&rest), (41..=80).collect::<Vec<_>>());
 }
 
+/// Another worker has read a topic since this one was opened, and retention has removed what that one read: nothing is
+/// lost, and this one does not know where the lake is by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_others_read_meanwhile_is_taken_over_by_opening_anew() {
+    let broker = broker();
+    let mut writer = Writer::start(&broker);
+    let member = membership(&broker, "one");
+    let mut source = open(options(&broker, &member, None, Until::Forever)).await.unwrap();
+    broker.create_topic(&topic("orders"), 1, &[]);
+    writer.version(&table("orders"));
+    writer.events("orders", 1, &[(Op::Create, 1), (Op::Create, 2), (Op::Create, 3)]);
+    writer.commit_without_checkpoint();
+    broker.delete_records(&topic("orders"));
+    writer.commit();
+    let error = failed(read_until(&mut source, |_| false).await);
+    assert_eq!(error.kind(), ErrorKind::Rebalanced, "{error}");
+}
+
 fn shares_of(membership: &lakeward_kafka::group::Membership) -> usize {
     membership.assigned(Duration::from_secs(5)).unwrap().ours.len()
 }

@@ -11,7 +11,7 @@ use lakeward_core::{
     SnapshotState, TableId, TableSchema, TableState, TableStatus, TypeOptions,
 };
 use lakeward_kafka::checkpoints::{CaptureCheckpoint, schema_key};
-use lakeward_kafka::format::{Encoded, Encoder, FormatOptions};
+use lakeward_kafka::format::{Encoded, Encoder, FormatOptions, Modes};
 use lakeward_kafka::topics::{checkpoint_topic, data_topic};
 use lakeward_test_support::kafka::Kafka;
 use rdkafka::ClientConfig;
@@ -29,6 +29,8 @@ pub(crate) struct Writer {
     number: u64,
     counts: BTreeMap<String, BTreeMap<i32, u64>>,
     versions: BTreeMap<TableId, Arc<TableSchema>>,
+    /// What its checkpoints say of how values are written.
+    pub(crate) modes: Option<Modes>,
     /// What it was before the transaction.
     before: (i64, BTreeMap<String, BTreeMap<i32, u64>>),
 }
@@ -68,6 +70,7 @@ impl Writer {
             number: 0,
             counts: BTreeMap::new(),
             versions: BTreeMap::new(),
+            modes: None,
             before: (1, BTreeMap::new()),
         };
         writer.begin();
@@ -213,7 +216,14 @@ impl Writer {
             tables: Arc::new(tables),
         };
         let (pipeline, events) = (PIPELINE.to_owned(), self.counts.clone());
-        let written = CaptureCheckpoint { format: 1, pipeline, number: self.number, checkpoint, events };
+        let written = CaptureCheckpoint {
+            format: 1,
+            pipeline,
+            number: self.number,
+            checkpoint,
+            events,
+            modes: self.modes.clone(),
+        };
         self.send(
             &checkpoint_topic(PIPELINE),
             0,

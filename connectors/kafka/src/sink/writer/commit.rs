@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use lakeward_core::{Checkpoint, Error, ErrorKind, Result, failpoint};
 use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::Producer;
 
 use super::{Writer, json, tell_more};
 use crate::checkpoints::{CHECKPOINT_KEY, CaptureCheckpoint, FORMAT, schema_key};
+use crate::client::ANSWER;
 use crate::topics;
 
 /// How often topics are looked at for more topic partitions.
@@ -65,6 +67,7 @@ impl Writer {
             number,
             checkpoint,
             events,
+            modes: Some(self.options.kafka.format.modes()),
         })
     }
 
@@ -103,14 +106,19 @@ impl Writer {
         self.looked = now;
         // What cannot be asked now is asked later.
         let Ok(there) = topics::partitions(&self.reader) else { return Ok(()) };
+        let producer = self.transactions.producer.client();
         for lane in self.lanes.values_mut() {
             let known = lane.places.len();
-            match there.get(lane.topic.as_ref()) {
-                Some(count) if *count > known => {
-                    tell_more(&lane.topic, known, *count);
-                    lane.grow(*count);
-                }
-                Some(_) | None => {}
+            let Some(count) = there.get(lane.topic.as_ref()).filter(|count| **count > known) else {
+                continue;
+            };
+            // The producer refuses a record for a topic partition that it has not heard of itself.
+            let heard = producer.fetch_metadata(Some(&lane.topic), ANSWER).ok();
+            let heard = heard.and_then(|heard| Some(heard.topics().first()?.partitions().len()));
+            let count = heard.unwrap_or(known).min(*count);
+            if count > known {
+                tell_more(&lane.topic, known, count);
+                lane.grow(count);
             }
         }
         Ok(())

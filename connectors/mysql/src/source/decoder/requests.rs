@@ -202,6 +202,8 @@ impl Decoder {
 pub(in crate::source) fn resumable(error: Error, table: &TableId) -> Error {
     match error.remedy_text() {
         Some(_) => error,
-        None => error.remedy(format!("lakeward resume {table}: its rows are read anew, and its changes go on")),
+        None => {
+            error.remedy(format!("lakeward resume {table}: its rows are read anew, and its changes go on"))
+        }
     }
 }
