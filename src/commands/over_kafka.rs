@@ -6,6 +6,7 @@
 //! that capture left. Each has half of the memory.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,15 +56,13 @@ pub(super) async fn run(
     let load = LoadRoute::new(pipeline.clone(), kafka.clone(), loaded.clone(), load_until.clone());
     let load = engine(load, &load_until, interval, &loaded, seed.wrapping_add(1), stop);
     let mut teller = Teller::new(whole, terminal);
-    let (capture, load) = (capture.run(), load.run());
-    let both = async {
-        match ends {
-            true => one_after_the_other((capture, &captured.progress), (load, &loaded.progress)).await,
-            false => side_by_side(capture, load, stopper).await,
-        }
+    let (capture, load) = (Box::pin(capture.run()), Box::pin(load.run()));
+    let both: Pin<Box<dyn Future<Output = Result<Ended>> + Send + '_>> = match ends {
+        true => Box::pin(one_after_the_other((capture, &captured.progress), (load, &loaded.progress))),
+        false => Box::pin(side_by_side(capture, load, stopper)),
     };
     let ended = tokio::select! {
-        ended = Box::pin(both) => ended,
+        ended = both => ended,
         never = teller.tell() => match never {},
     };
     teller.look();
@@ -102,11 +101,10 @@ async fn one_after_the_other(
 
 /// The end of both: that of the lake, unless capture failed or left something behind.
 async fn side_by_side(
-    capture: impl Future<Output = Result<Ended>>,
-    load: impl Future<Output = Result<Ended>>,
+    mut capture: impl Future<Output = Result<Ended>> + Unpin,
+    mut load: impl Future<Output = Result<Ended>> + Unpin,
     stopper: Stopper,
 ) -> Result<Ended> {
-    let (mut capture, mut load) = (Box::pin(capture), Box::pin(load));
     let (captured, loaded) = tokio::select! {
         captured = &mut capture => {
             stopper.stop();

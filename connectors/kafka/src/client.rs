@@ -33,6 +33,7 @@ pub struct Trouble {
 #[derive(Debug, Default)]
 struct Told {
     last: Option<String>,
+    code: Option<Code>,
     login: Option<String>,
 }
 
@@ -43,6 +44,12 @@ impl Trouble {
             told.login = Some(reason.to_owned());
         }
         told.last = Some(reason.to_owned());
+        told.code = code;
+    }
+
+    /// The code of what was told last.
+    pub(crate) fn code(&self) -> Option<Code> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).code
     }
 
     /// The brokers answered: what was told before is over.

@@ -7,6 +7,7 @@ use lakeward_test_support::{Pipeline, Random, Signal, seed, wait_until};
 use serde_json::{Value, json};
 
 use super::{LIMIT, broker, capture, catch_up, loads_with, over, wait_for_records};
+use crate::snapshot::pipeline::read_existing_rows;
 use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
 use crate::world::{ended, finish, set, stop, view};
 
@@ -73,7 +74,8 @@ fn initial_only_ends_when_all_is_in_the_lake() {
     let (server, kafka) = (server_with_tables(), broker());
     burst(&server, &mut Random::new(seed()), 40);
     let mut pipeline = over(&server, &kafka);
-    set(&mut pipeline, "snapshot", json!({ "mode": "initial_only" }));
+    read_existing_rows(&mut pipeline);
+    set(&mut pipeline, "snapshot/mode", "initial_only");
     pipeline.start(&["run"]).succeed(LIMIT);
     assert_lake_is_source(&server, &view(&pipeline));
 }

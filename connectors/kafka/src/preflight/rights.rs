@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lakeward_core::{Clock, Finding, Level, Result};
 use rdkafka::consumer::Consumer;
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::failed;
@@ -25,7 +25,13 @@ pub(super) fn rights(
     clock: &Arc<dyn Clock>,
 ) -> Vec<Finding> {
     let hidden = wanted.iter().filter(|topic| !there.contains_key(*topic));
-    let mut findings: Vec<Finding> = hidden.filter_map(|topic| denied(reader, topic)).collect();
+    let denied: Vec<&str> = hidden.filter(|topic| is_denied(reader, topic)).map(String::as_str).collect();
+    let mut findings = Vec::new();
+    if let Some((first, others)) = denied.split_first() {
+        let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+        let error = explained("topics", &KafkaError::MetadataFetch(DENIED), reader.context().trouble());
+        findings.push(failed(SUBJECT, &error.at("topic", format!("{first}{more}"))));
+    }
     let group = kafka.load.group.clone().unwrap_or_else(|| format!("lakeward-{pipeline}"));
     if let Err(error) = sees_group(kafka, &group, clock) {
         // An account that only captures has no need of it.
@@ -43,13 +49,12 @@ pub(super) fn rights(
     findings
 }
 
+const DENIED: Code = Code::TopicAuthorizationFailed;
+
 /// A topic that the account may not see is not among all topics, and denied by its name.
-fn denied(reader: &Reader, topic: &str) -> Option<Finding> {
-    let metadata = reader.fetch_metadata(Some(topic), ANSWER).ok()?;
-    let code = metadata.topics().first()?.error().map(Code::from)?;
-    let error = rdkafka::error::KafkaError::MetadataFetch(code);
-    let of_topic = || explained("a topic", &error, reader.context().trouble()).at("topic", topic);
-    (code == Code::TopicAuthorizationFailed).then(|| failed(SUBJECT, &of_topic()))
+fn is_denied(reader: &Reader, topic: &str) -> bool {
+    let metadata = reader.fetch_metadata(Some(topic), ANSWER).ok();
+    metadata.and_then(|metadata| metadata.topics().first()?.error()).map(Code::from) == Some(DENIED)
 }
 
 fn sees_group(kafka: &Kafka, group: &str, clock: &Arc<dyn Clock>) -> Result<()> {
@@ -61,6 +66,9 @@ fn sees_group(kafka: &Kafka, group: &str, clock: &Arc<dyn Clock>) -> Result<()> 
     let place = asked.add_partition_offset(&topic, 0, Offset::Invalid);
     place.and_then(|()| member.committed_offsets(asked, ANSWER)).map(drop).map_err(|error| {
         client::hear(&member);
+        // Who is denied is not answered; why, is told beside.
+        let denied = member.context().trouble().code().filter(|code| *code == Code::GroupAuthorizationFailed);
+        let error = denied.map_or(error, KafkaError::ConsumerCommit);
         explained("the group's offsets", &error, member.context().trouble())
     })
 }

@@ -105,7 +105,7 @@ mod tests {
             tables: Arc::default(),
         };
         let events = BTreeMap::from([("t".to_owned(), BTreeMap::from([(0, events), (1, 7)]))]);
-        CaptureCheckpoint { format: 1, pipeline: "p".into(), number, checkpoint, events }
+        CaptureCheckpoint { format: 1, pipeline: "p".into(), number, checkpoint, events, modes: None }
     }
 
     fn here(events: u64) -> KafkaPosition {
