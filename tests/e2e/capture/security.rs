@@ -7,7 +7,7 @@ use lakeward_test_support::kafka::{Kafka, PASSWORD, USER};
 use lakeward_test_support::mysql::MySql;
 use serde_json::{Value, json};
 
-use super::{captures, over, stops, topics};
+use super::{LIMIT, captures, over, stops, topics};
 use crate::traffic::{burst, server_with_tables};
 use crate::world::{finish, set};
 
@@ -52,6 +52,7 @@ fn every_login_works_and_none_is_shown() {
     let mut pipeline = secured(&server, &kafka, token_command(folder.path()));
     set(&mut pipeline, "transport/kafka/topics", json!({ "create": false }));
     captures(&pipeline);
+    pipeline.start(&["load", "--until-caught-up"]).succeed(LIMIT);
     let mut pipeline = over(&server, &kafka);
     set(&mut pipeline, "transport/kafka/brokers", kafka.tls_brokers());
     set(&mut pipeline, "transport/kafka/tls", json!({ "ca": kafka.ca() }));

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lakeward_core::{Clock, Finding, Level, Result};
 use rdkafka::consumer::Consumer;
@@ -49,6 +50,8 @@ pub(super) fn rights(
     findings
 }
 
+/// How long the group is asked for: who is denied gets no answer at all.
+const GROUP: Duration = Duration::from_secs(8);
 const DENIED: Code = Code::TopicAuthorizationFailed;
 
 /// A topic that the account may not see is not among all topics, and denied by its name.
@@ -64,7 +67,7 @@ fn sees_group(kafka: &Kafka, group: &str, clock: &Arc<dyn Clock>) -> Result<()> 
     let mut asked = TopicPartitionList::new();
     let topic = checkpoint_topic(&kafka.prefix);
     let place = asked.add_partition_offset(&topic, 0, Offset::Invalid);
-    place.and_then(|()| member.committed_offsets(asked, ANSWER)).map(drop).map_err(|error| {
+    place.and_then(|()| member.committed_offsets(asked, GROUP)).map(drop).map_err(|error| {
         client::hear(&member);
         // Who is denied is not answered; why, is told beside.
         let denied = member.context().trouble().code().filter(|code| *code == Code::GroupAuthorizationFailed);
