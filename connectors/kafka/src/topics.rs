@@ -173,7 +173,12 @@ impl Admin {
     /// # Errors
     /// As [`Admin::create_data`].
     pub fn create_own(&self, name: &str, config: &TopicsConfig) -> Result<()> {
-        self.create(name, 1, config, OWN_SETTINGS)
+        let [size, ratio] = SMALL_SEGMENTS;
+        match self.create(name, 1, config, &[COMPACTED, size, ratio]) {
+            // A cluster that is hired may leave these to nobody.
+            Err(error) if error.kind() == ErrorKind::Config => self.create(name, 1, config, &[COMPACTED]),
+            made => made,
+        }
     }
 
     fn create(&self, name: &str, count: i32, config: &TopicsConfig, settings: &[(&str, &str)]) -> Result<()> {
@@ -221,10 +226,11 @@ impl Admin {
     }
 }
 
-/// Settings of the topics of the pipeline's own state. Only segments that are full are compacted, and every opening
-/// reads what is left: small ones keep that short.
-const OWN_SETTINGS: &[(&str, &str)] =
-    &[("cleanup.policy", "compact"), ("segment.bytes", "16777216"), ("min.cleanable.dirty.ratio", "0.1")];
+/// Of the topics of the pipeline's own state the last record of each key is what counts.
+const COMPACTED: (&str, &str) = ("cleanup.policy", "compact");
+/// Only segments that are full are compacted, and every opening reads what is left: small ones keep that short.
+const SMALL_SEGMENTS: [(&str, &str); 2] =
+    [("segment.bytes", "16777216"), ("min.cleanable.dirty.ratio", "0.1")];
 
 /// Settings of a table's topic.
 fn settings(config: &TopicsConfig) -> Vec<(&str, &str)> {
