@@ -10,10 +10,17 @@
 //! What follows a clause's first words is not read: the server has accepted it already. sqlparser's
 //! own statement grammar is not asked, as it lacks MySQL's partition clauses, table options and the
 //! text that the server itself writes; a test compares with it where both read a statement.
-//! Unknown: rows that triggers, views and stored functions change when they run under statement
-//! format; [`Statement::Rows`] says so.
+//! A text that is damaged ([`SqlSession::is_damaged`]) is read as far as its tokens are whole. Of one whose
+//! tokens are not, only the names of tables are taken; where one of those is damaged (the server cuts it off
+//! there, or has `?` in its place), every name that the text may hold.
+//! Of a statement that changes rows, which may be as large as a row event, no more than the beginning is cut
+//! into tokens; so with others that are known by their first words.
+//! Unknown: rows that triggers, views, stored functions and foreign keys change when they run under
+//! statement format, [`Statement::Rows`] says so; version comments (`/*!99999 … */`) are read as if every
+//! server obeyed them.
 
 mod alter;
+mod rows;
 mod statement;
 mod tokens;
 
@@ -33,6 +40,8 @@ pub struct SqlSession<'a> {
     pub no_backslash_escapes: bool,
     /// The server stores names in lower case (`lower_case_table_names` = 1), so row events do too.
     pub lower_case_names: bool,
+    /// U+FFFD stands for bytes that are no text in the client's character set.
+    pub is_damaged: bool,
 }
 
 /// What a statement does.
@@ -42,12 +51,12 @@ pub enum Statement {
     Transaction(Transaction),
     /// Part of an XA transaction.
     Xa(Xa),
-    /// Changes rows by a statement instead of row events. Triggers, views and stored functions can
-    /// reach further than the names it mentions.
+    /// Changes rows by a statement instead of row events. Triggers, views, stored functions and foreign
+    /// keys can reach further than the names it mentions.
     Rows {
         /// Its first word.
         verb: String,
-        /// Every name in its text.
+        /// The table that it writes to, where that is certain; else every name in its text.
         mentions: Mentions,
     },
     /// Changes tables.
@@ -58,6 +67,8 @@ pub enum Statement {
         touches: Vec<Touch>,
         /// `CREATE TABLE … SELECT` since 8.0.21: row events and the transaction's end follow.
         opens_transaction: bool,
+        /// What it does to them is not known, as its text is damaged.
+        is_damaged: bool,
     },
     /// Drops a database with all its tables.
     DropDatabase(String),

@@ -426,3 +426,138 @@ fn a_quiet_table_is_followed_from_the_beginning_of_the_first_run() {
     assert_eq!(pipeline.ops("w"), "c");
     pipeline.assert_is_the_servers("w");
 }
+
+/// Runs a statement of raw bytes in a session with this character set.
+fn raw(server: &MySql, charset: &str, statement: &[u8]) {
+    let hex: String = statement.iter().map(|byte| format!("{byte:02x}")).collect();
+    server.sql(&format!("SET NAMES {charset}; SET @s = 0x{hex}; PREPARE s FROM @s; EXECUTE s"));
+}
+
+#[test]
+fn statements_that_are_not_all_text_concern_the_tables_that_they_are_about_alone() {
+    for metadata in METADATA {
+        // Met by the stream, and before it by who looks for statements since the beginning.
+        for met_first in [true, false] {
+            let mut pipeline = Pipeline::over(metadata, true);
+            pipeline.server.sql(
+                "CREATE DATABASE away; CREATE TABLE shop.t (id INT PRIMARY KEY); CREATE TABLE shop.u (id INT PRIMARY KEY); \
+                 CREATE TABLE shop.v (id INT PRIMARY KEY); CREATE TABLE shop.w (id INT PRIMARY KEY); \
+                 INSERT INTO shop.t VALUES (1); INSERT INTO shop.u VALUES (1); INSERT INTO shop.v VALUES (1); INSERT INTO shop.w VALUES (1)",
+            );
+            if met_first {
+                pipeline.catch_up();
+            } else {
+                pipeline.start =
+                    Start::Gtid(pipeline.server.value("SELECT @@gtid_executed").parse().unwrap());
+            }
+            for (charset, statement) in [
+                ("utf8mb4", &b"CREATE TABLE away.t (a INT) /* caf\xE9 */"[..]),
+                ("utf8mb4", b"CREATE TABLE away.u (a INT) COMMENT 'caf\xE9'"),
+                ("binary", b"CREATE TABLE away.v (a VARBINARY(5) DEFAULT '\xFF\xFE')"),
+                ("utf8mb4", b"CREATE TABLE away.`w1\xE9` (a INT)"),
+                ("utf8mb4", b"CREATE DATABASE `gone\xE9`"),
+                ("utf8mb4", b"DROP DATABASE `gone\xE9`"),
+            ] {
+                raw(&pipeline.server, charset, statement);
+            }
+            pipeline.server.sql("INSERT INTO shop.t VALUES (2); INSERT INTO shop.u VALUES (2); INSERT INTO shop.v VALUES (2); INSERT INTO shop.w VALUES (2)");
+            pipeline.catch_up();
+            let context = format!("{metadata:?}, met first: {met_first}");
+            for table in ["t", "u", "v", "w"] {
+                assert_eq!(pipeline.state(table).status, TableStatus::Active, "{context}: {table}");
+                assert_eq!(pipeline.ops(table), if met_first { "cc" } else { "c" }, "{context}: {table}");
+            }
+            // Of captured ones: a comment is nothing; a string, or a name that is cut off, is not understood.
+            raw(&pipeline.server, "utf8mb4", b"ALTER TABLE shop.t ADD c INT DEFAULT 5 /* caf\xE9 */");
+            raw(&pipeline.server, "binary", b"ALTER TABLE shop.u ADD c VARBINARY(5) DEFAULT '\xFF\xFE'");
+            raw(&pipeline.server, "utf8mb4", b"ALTER TABLE shop.`v\xE9` ADD c INT");
+            pipeline.server.sql("INSERT INTO shop.t VALUES (3, 3); INSERT INTO shop.w VALUES (3)");
+            pipeline.catch_up();
+            for table in ["t", "w"] {
+                assert_eq!(pipeline.state(table).status, TableStatus::Active, "{context}: {table}");
+                assert_eq!(pipeline.ops(table), if met_first { "ccc" } else { "cc" }, "{context}: {table}");
+                pipeline.assert_is_the_servers(table);
+            }
+            assert_eq!(pipeline.version("t").columns[1].fill.as_deref(), Some("5"), "{context}");
+            for table in ["u", "v"] {
+                let (kind, message, remedy) = pipeline.stopped(table);
+                assert_eq!((kind.as_str(), remedy), ("UnparsedDdl", format!("lakeward resume shop.{table}")));
+                assert!(message.contains("ALTER TABLE") && message.contains("binlog."), "{message}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_ghost_table_of_which_a_statement_is_not_all_text_brings_no_structure_that_it_has_not() {
+    for metadata in METADATA {
+        let mut pipeline = Pipeline::over(metadata, true);
+        pipeline
+            .server
+            .sql("CREATE TABLE shop.t (id INT PRIMARY KEY, n INT); INSERT INTO shop.t VALUES (1, 1)");
+        pipeline.catch_up();
+        pipeline
+            .server
+            .sql("CREATE TABLE shop._t_gho LIKE shop.t; INSERT INTO shop._t_gho SELECT * FROM shop.t");
+        raw(&pipeline.server, "utf8mb4", b"ALTER TABLE shop._t_gho CHANGE n m INT COMMENT 'caf\xE9'");
+        pipeline.server.sql(
+            "RENAME TABLE shop.t TO shop._t_del, shop._t_gho TO shop.t; INSERT INTO shop.t VALUES (2, 2)",
+        );
+        pipeline.catch_up();
+        if pipeline.state("t").status == TableStatus::Active {
+            pipeline.assert_is_the_servers("t");
+        }
+    }
+}
+
+/// The statements of pt-table-checksum 3.7, for one chunk.
+const CHECKSUM: &str = "SET SESSION binlog_format = 'STATEMENT'; \
+    REPLACE INTO `percona`.`checksums` (db, tbl, chunk, chunk_index, lower_boundary, upper_boundary, this_cnt, this_crc) \
+    SELECT 'shop', 'orders', '1', NULL, NULL, NULL, COUNT(*) AS cnt, COALESCE(LOWER(CONV(BIT_XOR(CAST(CRC32(CONCAT_WS('#', `id`)) AS UNSIGNED)), 10, 16)), 0) AS crc \
+    FROM `shop`.`orders` /*checksum table*/; \
+    UPDATE `percona`.`checksums` SET chunk_time = '0.001', master_crc = 'a', master_cnt = '1' WHERE db = 'shop' AND tbl = 'orders' AND chunk = '1'";
+
+#[test]
+fn a_statement_in_statement_format_stops_the_table_that_it_writes_to_and_none_that_it_reads() {
+    for metadata in METADATA {
+        let mut pipeline = Pipeline::over(metadata, true);
+        pipeline.server.sql(
+            "CREATE DATABASE percona; CREATE TABLE percona.checksums (db CHAR(64), tbl CHAR(64), chunk INT, chunk_time FLOAT, \
+             chunk_index VARCHAR(200), lower_boundary TEXT, upper_boundary TEXT, this_crc CHAR(40), this_cnt INT, \
+             master_crc CHAR(40), master_cnt INT, PRIMARY KEY (db, tbl, chunk)); \
+             CREATE TABLE shop.orders (id INT PRIMARY KEY); INSERT INTO shop.orders VALUES (1)",
+        );
+        pipeline.catch_up();
+        pipeline.server.sql(CHECKSUM);
+        // Nor a temporary table in the captured database.
+        pipeline.server.sql(
+            "SET SESSION binlog_format = 'STATEMENT'; CREATE TEMPORARY TABLE shop.own (id INT); INSERT INTO shop.own SELECT id FROM shop.orders",
+        );
+        pipeline.server.sql("INSERT INTO shop.orders VALUES (2)");
+        pipeline.catch_up();
+        assert_eq!(pipeline.state("orders").status, TableStatus::Active);
+        assert_eq!(pipeline.ops("orders"), "cc");
+        assert_eq!(pipeline.checkpoint.as_ref().unwrap().tables.len(), 1);
+        pipeline.server.sql("SET SESSION binlog_format = 'STATEMENT'; INSERT INTO shop.orders VALUES (3)");
+        pipeline.catch_up();
+        let (kind, message, remedy) = pipeline.stopped("orders");
+        assert_eq!(kind, "UnloggedChange");
+        assert!(message.contains("INSERT INTO shop.orders"), "{message}");
+        assert!(remedy.contains("SESSION binlog_format") && !remedy.contains("GLOBAL"), "{remedy}");
+    }
+}
+
+#[test]
+fn a_table_with_options_that_is_made_by_a_query_comes_with_its_rows() {
+    for metadata in METADATA {
+        let mut pipeline = Pipeline::over(metadata, true);
+        pipeline.server.sql(
+            "CREATE TABLE shop.q (a INT) COMMENT = 'x' ENGINE = InnoDB PARTITION BY HASH (a) PARTITIONS 2 SELECT 1 AS a, 2 AS b; \
+             INSERT INTO shop.q VALUES (2, 3)",
+        );
+        pipeline.catch_up();
+        assert_eq!(pipeline.ops("q"), "cc");
+        assert_eq!(pipeline.state("q").status, TableStatus::Active);
+        pipeline.assert_is_the_servers("q");
+    }
+}

@@ -3,6 +3,10 @@
 //! Source: MySQL source documentation, `Query_event`, and the order in which
 //! `Query_log_event::write` puts the status variables. A variable that is not known ends the walk:
 //! none is after the ones that are needed, up to MySQL 9.7.
+//!
+//! The server takes, and logs, statements whose bytes are not all text in the client's character set: in
+//! comments, strings and even names. Which tables they are about can be told all the same, so they are
+//! marked ([`Query::is_damaged`]) and not refused here.
 
 use std::borrow::Cow;
 
@@ -59,6 +63,8 @@ pub struct Query<'a> {
     pub thread: u32,
     /// Its text.
     pub sql: Cow<'a, str>,
+    /// Some of its bytes are no text in the client's character set; U+FFFD stands for them.
+    pub is_damaged: bool,
     /// The session's default database; empty for none.
     pub database: &'a str,
     /// Its session.
@@ -90,13 +96,8 @@ impl<'a> Query<'a> {
         if cursor.u8()? != 0 {
             return Err(cursor.corrupt("its database name does not end"));
         }
-        let sql = match surroundings.client_collation {
-            Some(collation) => charset::to_utf8(collation, cursor.rest())?,
-            None => Cow::Borrowed(
-                std::str::from_utf8(cursor.rest()).map_err(|_| cursor.corrupt("its text is not UTF-8"))?,
-            ),
-        };
-        Ok(Query { thread, sql, database, surroundings })
+        let (sql, is_damaged) = text(surroundings.client_collation, cursor.rest());
+        Ok(Query { thread, sql, is_damaged, database, surroundings })
     }
 
     /// Under which settings its text is read.
@@ -107,6 +108,7 @@ impl<'a> Query<'a> {
             ansi_quotes: mode & MODE_ANSI_QUOTES != 0,
             no_backslash_escapes: mode & MODE_NO_BACKSLASH_ESCAPES != 0,
             lower_case_names,
+            is_damaged: self.is_damaged,
         }
     }
 
@@ -114,6 +116,15 @@ impl<'a> Query<'a> {
     pub fn statement(&self, lower_case_names: bool) -> Statement {
         ddl::read(&self.sql, &self.session(lower_case_names))
     }
+}
+
+/// A statement's text, and whether it is damaged.
+fn text(collation: Option<u16>, bytes: &[u8]) -> (Cow<'_, str>, bool) {
+    let exact = match collation {
+        Some(collation) => charset::to_utf8(collation, bytes).ok(),
+        None => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+    };
+    exact.map_or_else(|| (charset::to_utf8_lossy(collation, bytes), true), |sql| (sql, false))
 }
 
 fn surroundings(variables: &[u8]) -> Result<Surroundings> {
@@ -209,5 +220,13 @@ mod tests {
         for cut in 0..body.len() - 14 {
             assert!(Query::parse(&body[..cut]).is_err(), "cut at {cut}");
         }
+        assert!(!query.is_damaged);
+    }
+
+    #[test]
+    fn a_statement_that_is_not_all_text_is_marked() {
+        let body = sample::query("shop", b"ALTER TABLE t ADD a INT /* caf\xE9 */", 0);
+        let query = Query::parse(&body).unwrap();
+        assert_eq!((&*query.sql, query.is_damaged), ("ALTER TABLE t ADD a INT /* caf\u{FFFD} */", true));
     }
 }

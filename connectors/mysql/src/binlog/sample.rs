@@ -10,7 +10,7 @@ pub(crate) fn event(code: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// The body of a query event.
-pub(crate) fn query(database: &str, sql: &str, mode: u64) -> Vec<u8> {
+pub(crate) fn query(database: &str, sql: impl AsRef<[u8]>, mode: u64) -> Vec<u8> {
     let mut variables = vec![0, 0, 0, 0, 0, 1];
     variables.extend(mode.to_le_bytes());
     variables.extend([4, 45, 0, 45, 0, 45, 0]);
@@ -21,7 +21,7 @@ pub(crate) fn query(database: &str, sql: &str, mode: u64) -> Vec<u8> {
     body.extend(variables);
     body.extend(database.as_bytes());
     body.push(0);
-    body.extend(sql.as_bytes());
+    body.extend(sql.as_ref());
     body
 }
 

@@ -2,36 +2,72 @@
 
 use sqlparser::tokenizer::Token;
 
-use super::tokens::{Mentions, Tokens};
-use super::{Change, Effect, Kind, SqlSession, Statement, Touch, Transaction, Xa, XaVerb, alter};
+use super::tokens::{Mentions, Tokens, is_damaged, is_damaged_table};
+use super::{Change, Effect, Kind, SqlSession, Statement, Touch, Transaction, Xa, XaVerb, alter, rows};
 
 /// What a reader returns: `None` is "not understood".
 type Found = Option<Statement>;
 
 pub(super) fn read(sql: &str, session: &SqlSession<'_>) -> Statement {
-    let mut tokens = Tokens::of(sql, session);
+    let mut tokens = Tokens::head(sql, session);
+    if tokens.is_cut && !changes_rows(&tokens) {
+        let verb = tokens.verb();
+        if let Some(Statement::Harmless(kind)) = by_verb(&verb, &mut tokens) {
+            return Statement::Harmless(kind);
+        }
+        tokens = Tokens::of(sql, session);
+    }
+    match changes_rows(&tokens) {
+        true => rows::read(tokens.verb(), sql, &mut tokens),
+        false => changes_tables(sql, &mut tokens),
+    }
+}
+
+/// Reads a statement that has all its tokens and does not change rows.
+fn changes_tables(sql: &str, tokens: &mut Tokens<'_>) -> Statement {
     let verb = tokens.verb();
     if tokens.peek().is_none() && tokens.broken.is_none() {
         return Statement::Harmless("empty statement");
     }
-    if changes_rows(&verb, &tokens) {
-        return Statement::Rows { verb, mentions: Mentions::of(sql, &tokens) };
-    }
-    let reason = match (by_verb(&verb, &mut tokens), tokens.unread.take(), tokens.broken.take()) {
+    let reason = match (by_verb(&verb, tokens), tokens.unread.take(), tokens.broken.take()) {
         // What its first words tell stands, whatever follows; tables need every token.
         (Some(Statement::Tables { .. }) | None, _, Some(broken)) => {
             return Statement::Unparsed { reason: broken, mentions: Mentions::of_text(sql) };
         }
+        (Some(statement), _, _) if tokens.are_damaged() => return damaged(statement, sql),
         (Some(statement), _, _) => return statement,
         (None, Some(clause), None) => format!("{verb} TABLE with a clause of unknown form: {clause}"),
         (None, None, None) => format!("a statement of unknown form: {verb}"),
     };
-    Statement::Unparsed { reason, mentions: Mentions::of(sql, &tokens) }
+    Statement::Unparsed { reason, mentions: Mentions::of(sql, tokens) }
+}
+
+/// What is left of a statement with tokens that are not whole.
+fn damaged(statement: Statement, sql: &str) -> Statement {
+    const REASON: &str = "a name in it is no text in the client's character set";
+    match statement {
+        Statement::Tables { touches, .. } if touches.iter().any(|touch| is_damaged_table(&touch.table)) => {
+            Statement::Unparsed { reason: REASON.to_owned(), mentions: Mentions::of_text(sql) }
+        }
+        Statement::Tables { kind, touches, opens_transaction, is_damaged: _ } => {
+            Statement::Tables { kind, touches, opens_transaction, is_damaged: true }
+        }
+        Statement::DropDatabase(name) if is_damaged(&name) => {
+            Statement::Unparsed { reason: REASON.to_owned(), mentions: Mentions::of_database(&name) }
+        }
+        Statement::DropDatabase(_)
+        | Statement::Database
+        | Statement::Harmless(_)
+        | Statement::Transaction(_)
+        | Statement::Xa(_)
+        | Statement::Rows { .. }
+        | Statement::Unparsed { .. } => statement,
+    }
 }
 
 /// CALL, DO and SELECT are logged where a stored routine changes rows under statement format.
-fn changes_rows(verb: &str, tokens: &Tokens<'_>) -> bool {
-    match verb {
+fn changes_rows(tokens: &Tokens<'_>) -> bool {
+    match tokens.verb().as_str() {
         "INSERT" | "REPLACE" | "UPDATE" | "DELETE" | "WITH" | "CALL" | "DO" | "SELECT" => true,
         "LOAD" => !tokens.sees(&["LOAD", "INDEX"]),
         _ => false,
@@ -90,7 +126,7 @@ fn xa(tokens: &mut Tokens<'_>) -> Found {
 }
 
 fn tables(kind: Kind, touches: Vec<Touch>) -> Found {
-    Some(Statement::Tables { kind, touches, opens_transaction: false })
+    Some(Statement::Tables { kind, touches, opens_transaction: false, is_damaged: false })
 }
 
 fn create(tokens: &mut Tokens<'_>) -> Found {
@@ -134,7 +170,9 @@ fn create_table(tokens: &mut Tokens<'_>) -> Found {
     Some(Statement::Tables {
         kind: Kind::CreateTable,
         touches,
-        opens_transaction: tokens.ends_with(&["START", "TRANSACTION"]),
+        // The server writes the table's options behind it.
+        opens_transaction: !has_query && tokens.holds(&["START", "TRANSACTION"]),
+        is_damaged: false,
     })
 }
 

@@ -15,6 +15,7 @@ const SHOP: SqlSession<'static> = SqlSession {
     ansi_quotes: false,
     no_backslash_escapes: false,
     lower_case_names: false,
+    is_damaged: false,
 };
 
 /// A statement's reading in few words; names without a database are `shop`'s.
@@ -23,11 +24,19 @@ fn say(statement: &Statement) -> String {
     match statement {
         Statement::Transaction(step) => format!("{step:?}"),
         Statement::Xa(xa) => format!("Xa{:?} {}", xa.verb, xa.xid),
-        Statement::Rows { verb, .. } => format!("rows {verb}"),
+        Statement::Rows { verb, mentions } => match mentions.only() {
+            Some(table) => format!("rows {verb} {}", short(table)),
+            None => format!("rows {verb}"),
+        },
         Statement::DropDatabase(name) => format!("drop database {name}"),
         Statement::Database | Statement::Harmless(_) => "harmless".into(),
         Statement::Unparsed { .. } => "unparsed".into(),
-        Statement::Tables { touches, opens_transaction, .. } => {
+        Statement::Tables { touches, is_damaged: true, .. } => touches
+            .iter()
+            .map(|touch| format!("{} damaged", short(&touch.table)))
+            .collect::<Vec<_>>()
+            .join("; "),
+        Statement::Tables { touches, opens_transaction, is_damaged: false, .. } => {
             let mut text = String::new();
             for touch in touches {
                 let effect = match &touch.effect {
@@ -83,23 +92,130 @@ fn transactions_and_xa() {
 #[test]
 fn rows_changed_by_statements() {
     check(&[
-        ("INSERT INTO t VALUES (1)", "rows INSERT"),
-        ("insert ignore into t select * from u", "rows INSERT"),
-        ("REPLACE INTO t SET a = 1", "rows REPLACE"),
+        ("INSERT INTO t VALUES (1)", "rows INSERT t"),
+        ("insert ignore into t select * from u", "rows INSERT t"),
+        ("INSERT HIGH_PRIORITY IGNORE t (a) VALUES (1)", "rows INSERT t"),
+        (
+            "INSERT INTO other.`t` PARTITION (p0) VALUES (1) ON DUPLICATE KEY UPDATE a = 2",
+            "rows INSERT other.t",
+        ),
+        ("INSERT INTO value VALUE (1)", "rows INSERT value"),
+        ("INSERT INTO x.1b VALUES (1)", "rows INSERT x.1b"),
+        ("INSERT INTO a.b.c VALUES (1)", "rows INSERT"),
+        ("REPLACE INTO t SET a = 1", "rows REPLACE t"),
+        (
+            "REPLACE DELAYED percona . checksums SELECT 'shop', 'orders', COUNT(*) FROM shop.orders",
+            "rows REPLACE percona.checksums",
+        ),
+        (
+            "UPDATE percona.checksums SET master_crc = 'x' WHERE db = 'shop' AND tbl = 'orders'",
+            "rows UPDATE percona.checksums",
+        ),
+        (
+            "UPDATE LOW_PRIORITY IGNORE t PARTITION (p0, p1) AS x SET a = (SELECT MAX(a) FROM u)",
+            "rows UPDATE t",
+        ),
+        ("UPDATE t x SET x.a = 1", "rows UPDATE t"),
+        ("UPDATE t JOIN u USING (id) SET u.a = 1", "rows UPDATE"),
+        ("UPDATE t x, u SET u.a = 1", "rows UPDATE"),
+        ("UPDATE (SELECT 1) x, u SET u.a = 1", "rows UPDATE"),
+        ("DELETE QUICK FROM t", "rows DELETE t"),
+        ("DELETE FROM t AS x WHERE x.a IN (SELECT a FROM u)", "rows DELETE t"),
+        ("DELETE FROM t PARTITION (p0) ORDER BY a LIMIT 1", "rows DELETE t"),
+        ("DELETE FROM t USING t JOIN u", "rows DELETE"),
+        ("DELETE FROM t, u USING t JOIN u WHERE t.a = u.a", "rows DELETE"),
+        ("DELETE FROM t.* USING t, u", "rows DELETE"),
+        ("DELETE t, u FROM t JOIN u", "rows DELETE"),
         ("UPDATE t, u SET t.a = u.a WHERE t.id = u.id", "rows UPDATE"),
         ("DELETE t FROM t JOIN u USING (id)", "rows DELETE"),
         ("WITH c AS (SELECT 1) UPDATE t SET a = 1", "rows WITH"),
-        ("LOAD DATA LOCAL INFILE 'x' INTO TABLE t FIELDS TERMINATED BY ','", "rows LOAD"),
-        ("LOAD XML INFILE 'x' INTO TABLE t", "rows LOAD"),
-        ("/* app:1 */ INSERT INTO t VALUES (1)", "rows INSERT"),
+        ("LOAD DATA LOCAL INFILE 'x' INTO TABLE t FIELDS TERMINATED BY ','", "rows LOAD t"),
+        ("LOAD XML INFILE 'x' INTO TABLE t", "rows LOAD t"),
+        ("LOAD DATA LOW_PRIORITY INFILE 'x' REPLACE INTO TABLE other.t", "rows LOAD other.t"),
+        ("LOAD FROBNICATE 'x' INTO TABLE t", "rows LOAD"),
+        ("/* app:1 */ INSERT INTO t VALUES (1)", "rows INSERT t"),
         ("CALL p(1)", "rows CALL"),
         ("SELECT `shop`.`f`()", "rows SELECT"),
         ("DO f()", "rows DO"),
         ("LOAD INDEX INTO CACHE t", "harmless"),
     ]);
-    let statement = read("UPDATE other.`T` SET a = 'u' -- v\n", &SHOP);
+    let statement = read("WITH c AS (SELECT 'u') UPDATE other.`T`, c SET a = 1 -- v\n", &SHOP);
     for (table, may) in [("t", true), ("u", true), ("v", false), ("w", false)] {
         assert_eq!(statement.may_touch(&TableId::new("shop", table)), may, "{table}");
+    }
+    let statement = read("UPDATE other.t SET a = 'u'", &SHOP);
+    for (database, table, may) in [("other", "t", true), ("shop", "t", false), ("shop", "u", false)] {
+        assert_eq!(statement.may_touch(&TableId::new(database, table)), may, "{database}.{table}");
+    }
+    let nowhere = SqlSession { default_database: "", ..SHOP };
+    assert_eq!(say(&read("INSERT INTO t VALUES (1)", &nowhere)), "rows INSERT");
+}
+
+/// `before`, values, and `after`, of more than a statement's head.
+fn long(before: &str, after: &str) -> String {
+    format!("{before} {} {after}", "'customers of order',".repeat(10_000))
+}
+
+#[test]
+fn of_a_long_statement_the_beginning_says_what_it_is() {
+    check(&[
+        (&long("INSERT INTO t VALUES", "1"), "rows INSERT t"),
+        (&long("/* x */ UPDATE other.t SET a = CONCAT(", "1)"), "rows UPDATE other.t"),
+        (&long("DELETE FROM t WHERE a IN (", "1)"), "rows DELETE t"),
+        (&long("CREATE PROCEDURE p() SELECT", "1"), "harmless"),
+        (&long("CREATE TABLE t (a SET(", "'z'))"), "t created"),
+        (&long("CREATE TABLE t (a SET(", "'z')) SELECT 1 AS b"), "t Rows"),
+        (&long("ALTER TABLE t MODIFY a SET(", "'z'), DROP b"), "t Structure"),
+    ]);
+    // The name would be in the part that is not looked at.
+    let hidden = format!("INSERT {} INTO t VALUES (1)", "/* x */".repeat(20_000));
+    let statement = read(&hidden, &SHOP);
+    assert_eq!(say(&statement), "rows INSERT");
+    assert!(statement.may_touch(&TableId::new("shop", "t")));
+    let statement = read(&long("UPDATE orders JOIN t ON a IN (", "'Ä') SET t.b = `c``d`, `1e`.x = 2"), &SHOP);
+    assert_eq!(say(&statement), "rows UPDATE");
+    for (table, may) in
+        [("orders", true), ("T", true), ("c`d", true), ("1e", true), ("customer", false), ("rders", false)]
+    {
+        assert_eq!(statement.may_touch(&TableId::new("shop", table)), may, "{table}");
+    }
+}
+
+#[test]
+fn of_a_damaged_statement_the_tables_are_known_where_their_names_are_whole() {
+    let damaged = SqlSession { is_damaged: true, ..SHOP };
+    for (sql, expected) in [
+        ("CREATE TABLE t (a INT) /* caf\u{FFFD} */", "t created"),
+        ("ALTER TABLE t DROP COLUMN a -- caf\u{FFFD}\n", "t Structure"),
+        ("CREATE TABLE t (a INT) COMMENT 'caf\u{FFFD}'", "t damaged"),
+        ("CREATE TABLE t (a ENUM('\u{FFFD}')) START TRANSACTION", "t damaged"),
+        (
+            "ALTER TABLE t ADD a VARBINARY(5) DEFAULT '\u{FFFD}', RENAME TO u",
+            "t damaged; t damaged; u damaged",
+        ),
+        ("ALTER TABLE t DROP COLUMN a\u{FFFD}", "t damaged"),
+        ("ALTER TABLE t FROBNICATE 'a\u{FFFD}'", "unparsed"),
+        ("RENAME TABLE t TO `u\u{FFFD}`", "unparsed"),
+        ("DROP DATABASE `other\u{FFFD}`", "unparsed"),
+        ("DROP DATABASE other /* \u{FFFD} */", "drop database other"),
+        ("CREATE PROCEDURE p() SELECT '\u{FFFD}'", "harmless"),
+        ("SAVEPOINT `\u{FFFD}`", "Savepoint"),
+        ("INSERT INTO t VALUES (_binary '\u{FFFD}')", "rows INSERT t"),
+        ("INSERT INTO `t\u{FFFD}` VALUES (1)", "rows INSERT"),
+    ] {
+        assert_eq!(say(&read(sql, &damaged)), expected, "{sql}");
+    }
+    // The server cuts a name off where it is damaged, or puts a question mark there.
+    for (sql, table, may) in [
+        ("RENAME TABLE t TO `u\u{FFFD}`", "u", true),
+        ("RENAME TABLE t TO `u\u{FFFD}`", "u?", true),
+        ("RENAME TABLE t TO `u\u{FFFD}`", "t", true),
+        ("RENAME TABLE t TO `u\u{FFFD}`", "ab", false),
+        ("INSERT INTO `t\u{FFFD}` VALUES (1)", "t", true),
+        ("DROP DATABASE `shop\u{FFFD}`", "any", true),
+        ("DROP DATABASE `other\u{FFFD}`", "any", false),
+    ] {
+        assert_eq!(read(sql, &damaged).may_touch(&TableId::new("shop", table)), may, "{sql}: {table}");
     }
 }
 
@@ -409,6 +525,8 @@ fn what_is_not_understood_still_tells_the_tables_it_may_touch() {
         ("FROB `a``b` 'unterminated", "a`b", true),
         ("FROB orders 'unterminated", "orders", true),
         ("FROB orders 'unterminated", "customers", false),
+        ("FROB orders 'unterminated", "order", false),
+        ("FROB /*!50100orders 'unterminated", "orders", true),
     ] {
         let statement = read(sql, &SHOP);
         assert_eq!(say(&statement), "unparsed", "{sql}");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use lakeward_core::TableId;
 use sqlparser::dialect::{Dialect, MySqlDialect};
-use sqlparser::tokenizer::{Token, Tokenizer, Word};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
 use super::SqlSession;
 
@@ -51,6 +51,18 @@ impl Dialect for Lexical {
     }
 }
 
+/// How much of a statement is read to know what it is.
+const HEAD: usize = 64 << 10;
+
+/// The tokens of a text, and why they end before it does.
+fn cut(sql: &str, session: &SqlSession<'_>) -> (Vec<TokenWithSpan>, Option<String>) {
+    let lexical =
+        Lexical { ansi_quotes: session.ansi_quotes, backslash_escapes: !session.no_backslash_escapes };
+    let mut tokens = Vec::new();
+    let done = Tokenizer::new(&lexical, sql).tokenize_with_location_into_buf(&mut tokens);
+    (tokens, done.err().map(|error| error.to_string()))
+}
+
 /// The tokens of a statement, comments and white space left out, and a place among them.
 #[derive(Clone)]
 pub(crate) struct Tokens<'a> {
@@ -59,25 +71,44 @@ pub(crate) struct Tokens<'a> {
     session: SqlSession<'a>,
     /// Why the tokens end before the text does.
     pub(crate) broken: Option<String>,
+    /// They are those of the text's beginning alone.
+    pub(crate) is_cut: bool,
     /// The part of the statement that was not understood, where it is known.
     pub(crate) unread: Option<String>,
 }
 
 impl<'a> Tokens<'a> {
     pub(crate) fn of(sql: &str, session: &SqlSession<'a>) -> Self {
-        let lexical =
-            Lexical { ansi_quotes: session.ansi_quotes, backslash_escapes: !session.no_backslash_escapes };
-        let mut buffer = Vec::new();
-        let broken = Tokenizer::new(&lexical, sql)
-            .tokenize_with_location_into_buf(&mut buffer)
-            .err()
-            .map(|error| error.to_string());
-        let tokens = buffer
+        let (tokens, broken) = cut(sql, session);
+        Tokens::with(tokens, broken, session)
+    }
+
+    /// All tokens of a text of usual length, and of a longer one those of its beginning.
+    pub(crate) fn head(sql: &str, session: &SqlSession<'a>) -> Self {
+        let Some(beginning) = sql.get(..sql.floor_char_boundary(HEAD)).filter(|head| head.len() < sql.len())
+        else {
+            return Tokens::of(sql, session);
+        };
+        let (mut tokens, broken) = cut(beginning, session);
+        if broken.is_none() {
+            // It may be a part of one.
+            tokens.pop();
+        }
+        Tokens { is_cut: true, ..Tokens::with(tokens, None, session) }
+    }
+
+    fn with(tokens: Vec<TokenWithSpan>, broken: Option<String>, session: &SqlSession<'a>) -> Self {
+        let tokens = tokens
             .into_iter()
             .map(|token| token.token)
             .filter(|token| !matches!(token, Token::Whitespace(_) | Token::EOF))
             .collect();
-        Tokens { tokens, at: 0, session: *session, broken, unread: None }
+        Tokens { tokens, at: 0, session: *session, broken, is_cut: false, unread: None }
+    }
+
+    /// Whether one of the tokens is damaged.
+    pub(crate) fn are_damaged(&self) -> bool {
+        self.session.is_damaged && self.tokens.iter().any(|token| is_damaged(&token.to_string()))
     }
 
     pub(crate) fn peek(&self) -> Option<&Token> {
@@ -173,7 +204,11 @@ impl<'a> Tokens<'a> {
         }
         let tokens = self.tokens.get(start..self.at).unwrap_or_default().to_vec();
         self.eat_token(&Token::Comma);
-        Some(Tokens { tokens, at: 0, session: self.session, broken: None, unread: None })
+        Some(self.part(tokens))
+    }
+
+    fn part(&self, tokens: Vec<Token>) -> Tokens<'a> {
+        Tokens { tokens, at: 0, session: self.session, broken: None, is_cut: false, unread: None }
     }
 
     /// Words that are not quoted and outside of parentheses, each with the token after it (an `=`
@@ -195,17 +230,6 @@ impl<'a> Tokens<'a> {
             }
         }
         found
-    }
-
-    /// Whether the last tokens are these words.
-    pub(crate) fn ends_with(&self, words: &[&str]) -> bool {
-        let end = match self.tokens.last() {
-            Some(Token::SemiColon) => self.tokens.len() - 1,
-            _ => self.tokens.len(),
-        };
-        end.checked_sub(words.len()).is_some_and(|start| {
-            words.iter().enumerate().all(|(i, word)| self.is_keyword_at(start + i, word))
-        })
     }
 
     /// One name: a word, quoted or not. Its quotes are gone and doubled ones single.
@@ -265,14 +289,14 @@ impl<'a> Tokens<'a> {
             if depth == 0 {
                 let tokens = self.tokens.get(start..at)?.to_vec();
                 self.at = at + 1;
-                return Some(Tokens { tokens, at: 0, session: self.session, broken: None, unread: None });
+                return Some(self.part(tokens));
             }
         }
         None
     }
 
     /// `table` or `database.table`. `None` also where the name is followed by what could be a part of
-    /// it that was cut wrongly (`a.1b` is a name in MySQL).
+    /// it that was cut wrongly (`a.1b` is a name in MySQL), or that is not among the tokens.
     pub(crate) fn table(&mut self) -> Option<TableId> {
         let first = self.identifier()?;
         let table = match self.eat_token(&Token::Period) {
@@ -285,6 +309,7 @@ impl<'a> Tokens<'a> {
         };
         match self.peek() {
             Some(Token::Period | Token::Number(..) | Token::Minus) => None,
+            None if self.is_cut => None,
             _ => Some(table),
         }
     }
@@ -298,21 +323,25 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// Every name that a text holds: for a statement that is not understood.
+/// The tables that a statement may mean: by every name that its text holds, where it is not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mentions(Held);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Held {
+    /// This table, and no other.
+    Table(TableId),
     /// The text's words, and what its strings and numbers hold, in lower case.
     Names(BTreeSet<String>),
-    /// The text, in lower case, where it could not be cut into tokens.
+    /// The text, in lower case, where it has not been cut into tokens, or not into whole ones.
     Text(String),
+    /// The damaged name of a database, in lower case.
+    Database(String),
 }
 
 impl Mentions {
     pub(crate) fn of(sql: &str, tokens: &Tokens<'_>) -> Self {
-        if tokens.broken.is_some() {
+        if tokens.broken.is_some() || tokens.is_cut || tokens.are_damaged() {
             return Mentions::of_text(sql);
         }
         let mut names = BTreeSet::new();
@@ -340,18 +369,66 @@ impl Mentions {
         Mentions(Held::Text(sql.to_lowercase()))
     }
 
-    /// Whether the text may name the table; its database is not looked at, as it may be the
-    /// session's. `false` is certain.
+    pub(crate) fn of_table(table: TableId) -> Self {
+        Mentions(Held::Table(table))
+    }
+
+    pub(crate) fn of_database(name: &str) -> Self {
+        Mentions(Held::Database(name.to_lowercase()))
+    }
+
+    /// The only table that is meant, where that is certain.
+    pub fn only(&self) -> Option<&TableId> {
+        match &self.0 {
+            Held::Table(table) => Some(table),
+            Held::Names(_) | Held::Text(_) | Held::Database(_) => None,
+        }
+    }
+
+    /// Whether the text may name the table; but for the only one that is meant its database is not looked
+    /// at, as it may be the session's. `false` is certain.
     pub fn may_name(&self, table: &TableId) -> bool {
         let name = table.table.to_lowercase();
         match &self.0 {
+            Held::Table(only) => only == table,
             Held::Names(names) => names.contains(&name),
             // In a quoted name the quote is doubled.
             Held::Text(text) => {
-                text.contains(&name)
-                    || text.contains(&name.replace('`', "``"))
-                    || text.contains(&name.replace('"', "\"\""))
+                holds_name(text, &name)
+                    || holds_name(text, &name.replace('`', "``"))
+                    || holds_name(text, &name.replace('"', "\"\""))
             }
+            Held::Database(text) => holds_name(text, &table.database.to_lowercase()),
         }
     }
+}
+
+/// Whether a name stands in a text, not as a part of a longer one. What is damaged may end a name, and
+/// digits may be the version in `/*!50100name`.
+fn holds_name(text: &str, name: &str) -> bool {
+    let goes_on =
+        |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$' || (c >= '\u{80}' && c != DAMAGE);
+    let begins = |at: usize| {
+        let before = text.get(..at).and_then(|before| before.chars().next_back());
+        before.is_none_or(|c| !goes_on(c) || c.is_ascii_digit())
+    };
+    let ends = |at: usize| text.get(at..).and_then(|rest| rest.chars().next()).is_none_or(|c| !goes_on(c));
+    match name.chars().all(goes_on) {
+        true => text.match_indices(name).any(|(at, found)| begins(at) && ends(at + found.len())),
+        // In quotes. The server has a question mark for a character that is not there.
+        false => name.contains('?') || text.contains(name),
+    }
+}
+
+/// What stands for bytes that are no text.
+const DAMAGE: char = char::REPLACEMENT_CHARACTER;
+
+/// Whether a name holds bytes that are no text.
+pub(super) fn is_damaged(name: &str) -> bool {
+    name.contains(DAMAGE)
+}
+
+/// Whether a table's name does, or its database's.
+pub(super) fn is_damaged_table(table: &TableId) -> bool {
+    is_damaged(&table.database) || is_damaged(&table.table)
 }

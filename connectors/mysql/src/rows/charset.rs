@@ -2,8 +2,9 @@
 //!
 //! Single-byte sets are tables of the server's own answers. Double-byte sets are decoded by
 //! `encoding_rs` and corrected where MySQL's mapping differs; the differences are data of the same
-//! origin. A byte sequence without a character is an error, never a replacement character: the lake
-//! would otherwise hold a value that the source does not.
+//! origin. In a value, a byte sequence without a character is an error, never a replacement character: the
+//! lake would otherwise hold a value that the source does not. Only of a statement's text the rest is wanted
+//! ([`to_utf8_lossy`]).
 //!
 //! Unknown: what a server older than 9.7 answers where its tables differ. None is known to.
 
@@ -81,6 +82,19 @@ pub fn to_utf8(collation: u16, bytes: &[u8]) -> Result<Cow<'_, str>> {
     String::from_utf8(out).map(Cow::Owned).map_err(|_| no_character(charset, bytes))
 }
 
+/// Converts text as [`to_utf8`] does, with U+FFFD for what has no character: all other characters are those
+/// that the server's own lexer sees. `None`: the collation is not told.
+pub(crate) fn to_utf8_lossy(collation: Option<u16>, bytes: &[u8]) -> Cow<'_, str> {
+    match collation.map(Charset::of) {
+        Some(Ok(charset))
+            if charset.contains_ascii() && !matches!(charset, Charset::Utf8 | Charset::Binary) =>
+        {
+            charset.each_char_lossy(bytes).into()
+        }
+        Some(_) | None => String::from_utf8_lossy(bytes),
+    }
+}
+
 #[cold]
 fn no_character(charset: Charset, bytes: &[u8]) -> Error {
     let shown: String = bytes.iter().take(16).map(|byte| format!("{byte:02X}")).collect();
@@ -129,16 +143,85 @@ impl Charset {
             Charset::Utf16 => utf16(bytes, u16::from_be_bytes, out),
             Charset::Utf16Le => utf16(bytes, u16::from_le_bytes, out),
             Charset::Utf32 => utf32(bytes, out),
-            Charset::Big5 => multi_byte(BIG5, tables::BIG5, two_bytes, bytes, out),
-            Charset::Gbk => multi_byte(GBK, tables::GBK, two_bytes, bytes, out),
-            Charset::Gb2312 => multi_byte(GBK, tables::GB2312, two_bytes, bytes, out),
-            Charset::Gb18030 => multi_byte(GB18030, tables::GB18030, gb18030_len, bytes, out),
-            Charset::Euckr => multi_byte(EUC_KR, &[], two_bytes, bytes, out),
-            Charset::Sjis => multi_byte(SHIFT_JIS, tables::SJIS, sjis_len, bytes, out),
-            Charset::Cp932 => multi_byte(SHIFT_JIS, &[], sjis_len, bytes, out),
-            Charset::Ujis => multi_byte(EUC_JP, tables::UJIS, eucjp_len, bytes, out),
-            Charset::Eucjpms => multi_byte(EUC_JP, tables::EUCJPMS, eucjp_len, bytes, out),
+            Charset::Big5 => multi_byte(BIG5, tables::BIG5, self.char_len(), bytes, out),
+            Charset::Gbk => multi_byte(GBK, tables::GBK, self.char_len(), bytes, out),
+            Charset::Gb2312 => multi_byte(GBK, tables::GB2312, self.char_len(), bytes, out),
+            Charset::Gb18030 => multi_byte(GB18030, tables::GB18030, self.char_len(), bytes, out),
+            Charset::Euckr => multi_byte(EUC_KR, &[], self.char_len(), bytes, out),
+            Charset::Sjis => multi_byte(SHIFT_JIS, tables::SJIS, self.char_len(), bytes, out),
+            Charset::Cp932 => multi_byte(SHIFT_JIS, &[], self.char_len(), bytes, out),
+            Charset::Ujis => multi_byte(EUC_JP, tables::UJIS, self.char_len(), bytes, out),
+            Charset::Eucjpms => multi_byte(EUC_JP, tables::EUCJPMS, self.char_len(), bytes, out),
         }
+    }
+
+    /// How many bytes the first character has, of a character set that contains ASCII.
+    fn char_len(self) -> fn(&[u8]) -> usize {
+        match self {
+            Charset::Big5 | Charset::Gbk | Charset::Gb2312 | Charset::Euckr => two_bytes,
+            Charset::Gb18030 => gb18030_len,
+            Charset::Sjis | Charset::Cp932 => sjis_len,
+            Charset::Ujis | Charset::Eucjpms => eucjp_len,
+            Charset::Utf8
+            | Charset::Ascii
+            | Charset::Binary
+            | Charset::SingleByte(_)
+            | Charset::Swe7
+            | Charset::Ucs2
+            | Charset::Utf16
+            | Charset::Utf16Le
+            | Charset::Utf32 => |_| 1,
+        }
+    }
+
+    fn each_char_lossy(self, bytes: &[u8]) -> String {
+        let mut out = Vec::with_capacity(bytes.len());
+        let mut rest = bytes;
+        while let Some(first) = rest.first() {
+            let before = out.len();
+            let len = self.char_len()(rest);
+            let is_read = match (first, rest.get(..len)) {
+                (0..0x80, _) => {
+                    out.push(*first);
+                    true
+                }
+                (_, Some(character)) => self.append_utf8(character, &mut out).is_ok(),
+                (_, None) => false,
+            };
+            if !is_read {
+                out.truncate(before);
+                append_char(char::REPLACEMENT_CHARACTER, &mut out);
+            }
+            let taken = if is_read { len } else { self.unread_len(rest) };
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// How many bytes the server's lexer passes by where there is no character: two where they have the
+    /// form of one, so that no quote is seen in the second.
+    fn unread_len(self, rest: &[u8]) -> usize {
+        let [lead, 0x40..=0x7E, ..] = rest else { return 1 };
+        let is_lead = match self {
+            Charset::Gbk | Charset::Gb18030 => (0x81..=0xFE).contains(lead),
+            Charset::Big5 => (0xA1..=0xF9).contains(lead),
+            Charset::Sjis | Charset::Cp932 => sjis_len(rest) == 2,
+            // The second byte of a character is none of ASCII's quotes.
+            Charset::Gb2312
+            | Charset::Euckr
+            | Charset::Ujis
+            | Charset::Eucjpms
+            | Charset::Utf8
+            | Charset::Ascii
+            | Charset::Binary
+            | Charset::SingleByte(_)
+            | Charset::Swe7
+            | Charset::Ucs2
+            | Charset::Utf16
+            | Charset::Utf16Le
+            | Charset::Utf32 => false,
+        };
+        if is_lead { 2 } else { 1 }
     }
 }
 
@@ -295,6 +378,24 @@ mod tests {
         assert_eq!(text(60, &[0, 1, 0xF6, 0]).as_deref(), Some("😀"));
         assert_eq!(text(13, &[b'a', 0x81, 0x60, 0x82, 0xA0]).as_deref(), Some("a〜あ"));
         assert_eq!(text(95, &[b'a', 0x81, 0x60, 0x82, 0xA0]).as_deref(), Some("a～あ"));
+    }
+
+    #[test]
+    fn of_a_statement_all_but_what_has_no_character_is_read() {
+        for (collation, bytes, expected) in [
+            (Some(255), &b"caf\xE9' \xC3"[..], "caf\u{FFFD}' \u{FFFD}"),
+            (Some(63), b"'\xFF\xFE'", "'\u{FFFD}\u{FFFD}'"),
+            (None, b"'\xFF'", "'\u{FFFD}'"),
+            (Some(9999), b"'\xFF'", "'\u{FFFD}'"),
+            (Some(11), b"a\x80'", "a\u{FFFD}'"),
+            (Some(10), b"[\x80", "[\u{FFFD}"),
+            // A byte that can begin a character does not take the quote behind it, but it takes a backslash.
+            (Some(28), b"'\xA2' \xC4\xE3 \xFE\x5C'", "'\u{FFFD}' \u{4F60} \u{FFFD}'"),
+            (Some(13), b"\xA6 \x81'", "\u{FF66} \u{FFFD}'"),
+            (Some(1), b"\x80\x60", "\u{FFFD}`"),
+        ] {
+            assert_eq!(to_utf8_lossy(collation, bytes), expected, "collation {collation:?}: {bytes:?}");
+        }
     }
 
     #[test]

@@ -38,6 +38,10 @@ impl Beside {
         self.tables.get(table)
     }
 
+    pub(super) fn tables(&self) -> impl Iterator<Item = &TableId> {
+        self.tables.keys()
+    }
+
     /// What stands under the name now; `None`: nothing, or nothing that is known.
     pub(super) fn set_table(&mut self, table: TableId, other: Option<Other>) {
         match other {
@@ -73,6 +77,11 @@ impl Beside {
                 self.databases.remove(name);
             }
         }
+    }
+
+    /// The default collations of all databases may be others.
+    pub(super) fn forget_databases(&mut self) {
+        self.databases.clear();
     }
 
     /// A database is gone, with its tables.

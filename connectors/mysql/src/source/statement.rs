@@ -3,7 +3,8 @@
 //! Guarantee: a statement after which the rows we have are not a captured table's rows any more, or after
 //! which its structure is another, is followed, or has the table's rows read anew, or stops the table.
 //! The match is exhaustive over what [`crate::ddl`] tells apart, and that never overlooks a table.
-//! Unknown: a statement in statement format may reach, by a trigger, tables that its text does not name.
+//! Unknown: a statement in statement format may reach, by a trigger, a view, a stored function or a foreign
+//! key, tables that its text does not write to.
 
 use lakeward_core::{Error, ErrorKind, TableFilter, TableId};
 
@@ -61,10 +62,13 @@ pub(super) enum Effect {
     },
 }
 
-/// Whether the text may mean tables that it does not name plainly; candidates are then needed.
-pub(super) fn names_are_open(statement: &Statement) -> bool {
+/// Whether the text may mean tables that it does not name plainly, or one that is not there; candidates are
+/// then needed.
+pub(super) fn names_are_open(statement: &Statement, filter: &TableFilter) -> bool {
     match statement {
-        Statement::Rows { .. } | Statement::Unparsed { .. } => true,
+        // It may be a temporary one.
+        Statement::Rows { mentions, .. } => mentions.only().is_none_or(|table| filter.captures(table)),
+        Statement::Unparsed { .. } => true,
         Statement::Transaction(_)
         | Statement::Xa(_)
         | Statement::Tables { .. }
@@ -91,18 +95,30 @@ pub(super) fn effects(
             .map(|table| {
                 let message =
                     format!("a session with binlog_format=STATEMENT may have changed its rows ({verb})");
-                let remedy = format!("SET GLOBAL binlog_format = ROW; then lakeward resume {table}");
+                let remedy = format!(
+                    "let the session that did it, and all others, keep binlog_format = ROW (no SET SESSION \
+                     binlog_format); then lakeward resume {table}"
+                );
                 let error = Error::new(ErrorKind::UnloggedChange, message).of_table(table).remedy(remedy);
                 Effect::Stop { table: table.clone(), error }
             })
             .collect(),
-        Statement::Unparsed { reason, .. } => meant()
+        Statement::Unparsed { reason, .. } => candidates
+            .iter()
+            .filter(|table| statement.may_touch(table))
             .map(|table| {
                 let text = format!("a statement that names the table is not understood: {reason}");
                 Effect::Unclear(table.clone(), Reason::new(ErrorKind::UnparsedDdl, text))
             })
             .collect(),
-        Statement::Tables { kind, touches, .. } => {
+        Statement::Tables { kind, touches, is_damaged: true, opens_transaction: _ } => touches
+            .iter()
+            .map(|touch| {
+                let text = format!("{kind} is not text in its client's character set, so not understood");
+                Effect::Unclear(touch.table.clone(), Reason::new(ErrorKind::UnparsedDdl, text))
+            })
+            .collect(),
+        Statement::Tables { kind, touches, is_damaged: false, opens_transaction: _ } => {
             let carried = match kind {
                 Kind::AlterTable | Kind::CreateIndex | Kind::DropIndex => touches.first(),
                 Kind::CreateTable
@@ -208,7 +224,9 @@ fn touched_how(effect: &Done) -> Option<Touched> {
 /// The beginning of a statement, for people. Texts may hold values, so no more than that.
 pub(super) fn excerpt(sql: &str) -> String {
     const LENGTH: usize = 120;
-    let line: String = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    // Of a long text, no more is looked at.
+    let beginning = sql.get(..sql.floor_char_boundary(LENGTH * 64)).unwrap_or(sql);
+    let line: String = beginning.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(LENGTH) {
         Some((cut, _)) => format!("{}…", line.get(..cut).unwrap_or_default()),
         None => line,

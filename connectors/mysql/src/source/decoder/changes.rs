@@ -34,7 +34,12 @@ impl Decoder {
     ) -> Outcome {
         let text = query.sql.trim();
         match statement {
-            Statement::Tables { kind, touches, .. } => {
+            Statement::Tables { touches, is_damaged: true, .. } => {
+                if touches.iter().any(|touch| self.captures(&touch.table)) {
+                    self.tell(query.database.to_owned(), Vec::new(), text, None);
+                }
+            }
+            Statement::Tables { kind, touches, is_damaged: false, .. } => {
                 let found = match kind {
                     Kind::CreateTable => self.created(touches, text, draft),
                     Kind::AlterTable | Kind::CreateIndex | Kind::DropIndex => self.altered(touches, text),

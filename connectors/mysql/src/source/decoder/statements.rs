@@ -17,10 +17,17 @@ impl Decoder {
         if let Statement::Database = statement {
             self.note_database(query);
         }
-        let candidates = match statement::names_are_open(statement) {
+        let mut candidates = match statement::names_are_open(statement, &self.settings.filter) {
             true => self.candidates()?,
             false => Vec::new(),
         };
+        if let Statement::Unparsed { .. } = statement {
+            // What is known of a ghost table may be void as well, and a damaged name that of a database.
+            candidates.extend(self.beside.tables().cloned());
+            if query.is_damaged {
+                self.beside.forget_databases();
+            }
+        }
         let effects =
             statement::effects(statement, &self.settings.filter, self.settings.logs_cascades, &candidates);
         self.forget(&effects);
@@ -53,6 +60,10 @@ impl Decoder {
 
     /// A database is made, or altered.
     fn note_database(&mut self, query: &Query<'_>) {
+        if query.is_damaged {
+            // Which one may not be known.
+            self.beside.forget_databases();
+        }
         let context = self.context(query, &TableId::new(query.database, ""));
         if let Some((name, collation)) = schema::database_collation(&query.sql, &context) {
             let name = name.unwrap_or_else(|| query.database.to_owned());
