@@ -368,6 +368,24 @@ pub fn cascades(conn: &mut Conn, filter: &TableFilter) -> Result<Vec<Cascade>> {
         .collect())
 }
 
+/// What a table has that may refuse rows, or make others of them, when they are copied into it; unique indexes and
+/// the types of columns, as far as a [`ColumnType`] tells them, are not among it.
+pub fn limits(conn: &mut Conn, table: &TableId) -> Result<Option<String>> {
+    let named =
+        format!("TABLE_SCHEMA = {} AND TABLE_NAME = {}", quoted(&table.database), quoted(&table.table));
+    let sql = format!(
+        "SELECT CONCAT('it has the constraint ', CONSTRAINT_NAME) FROM information_schema.TABLE_CONSTRAINTS \
+         WHERE {named} AND CONSTRAINT_TYPE IN ('CHECK', 'FOREIGN KEY') \
+         UNION ALL SELECT 'it has partitions that may not take all rows' FROM information_schema.PARTITIONS \
+         WHERE {named} AND (PARTITION_METHOD LIKE 'RANGE%' OR PARTITION_METHOD LIKE 'LIST%') \
+         UNION ALL SELECT CONCAT('column ', COLUMN_NAME, ' may be rounded or clamped') FROM information_schema.COLUMNS \
+         WHERE {named} AND DATA_TYPE IN ('decimal', 'float', 'double') AND (COLUMN_TYPE LIKE '% unsigned%' \
+         OR (DATA_TYPE <> 'decimal' AND COLUMN_TYPE LIKE '%(%'))"
+    );
+    let first = rows(conn, &sql)?.into_iter().next();
+    Ok(first.and_then(|row| Fields::of(row).next()))
+}
+
 /// The fields of a row, in order.
 struct Fields(std::vec::IntoIter<Option<String>>);
 

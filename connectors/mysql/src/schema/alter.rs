@@ -1,12 +1,12 @@
 //! ALTER TABLE, CREATE INDEX, DROP INDEX: the structure that they make of a known one.
 
 use lakeward_core::schema::PRIMARY;
-use lakeward_core::{Column, ColumnType, Declaration, Index, IndexPart};
+use lakeward_core::{Column, ColumnType, Declaration, Index};
 
 use super::column::{self, Defined, TableCollation};
 use super::create::{self, Added, Constraint, Making, own_keys};
 use super::types::{self, Collations};
-use super::{Context, Definition, declared, fill, indexes, same_name, values};
+use super::{Context, Definition, copies, declared, fill, indexes, same_name, values};
 use crate::ddl::Tokens;
 
 /// What a statement makes of a structure.
@@ -16,6 +16,8 @@ pub struct Change {
     pub definition: Definition,
     /// Why the rows that the lake has are not the table's rows any more; `None`: they are.
     pub rewritten: Option<String>,
+    /// Why a copy of the rows that passes over what the new structure refuses may lack some; `None`: it has all.
+    pub narrower: Option<String>,
 }
 
 /// A column's new definition.
@@ -53,7 +55,12 @@ struct Clauses {
     collation: TableCollation,
     /// There were other clauses.
     others: bool,
+    /// What is added that may refuse rows, beside unique indexes.
+    refusing: Option<&'static str>,
 }
+
+const CHECK: &str = "a check is added";
+const FOREIGN_KEY: &str = "a foreign key is added";
 
 /// Reads a statement that alters a table; `Err` is what was not understood.
 pub fn alter(known: &Definition, sql: &str, context: &Context<'_>) -> Result<Change, String> {
@@ -88,6 +95,9 @@ fn statement(tokens: &mut Tokens<'_>, context: &Context<'_>) -> Option<Clauses> 
     tokens.eat(&["IGNORE"]);
     tokens.eat(&["TABLE"]).then_some(())?;
     tokens.table()?;
+    if adds_partial_partitions(tokens) {
+        clauses.refusing = Some("partitions that may not take all rows are added");
+    }
     while let Some(mut clause) = tokens.clause() {
         if clause.sees(&["ORDER", "BY"]) || sees_partitions(&clause) {
             // Lists with commas; nothing follows them.
@@ -108,6 +118,14 @@ fn sees_partitions(clause: &Tokens<'_>) -> bool {
     verbs.iter().chain(&more).any(|verb| clause.sees(&[verb, "PARTITION"]))
         || clause.sees(&["PARTITION", "BY"])
         || clause.sees(&["REMOVE", "PARTITIONING"])
+}
+
+/// Whether the table is partitioned anew, and not certainly so that each row has its partition. The words are
+/// reserved.
+fn adds_partial_partitions(tokens: &Tokens<'_>) -> bool {
+    let takes_all = ["HASH", "KEY", "LINEAR"].iter().any(|word| tokens.holds(&["PARTITION", "BY", word]));
+    let is_open = tokens.holds(&["LESS", "THAN", "MAXVALUE"]) && !tokens.holds(&["RANGE", "COLUMNS"]);
+    tokens.holds(&["PARTITION", "BY"]) && !takes_all && !is_open
 }
 
 /// Whether a clause is at its end; partitions may follow the last one without a comma.
@@ -147,6 +165,10 @@ impl Clauses {
         }
         self.others = true;
         self.defaults.extend(declared::altered_default(clause.clone()));
+        let constraint = clause.sees(&["ALTER", "CHECK"]) || clause.sees(&["ALTER", "CONSTRAINT"]);
+        if constraint && !clause.holds(&["NOT", "ENFORCED"]) {
+            self.refusing = Some(CHECK);
+        }
         if clause.sees(&["RENAME"]) || clause.sees(&["ALTER"]) {
             // A table's name; a column's default, an index's or a check's visibility.
             return Some(());
@@ -161,9 +183,7 @@ impl Clauses {
 
     fn add(&mut self, clause: &mut Tokens<'_>, context: &Context<'_>) -> Option<()> {
         match create::constraint(clause)? {
-            Some(Constraint::Key(key)) => self.keys.push(key),
-            Some(Constraint::Foreign(parts)) => self.keys.push(Added::of_foreign_key(parts)),
-            Some(Constraint::Check) => self.others = true,
+            Some(constraint) => self.add_constraint(constraint),
             None => {
                 eat_column(clause);
                 if let Some(mut list) = clause.parenthesized() {
@@ -182,15 +202,27 @@ impl Clauses {
     /// An item of `ADD (a INT, KEY (a))`.
     fn add_item(&mut self, item: &mut Tokens<'_>, context: &Context<'_>) -> Option<()> {
         match create::constraint(item)? {
-            Some(Constraint::Key(key)) => self.keys.push(key),
-            Some(Constraint::Foreign(parts)) => self.keys.push(Added::of_foreign_key(parts)),
-            Some(Constraint::Check) => self.others = true,
+            Some(constraint) => self.add_constraint(constraint),
             None => {
                 let name = item.name()?;
                 self.define(None, name, item, context)?;
             }
         }
         item.peek().is_none().then_some(())
+    }
+
+    fn add_constraint(&mut self, constraint: Constraint) {
+        match constraint {
+            Constraint::Key(key) => self.keys.push(key),
+            Constraint::Foreign(parts) => {
+                self.refusing = Some(FOREIGN_KEY);
+                self.keys.push(Added::of_foreign_key(parts));
+            }
+            Constraint::Check { enforced } => {
+                self.others = true;
+                self.refusing = self.refusing.or(enforced.then_some(CHECK));
+            }
+        }
     }
 
     fn define(
@@ -209,6 +241,8 @@ impl Clauses {
             Place::Own
         };
         self.keys.extend(own_keys(&name, &defined));
+        self.refusing = self.refusing.or(defined.checked.then_some(CHECK));
+        self.refusing = self.refusing.or(defined.references.then_some(FOREIGN_KEY));
         self.columns.push(NewColumn { changes, name, defined, place });
         at_end(clause)
     }
@@ -258,7 +292,7 @@ impl Clauses {
         let mut altered = Altered { list: Vec::new(), guessed: false };
         self.settle_columns(known, collations, context, &mut groundwork, &mut altered, &mut reason)?;
         // Without a list of indexes, one of them is the key, and the others are not known.
-        let old = known.groundwork.indexes.clone().unwrap_or_else(|| key_of(known));
+        let old = known.groundwork.indexes.clone().unwrap_or_else(|| indexes::of_key(known));
         let (old, certain) = self.less_dropped(old);
         let all_known = certain && known.groundwork.indexes.is_some();
         let old = altered.follow(old);
@@ -271,6 +305,7 @@ impl Clauses {
             auto_increment: None,
         };
         let (indexes_only, touches_keys) = (self.changes_indexes_only(), self.touches_keys());
+        let refusing = self.refusing(all_known);
         for key in std::mem::take(&mut self.keys) {
             making.add(key)?;
         }
@@ -290,6 +325,7 @@ impl Clauses {
         let mut definition = Definition { columns, key, groundwork };
         let strict = context.surroundings.is_strict();
         let rewritten = reason.or_else(|| values::rewritten(known, &definition, &context.options, strict));
+        let narrower = refusing.map(str::to_owned).or_else(|| copies::narrower(known, &definition));
         if !context.declares {
             definition.undeclare();
         }
@@ -297,7 +333,7 @@ impl Clauses {
             // Rows from before are void.
             definition.columns.iter_mut().for_each(|column| column.fill = None);
         }
-        Some(Change { definition, rewritten })
+        Some(Change { definition, rewritten, narrower })
     }
 
     fn settle_columns(
@@ -393,6 +429,14 @@ impl Clauses {
         (old, certain)
     }
 
+    /// What is added that may refuse rows, and that the structures before and after do not tell.
+    fn refusing(&self, indexes_are_known: bool) -> Option<&'static str> {
+        let is_hidden =
+            |key: &Added| !indexes_are_known || key.parts.iter().any(|(column, _)| column.is_none());
+        let unique = self.keys.iter().any(|key| key.unique && is_hidden(key));
+        self.refusing.or(unique.then_some("a unique index is added"))
+    }
+
     /// Whether another index may be the key after it.
     fn touches_keys(&self) -> bool {
         let named = self.dropped_keys.len() + self.dropped_constraints.len() + self.dropped.len();
@@ -429,19 +473,6 @@ fn take(indexes: &mut Vec<Index>, name: &str) -> (Option<(usize, Index)>, bool) 
         // One that is not unique, unless it is one of those whose names are not known.
         None => (None, !indexes.iter().any(|index| indexes::may_be_named(index, name))),
     }
-}
-
-/// The key as an index, of a name that is not known.
-fn key_of(known: &Definition) -> Vec<Index> {
-    if known.key.is_empty() {
-        return Vec::new();
-    }
-    let part = |at: &usize| {
-        let column = known.columns.get(*at)?;
-        Some(IndexPart { column: Some(column.name.clone()), prefix: None })
-    };
-    let parts = known.key.iter().filter_map(part).collect();
-    vec![Index { name: String::new(), parts }]
 }
 
 fn require_primary(columns: &mut [Column], indexes: &[Index]) {

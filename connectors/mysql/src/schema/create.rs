@@ -99,7 +99,9 @@ pub(super) enum Constraint {
     Key(Added),
     /// A foreign key over these columns.
     Foreign(Vec<WrittenPart>),
-    Check,
+    Check {
+        enforced: bool,
+    },
 }
 
 /// Reads a key or constraint; `Some(None)`: a column stands here.
@@ -117,7 +119,7 @@ pub(super) fn constraint(tokens: &mut Tokens<'_>) -> Option<Option<Constraint>> 
     let is_constraint = tokens.sees(&["CONSTRAINT"]);
     if is_constraint {
         if constraint_is_check(tokens) {
-            return column::check(tokens).map(|()| Some(Constraint::Check));
+            return column::check(tokens).map(|enforced| Some(Constraint::Check { enforced }));
         }
         tokens.eat(&["CONSTRAINT"]);
         if !["PRIMARY", "UNIQUE", "FOREIGN"].iter().any(|word| tokens.sees(&[word])) {
@@ -141,7 +143,7 @@ pub(super) fn constraint(tokens: &mut Tokens<'_>) -> Option<Option<Constraint>> 
         return Some(Some(Constraint::Foreign(parts)));
     }
     if tokens.sees(&["CHECK"]) {
-        return column::check(tokens).map(|()| Some(Constraint::Check));
+        return column::check(tokens).map(|enforced| Some(Constraint::Check { enforced }));
     }
     if is_constraint { None } else { Some(None) }
 }
@@ -213,7 +215,7 @@ fn read_item(
     match constraint(item)? {
         Some(Constraint::Key(key)) => keys.push(key),
         Some(Constraint::Foreign(parts)) => keys.push(Added::of_foreign_key(parts)),
-        Some(Constraint::Check) => {}
+        Some(Constraint::Check { .. }) => {}
         None => {
             let name = item.name()?;
             let defined = column::read(item, context)?;

@@ -176,6 +176,11 @@ impl CatalogTruth {
         Ok(catalog::databases(&mut conn)?.get(database).copied())
     }
 
+    /// What a table has now that may refuse rows.
+    pub(super) fn limits(&self, table: &TableId) -> Result<Option<String>> {
+        catalog::limits(&mut connect(&self.config, Purpose::Questions)?, table)
+    }
+
     /// Captured tables that the server has now.
     pub(super) fn captured(&self) -> Result<Vec<TableId>> {
         let mut conn = connect(&self.config, Purpose::Questions)?;

@@ -24,8 +24,16 @@ pub(super) struct Standing {
     pub(super) like: Option<(TableId, u32)>,
     /// Why the rows that the lake has of it, or of the table it is copied from, are not its rows.
     pub(super) rewritten: Option<Reason>,
+    /// Why a copy of another table's rows in it may lack some.
+    pub(super) narrower: Option<String>,
     /// Its rows are gone.
     pub(super) emptied: bool,
+}
+
+impl Standing {
+    fn new(was: Option<TableId>, definition: Option<Definition>) -> Standing {
+        Standing { was, definition, like: None, rewritten: None, narrower: None, emptied: false }
+    }
 }
 
 /// Names, in the order in which the statement touches them first.
@@ -77,13 +85,7 @@ impl Draft {
 impl Decoder {
     /// What stands under a name before a statement.
     fn standing(&self, table: &TableId) -> Option<Standing> {
-        let standing = |definition| Standing {
-            was: Some(table.clone()),
-            definition,
-            like: None,
-            rewritten: None,
-            emptied: false,
-        };
+        let standing = |definition| Standing::new(Some(table.clone()), definition);
         if self.settings.filter.captures(table) {
             let known = self.tables.find(table).and_then(|at| self.tables.get(at).ok());
             return match known {
@@ -98,9 +100,10 @@ impl Decoder {
             };
         }
         Some(match self.beside.table(table) {
-            Some(Other { definition, like, rewritten }) => Standing {
+            Some(Other { definition, like, rewritten, narrower }) => Standing {
                 like: like.clone(),
                 rewritten: rewritten.clone(),
+                narrower: narrower.clone(),
                 ..standing(Some(definition.clone()))
             },
             None => standing(None),
@@ -134,13 +137,7 @@ impl Decoder {
                     standing.rewritten = Some(reason.clone());
                 }
                 Effect::Unclear(table, reason) => {
-                    let standing = draft.place(self, table).get_or_insert_with(|| Standing {
-                        was: None,
-                        definition: None,
-                        like: None,
-                        rewritten: None,
-                        emptied: false,
-                    });
+                    let standing = draft.place(self, table).get_or_insert_with(|| Standing::new(None, None));
                     (standing.definition, standing.rewritten) = (None, Some(reason.clone()));
                 }
                 Effect::Truncated(table) => {
@@ -213,8 +210,7 @@ impl Decoder {
                 made = schema::create(&query.sql, &context);
             }
         }
-        let mut standing =
-            Standing { was: None, definition: None, like: None, rewritten: None, emptied: false };
+        let mut standing = Standing::new(None, None);
         match made {
             Ok(Made::Defined(mut definition)) => {
                 standing.like = self.ghost_like(table, &mut definition);
@@ -224,6 +220,7 @@ impl Decoder {
                 if let Some(source) = draft.place(self, &source) {
                     standing.definition.clone_from(&source.definition);
                     standing.like.clone_from(&source.like);
+                    standing.narrower.clone_from(&source.narrower);
                 }
             }
             Err(why) => tracing::warn!(table = %table, "its CREATE TABLE is not understood: {why}"),
@@ -258,6 +255,7 @@ fn alter(standing: &mut Standing, sql: &str, context: &Context<'_>) {
             standing.definition = Some(change.definition);
             let reason = change.rewritten.map(|text| Reason::new(ErrorKind::TableChanged, text));
             standing.rewritten = standing.rewritten.take().or(reason);
+            standing.narrower = standing.narrower.take().or(change.narrower);
         }
         Err(why) => {
             standing.definition = None;

@@ -8,7 +8,8 @@
 //! - *No stale row lives on.* A table whose rows are not what the lake has of it is emptied by a mark, or
 //!   read anew, or stops: one that leaves a name empties it, one that comes under a name is read anew.
 //!   Only a ghost table that takes its table's place in one statement has that table's rows already: an
-//!   online schema change copied them, and the values are kept as [`schema::rewritten`] says.
+//!   online schema change copied them, the values are kept as [`schema::rewritten`] says, and none was refused
+//!   by the new table as [`schema::narrower`] says.
 //! - *No structure is taken up that a statement has changed since.* Every statement that touches an active
 //!   table voids what is being read of it, also where nothing is known of the table yet: what a thread
 //!   described before the statement is then not taken for what stands behind it.
@@ -152,7 +153,10 @@ impl Decoder {
         } else if ghost.is_some() {
             let why = match (&previous, &definition) {
                 (Some(old), Some(new)) => {
-                    new_columns.or_else(|| schema::rewritten(old, new, &self.settings.types, false))
+                    match new_columns.or_else(|| schema::rewritten(old, new, &self.settings.types, false)) {
+                        None => self.lacking(table, standing, old, new)?,
+                        why => why,
+                    }
                 }
                 _ => Some("its structure before is not known".to_owned()),
             };
@@ -162,6 +166,30 @@ impl Decoder {
             Rows::Unknown(Reason::new(ErrorKind::TableChanged, format!("{was} took its place")))
         };
         Ok(Some(Fate::Stands { definition, rows }))
+    }
+
+    /// Why a ghost table that takes its table's place may lack rows of it.
+    fn lacking(
+        &self,
+        table: &TableId,
+        standing: &Standing,
+        old: &Definition,
+        new: &Definition,
+    ) -> Result<Option<String>> {
+        let why = if standing.definition.is_some() {
+            // Where the table's indexes are not known, the statement that altered the ghost has told.
+            let told = standing.narrower.clone();
+            told.or_else(|| old.groundwork.indexes.as_ref().and_then(|_| schema::narrower(old, new)))
+        } else if new.groundwork.indexes.is_none() {
+            Some("its indexes are not known".to_owned())
+        } else {
+            match (schema::narrower(old, new), &self.truth) {
+                (Some(why), _) => Some(why),
+                (None, Some(truth)) => truth.limits(table)?,
+                (None, None) => Some("there is no catalog to ask for its constraints".to_owned()),
+            }
+        };
+        Ok(why.map(|why| format!("the copy of its rows may lack some: {why}")))
     }
 
     /// The structure of a table after the statement at hand; the inner error stops it.
@@ -297,8 +325,8 @@ impl Decoder {
                 continue;
             }
             let other = standing.and_then(|standing| {
-                let Standing { definition, like, rewritten, .. } = standing;
-                Some(Other { definition: definition?, like, rewritten })
+                let Standing { definition, like, rewritten, narrower, .. } = standing;
+                Some(Other { definition: definition?, like, rewritten, narrower })
             });
             self.beside.set_table(table, other);
         }
