@@ -188,7 +188,7 @@ fn describe(
     found: FoundColumns,
     mut indexes: Vec<Index>,
 ) -> Result<Definition> {
-    let FoundColumns { mut columns, counting, defaults: _ } = found;
+    let FoundColumns { mut columns, counting, generated, defaults: _ } = found;
     for name in indexes.iter().flat_map(|index| &index.parts).filter_map(|part| part.column.as_ref()) {
         if !columns.iter().any(|column| column.name == *name) {
             return Err(changed_meanwhile(table).at("column", name));
@@ -209,6 +209,7 @@ fn describe(
     }
     let number = |name: &String| columns.iter().find(|column| column.name == *name).map(|column| column.id);
     groundwork.auto_increment = Some(counting.as_ref().and_then(number).unwrap_or(0));
+    groundwork.generated = Some(schema::column_numbers(&generated, &columns));
     groundwork.indexes = Some(indexes);
     let mut definition = Definition { columns, key: Vec::new(), groundwork };
     definition.settle_key();
@@ -257,11 +258,12 @@ pub fn collations(conn: &mut Conn) -> Result<BTreeMap<String, u16>> {
         .collect())
 }
 
-/// A table's columns, and the name of the one that counts by itself.
+/// A table's columns, and the names of the one that counts by itself and of those that are generated.
 #[derive(Debug, Default)]
 struct FoundColumns {
     columns: Vec<Column>,
     counting: Option<String>,
+    generated: Vec<String>,
     defaults: BTreeMap<String, ColumnDefault>,
 }
 
@@ -306,6 +308,9 @@ fn read_columns(
             (Ok(found), Ok(ty)) => {
                 if counts {
                     found.counting = Some(name.clone());
+                }
+                if extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED") {
+                    found.generated.push(name.clone());
                 }
                 found.defaults.insert(name.clone(), default);
                 let capacity = described.capacity();

@@ -6,7 +6,7 @@ use lakeward_core::{Column, ColumnType, Declaration, Index};
 use super::column::{self, Defined, TableCollation};
 use super::create::{self, Added, Constraint, Making, own_keys};
 use super::types::{self, Collations};
-use super::{Context, Definition, copies, declared, fill, indexes, same_name, values};
+use super::{Context, Definition, copies, declared, fill, generated, indexes, same_name, values};
 use crate::ddl::Tokens;
 
 /// What a statement makes of a structure.
@@ -303,6 +303,7 @@ impl Clauses {
             others: None,
             guessed: altered.guessed,
             auto_increment: None,
+            generated: Vec::new(),
         };
         let (indexes_only, touches_keys) = (self.changes_indexes_only(), self.touches_keys());
         let refusing = self.refusing(all_known);
@@ -312,6 +313,7 @@ impl Clauses {
         let Making { mut columns, mut indexes, guessed, .. } = making;
         require_primary(&mut columns, &indexes);
         groundwork.auto_increment = self.auto_increment(known, &columns);
+        groundwork.generated = self.generated(known, &columns);
         groundwork.unsure |= guessed;
         let has_primary = indexes.iter().any(|index| index.name == PRIMARY);
         groundwork.unsure |= !all_known && !has_primary && touches_keys;
@@ -324,8 +326,13 @@ impl Clauses {
         groundwork.indexes = all_known.then_some(indexes);
         let mut definition = Definition { columns, key, groundwork };
         let strict = context.surroundings.is_strict();
-        let rewritten = reason.or_else(|| values::rewritten(known, &definition, &context.options, strict));
-        let narrower = refusing.map(str::to_owned).or_else(|| copies::narrower(known, &definition));
+        let rewritten = reason
+            .or_else(|| values::rewritten(known, &definition, &context.options, strict))
+            .or_else(|| self.recomputed(known, &definition));
+        let narrower = refusing
+            .map(str::to_owned)
+            .or_else(|| self.not_computed_any_more(known, &definition))
+            .or_else(|| copies::narrower(known, &definition));
         if !context.declares {
             definition.undeclare();
         }
@@ -463,6 +470,43 @@ impl Clauses {
         let stays = columns.iter().any(|column| column.id == before)
             && !self.columns.iter().any(|new| new.changes.as_ref().is_some_and(|n| same_name(n, &old.name)));
         Some(if stays { before } else { 0 })
+    }
+}
+
+impl Clauses {
+    /// The numbers of the generated columns.
+    fn generated(&self, known: &Definition, columns: &[Column]) -> Option<Vec<u32>> {
+        let before = known.groundwork.generated.as_ref()?;
+        let is_generated = |column: &&Column| {
+            let defined = self.columns.iter().find(|new| same_name(&new.name, &column.name));
+            defined.map_or(before.contains(&column.id), |new| new.defined.generated)
+        };
+        Some(columns.iter().filter(is_generated).map(|column| column.id).collect())
+    }
+
+    /// Why generated columns may have other values, where types do not tell.
+    fn recomputed(&self, known: &Definition, new: &Definition) -> Option<String> {
+        let is_defined = |column: &Column| {
+            let changes =
+                |new: &NewColumn| new.changes.as_ref().is_some_and(|name| same_name(name, &column.name));
+            self.columns.iter().any(changes) && generated::reads_otherwise(&column.ty)
+        };
+        let is_converted = |column: &Column| {
+            self.converted.is_some() && matches!(column.ty, ColumnType::Enum { .. } | ColumnType::Set { .. })
+        };
+        let is_other = known.columns.iter().any(|column| is_defined(column) || is_converted(column));
+        (is_other && generated::may_compute(known, new)).then(|| generated::ANEW.to_owned())
+    }
+
+    /// Why a copy lacks values: those of generated columns are not copied.
+    fn not_computed_any_more(&self, known: &Definition, new: &Definition) -> Option<String> {
+        let was = |column: &&Column| {
+            known.groundwork.generated.as_ref().is_some_and(|were| were.contains(&column.id))
+        };
+        let is =
+            |column: &Column| new.groundwork.generated.as_ref().is_some_and(|are| are.contains(&column.id));
+        let column = new.columns.iter().filter(was).find(|column| !is(column))?;
+        Some(format!("column {} is not computed any more", column.name))
     }
 }
 

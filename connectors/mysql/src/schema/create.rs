@@ -7,7 +7,7 @@ use sqlparser::tokenizer::Token;
 use super::column::{self, Defined, TableCollation};
 use super::indexes::{self, WrittenPart};
 use super::types::Collations;
-use super::{Context, Definition, same_name};
+use super::{Context, Definition, generated, same_name};
 use crate::ddl::Tokens;
 
 /// What a CREATE TABLE makes.
@@ -55,6 +55,7 @@ fn statement(tokens: &mut Tokens<'_>, context: &Context<'_>) -> Option<Made> {
         others: Some(Vec::new()),
         guessed: false,
         auto_increment: None,
+        generated: Vec::new(),
     };
     let mut keys = Vec::new();
     while let Some(mut item) = body.clause() {
@@ -204,6 +205,8 @@ pub(super) struct Making {
     pub(super) guessed: bool,
     /// Name of the AUTO_INCREMENT column.
     pub(super) auto_increment: Option<String>,
+    /// Names of the generated columns.
+    pub(super) generated: Vec<String>,
 }
 
 fn read_item(
@@ -223,6 +226,9 @@ fn read_item(
             made.guessed |= guessed;
             made.columns.push(column);
             keys.extend(own_keys(&name, &defined));
+            if defined.generated {
+                made.generated.push(name.clone());
+            }
             if defined.auto_increment {
                 made.auto_increment = Some(name);
             }
@@ -293,6 +299,7 @@ impl Making {
         let number =
             |name: &String| columns.iter().find(|column| column.name == *name).map(|column| column.id);
         groundwork.auto_increment = Some(self.auto_increment.as_ref().and_then(number).unwrap_or(0));
+        groundwork.generated = Some(generated::numbers(&self.generated, &columns));
         let mut definition = Definition { columns, key: Vec::new(), groundwork };
         definition.settle_key();
         definition

@@ -8,7 +8,7 @@
 
 use lakeward_core::{Capacity, Column, ColumnType, TypeOptions, ZeroDates};
 
-use super::{Definition, collations, types};
+use super::{Definition, collations, generated, types};
 
 /// Why the lake's rows are not the table's rows any more after its structure became another; `None`:
 /// they are. Columns belong together by their numbers.
@@ -27,7 +27,10 @@ pub fn rewritten(old: &Definition, new: &Definition, options: &TypeOptions, stri
     };
     let key = ids(new);
     // By another key, the newest event of a row is another one.
-    (!key.is_empty() && key != ids(old)).then(|| "its key is another".to_owned())
+    if !key.is_empty() && key != ids(old) {
+        return Some("its key is another".to_owned());
+    }
+    generated::recomputed(old, new)
 }
 
 /// Whether all values of a column stay.

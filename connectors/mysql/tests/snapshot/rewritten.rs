@@ -3,8 +3,9 @@
 //! clamped. And those after which nothing is read again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use lakeward_core::Op;
+use lakeward_core::{Op, TableSchema};
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
 
 use crate::lake::{Lake, Setup, server};
@@ -164,4 +165,138 @@ fn an_online_schema_change_whose_copy_may_lack_rows_has_the_table_read_anew_and_
 fn nor_does_a_copy_that_lacks_rows_pass_where_its_alter_was_read_by_an_earlier_run() {
     migrate(RowMetadata::Full, true);
     migrate(RowMetadata::Minimal, true);
+}
+
+/// Tables with generated columns, what is altered of the others, and whether those are then other ones.
+const GENERATED: &[(&str, &str, &str)] = &[
+    (
+        "id INT PRIMARY KEY, a VARCHAR(20) CHARACTER SET latin1, g INT AS (LENGTH(a)) STORED, h VARCHAR(80) AS (HEX(a))",
+        "(1, '\u{e9}')",
+        "CONVERT TO CHARACTER SET utf8mb4",
+    ),
+    (
+        "id INT PRIMARY KEY, a VARCHAR(20) COLLATE utf8mb4_0900_ai_ci, g INT AS (a = 'Admin') STORED, h INT AS (a = 'ADMIN')",
+        "(1, 'admin')",
+        "MODIFY a VARCHAR(20) COLLATE utf8mb4_bin",
+    ),
+    (
+        "id INT PRIMARY KEY, a DATETIME, g VARCHAR(40) AS (CONCAT(a)) STORED, h VARCHAR(40) AS (CONCAT(a))",
+        "(1, '2026-01-02 03:04:05')",
+        "CHANGE a a DATETIME(3)",
+    ),
+    (
+        "id INT PRIMARY KEY, a FLOAT, g VARCHAR(40) AS (CONCAT(a, '!')) STORED, h VARCHAR(40) AS (CONCAT(a, '?'))",
+        "(1, 0.1)",
+        "MODIFY a DOUBLE",
+    ),
+    (
+        "id INT PRIMARY KEY, a INT UNSIGNED, g VARCHAR(40) AS (CONCAT(a, '!')) STORED, h VARCHAR(40) AS (CONCAT(a, '?'))",
+        "(1, 5)",
+        "MODIFY a INT UNSIGNED ZEROFILL",
+    ),
+    (
+        "id INT PRIMARY KEY, a ENUM('admin') CHARACTER SET latin1, g INT AS (a = 'Admin') STORED, h INT AS (a = 'ADMIN')",
+        "(1, 'admin')",
+        "CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    ),
+];
+
+#[test]
+fn generated_columns_are_read_anew_where_a_column_that_they_may_be_computed_from_is_altered() {
+    for row_metadata in [RowMetadata::Full, RowMetadata::Minimal] {
+        let server = server(MySqlOptions { row_metadata, ..MySqlOptions::default() });
+        for (at, (table, row, _)) in GENERATED.iter().enumerate() {
+            server.sql(&format!(
+                "CREATE TABLE shop.t{at} ({table}); INSERT INTO shop.t{at} (id, a) VALUES {row}"
+            ));
+        }
+        let mut lake = Lake::default();
+        let mut run = Setup::default().open(&server).unwrap();
+        run.until_equal(&server, &mut lake);
+        // Of these the log tells that they are made.
+        for (at, (table, row, _)) in GENERATED.iter().enumerate() {
+            server.sql(&format!(
+                "CREATE TABLE shop.u{at} ({table}); INSERT INTO shop.u{at} (id, a) VALUES {row}"
+            ));
+        }
+        for (at, (.., alter)) in GENERATED.iter().enumerate() {
+            server.sql(&format!("ALTER TABLE shop.t{at} {alter}; ALTER TABLE shop.u{at} {alter}"));
+        }
+        run.until_equal(&server, &mut lake);
+        for (at, (.., alter)) in GENERATED.iter().enumerate() {
+            for name in [format!("t{at}"), format!("u{at}")] {
+                assert_equal(&lake, &server, &name, &["id", "g", "h"], &format!("{name}: {alter}"));
+            }
+        }
+    }
+}
+
+const COLUMNS: &str = "id INT PRIMARY KEY, a VARCHAR(20) CHARACTER SET latin1, n INT UNSIGNED";
+
+#[test]
+fn a_column_is_widened_without_reading_where_no_column_is_generated() {
+    for row_metadata in [RowMetadata::Full, RowMetadata::Minimal] {
+        let server = server(MySqlOptions { row_metadata, ..MySqlOptions::default() });
+        server.sql(&format!("CREATE TABLE shop.t ({COLUMNS}); INSERT INTO shop.t VALUES (1, '\u{e9}', 5)"));
+        let mut lake = Lake::default();
+        let mut run = Setup::default().open(&server).unwrap();
+        run.until_equal(&server, &mut lake);
+        server.sql(&format!(
+            "CREATE TABLE shop.u ({COLUMNS}, g INT AS (n + 1) STORED); ALTER TABLE shop.u DROP COLUMN g; \
+             INSERT INTO shop.u VALUES (1, '\u{e9}', 5)"
+        ));
+        for name in ["t", "u"] {
+            server.sql(&format!(
+                "ALTER TABLE shop.{name} CONVERT TO CHARACTER SET utf8mb4; \
+                 ALTER TABLE shop.{name} MODIFY n BIGINT, MODIFY a VARCHAR(30) COLLATE utf8mb4_bin; \
+                 INSERT INTO shop.{name} VALUES (2, 'x', 2)"
+            ));
+        }
+        run.until_equal(&server, &mut lake);
+        assert_eq!([lake.count("t", Op::Read), lake.count("u", Op::Read)], [1, 0], "{row_metadata:?}");
+        for name in ["t", "u"] {
+            assert_equal(&lake, &server, name, &["id", "a", "n"], name);
+        }
+    }
+}
+
+/// Structures of a checkpoint that was made before generated columns were kept, and of rows that tell their table.
+#[test]
+fn where_it_is_not_known_which_columns_are_generated_the_catalog_is_asked() {
+    for row_metadata in [RowMetadata::Full, RowMetadata::Minimal] {
+        let server = server(MySqlOptions { row_metadata, ..MySqlOptions::default() });
+        server.sql(&format!(
+            "CREATE TABLE shop.t ({COLUMNS}); CREATE TABLE shop.g ({COLUMNS}, g INT AS (LENGTH(a)) STORED); \
+             CREATE TABLE shop.o LIKE shop.t; INSERT INTO shop.t VALUES (1, '\u{e9}', 5); \
+             INSERT INTO shop.o VALUES (1, '\u{e9}', 5); INSERT INTO shop.g (id, a) VALUES (1, '\u{e9}')"
+        ));
+        let mut lake = Lake::default();
+        let mut run = Setup::default().open(&server).unwrap();
+        run.until_equal(&server, &mut lake);
+        drop(run);
+        for schema in &mut lake.schemas {
+            let mut older = TableSchema::clone(schema);
+            older.groundwork.generated = None;
+            *schema = Arc::new(older);
+        }
+        let mut run = Setup::resumed(&lake).open(&server).unwrap();
+        run.until_equal(&server, &mut lake);
+        server.sql(
+            "ALTER TABLE shop.t CONVERT TO CHARACTER SET utf8mb4; ALTER TABLE shop.g CONVERT TO CHARACTER SET utf8mb4; \
+             CREATE TABLE shop._o_gho LIKE shop.o; ALTER TABLE shop._o_gho MODIFY n BIGINT",
+        );
+        run.until_equal(&server, &mut lake);
+        server.sql(
+            "INSERT IGNORE INTO shop._o_gho SELECT * FROM shop.o; RENAME TABLE shop.o TO shop._o_del, shop._o_gho TO shop.o; \
+             INSERT INTO shop.t VALUES (2, 'x', 2); INSERT INTO shop.o VALUES (2, 'x', 5000000000)",
+        );
+        run.until_equal(&server, &mut lake);
+        let read = ["t", "g", "o"].map(|name| lake.count(name, Op::Read));
+        assert_eq!(read, [1, 2, 1], "{row_metadata:?}");
+        for (name, columns) in
+            [("t", &["id", "a", "n"][..]), ("g", &["id", "a", "g"]), ("o", &["id", "a", "n"])]
+        {
+            assert_equal(&lake, &server, name, columns, name);
+        }
+    }
 }

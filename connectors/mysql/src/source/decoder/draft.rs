@@ -4,8 +4,9 @@
 //! taken on a draft; what must be asked of the server is asked then. Nothing of the decoder changes
 //! before all of that is settled: a link that breaks meanwhile leaves no half of a statement behind.
 
+use lakeward_core::error::Policy;
 use lakeward_core::table_filter::is_ghost_of;
-use lakeward_core::{Column, ErrorKind, Result, TableId};
+use lakeward_core::{Column, ErrorKind, Groundwork, Result, TableId};
 
 use super::Decoder;
 use crate::binlog::query::Query;
@@ -128,6 +129,7 @@ impl Decoder {
                     *draft.place(self, table) = Some(made);
                 }
                 Effect::Altered(table) => {
+                    self.learn_generated(query, table, &mut draft)?;
                     let context = self.context(query, table);
                     let Some(standing) = draft.place(self, table) else { continue };
                     alter(standing, &query.sql, &context);
@@ -159,6 +161,45 @@ impl Decoder {
             }
         }
         Ok(draft)
+    }
+
+    /// Asks which columns of a table are generated, where that is not known and what the statement that alters it
+    /// does depends on it. Of a copy it is asked of the captured table that it is like.
+    fn learn_generated(&mut self, query: &Query<'_>, table: &TableId, draft: &mut Draft) -> Result<()> {
+        let Some(standing) = draft.place(self, table) else { return Ok(()) };
+        let (Some(known), Some((asked, _))) = (standing.definition.clone(), standing.like.clone()) else {
+            return Ok(());
+        };
+        if known.groundwork.generated.is_some() {
+            return Ok(());
+        }
+        let context = self.context(query, table);
+        let groundwork = Groundwork { generated: Some(Vec::new()), ..known.groundwork.clone() };
+        let without = Definition { groundwork, ..known.clone() };
+        let unknown = schema::alter(&known, &query.sql, &context);
+        let (Ok(unknown), Ok(none)) = (unknown, schema::alter(&without, &query.sql, &context)) else {
+            return Ok(());
+        };
+        if unknown.rewritten == none.rewritten {
+            return Ok(());
+        }
+        let position = self.position_after();
+        let names = match self.proved(&asked, &position) {
+            Ok(proved) => schema::generated_names(&proved.definition).unwrap_or_default(),
+            // Its rows are read anew.
+            Err(error) if error.policy() == Policy::StopTable => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // The catalog has the table's columns as the statement leaves them, and those of a copy's original as they were.
+        let columns = if asked == *table { &none.definition.columns } else { &known.columns };
+        let numbers = schema::column_numbers(&names, columns);
+        if let Some(definition) =
+            draft.place(self, table).as_mut().and_then(|standing| standing.definition.as_mut())
+            && numbers.len() == names.len()
+        {
+            definition.groundwork.generated = Some(numbers);
+        }
+        Ok(())
     }
 
     /// Asks for a database's default collation of now, where nothing better is known: rows that come with

@@ -314,6 +314,7 @@ impl Decoder {
         let Some(schema) = self.tables.get(at)?.schema.clone() else { return Ok(()) };
         let mut definition = Definition::of(&schema);
         (definition.groundwork.collation, definition.groundwork.indexes) = (None, None);
+        definition.groundwork.generated = None;
         definition.groundwork.unsure = true;
         self.follow_version(at, definition)
     }
@@ -333,7 +334,7 @@ impl Decoder {
     }
 
     /// The place right behind the statement at hand, which is a transaction of its own.
-    fn position_after(&self) -> BinlogPosition {
+    pub(super) fn position_after(&self) -> BinlogPosition {
         let mut gtid_set = self.position().gtid_set;
         if let (Some(set), Some(gtid)) = (&mut gtid_set, &self.assembler.transaction().gtid) {
             set.insert(gtid);
@@ -378,6 +379,9 @@ impl Decoder {
             groundwork: previous.groundwork.clone(),
         };
         let new = succeed(&mut definition, Some(&previous), true, &Fills::new());
+        // The map does not tell it of columns that are new.
+        let generated = previous.groundwork.generated.clone().filter(|_| new.is_none());
+        definition.groundwork.generated = generated;
         definition.groundwork.unsure = false;
         if !keeps_key(&mut definition, now) {
             definition.groundwork.indexes = None;
