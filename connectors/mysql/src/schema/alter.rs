@@ -16,7 +16,8 @@ pub struct Change {
     pub definition: Definition,
     /// Why the rows that the lake has are not the table's rows any more; `None`: they are.
     pub rewritten: Option<String>,
-    /// Why a copy of the rows that passes over what the new structure refuses may lack some; `None`: it has all.
+    /// Why a copy of the rows that passes over what the new structure refuses may lack some, or has other values than
+    /// a change in place has; `None`: it has all.
     pub narrower: Option<String>,
 }
 
@@ -332,6 +333,7 @@ impl Clauses {
         let narrower = refusing
             .map(str::to_owned)
             .or_else(|| self.not_computed_any_more(known, &definition))
+            .or_else(|| self.clamping())
             .or_else(|| copies::narrower(known, &definition));
         if !context.declares {
             definition.undeclare();
@@ -368,7 +370,7 @@ impl Clauses {
             if let Some((new, defined)) =
                 self.columns.iter().zip(&settled).find(|(new, _)| changes(new, &old.name))
             {
-                let why = changed_values(new, known, old);
+                let why = changed_values(new, known, old, context.surroundings.is_strict());
                 *reason = reason.take().or(why);
                 column = Column { id: old.id, fill: column.fill, ..defined.clone() };
             } else {
@@ -498,6 +500,12 @@ impl Clauses {
         (is_other && generated::may_compute(known, new)).then(|| generated::ANEW.to_owned())
     }
 
+    /// Why a copy has other values: it is made as without strict mode.
+    fn clamping(&self) -> Option<String> {
+        let is_clamped = |new: &&NewColumn| new.changes.is_some() && new.defined.fraction().unsigned;
+        self.columns.iter().find(is_clamped).map(|new| clamped(&new.name))
+    }
+
     /// Why a copy lacks values: those of generated columns are not copied.
     fn not_computed_any_more(&self, known: &Definition, new: &Definition) -> Option<String> {
         let was = |column: &&Column| {
@@ -590,14 +598,23 @@ fn convert(column: &mut Column, to: u16) -> Option<()> {
     Some(())
 }
 
+fn clamped(name: &str) -> String {
+    format!("what is below zero in column {name} may have become zero")
+}
+
 /// Why a column that is defined anew may have other values, beside what its types tell.
-fn changed_values(new: &NewColumn, known: &Definition, old: &Column) -> Option<String> {
+fn changed_values(new: &NewColumn, known: &Definition, old: &Column, strict: bool) -> Option<String> {
     let name = &new.name;
     if new.defined.generated {
         return Some(format!("column {name} is computed anew"));
     }
-    if new.defined.rounds() {
+    let fraction = new.defined.fraction();
+    if fraction.rounds {
         return Some(format!("column {name} may be rounded"));
+    }
+    // Whether it had a sign is not known.
+    if fraction.unsigned && !strict {
+        return Some(clamped(name));
     }
     if new.defined.auto_increment && known.groundwork.auto_increment != Some(old.id) {
         return Some(format!("column {name} counts by itself from now on, also where it was 0"));

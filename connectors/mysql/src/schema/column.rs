@@ -4,7 +4,7 @@ use lakeward_core::{Column, Declaration};
 use sqlparser::tokenizer::Token;
 
 use super::fill::{self, DefaultValue};
-use super::types::{self, Collations, Settled, Written};
+use super::types::{self, Collations, Fraction, Settled, Written};
 use super::{Context, collations, declared};
 use crate::ddl::Tokens;
 
@@ -153,9 +153,9 @@ impl Defined {
         }
     }
 
-    /// Whether values of a type like `FLOAT(7,2)` are rounded.
-    pub(super) fn rounds(&self) -> bool {
-        self.ty.rounds
+    /// What is written of a type of fractions.
+    pub(super) fn fraction(&self) -> Fraction {
+        self.ty.fraction
     }
 
     /// The column, with the number 0; and whether its collation was guessed.

@@ -4,7 +4,9 @@
 //! server's table has after the change: as many rows, the same numbers, texts, bytes and times, only in
 //! a type that holds more. Why: a change inside one kind of type that takes the old type's every value
 //! keeps it; one that takes fewer is an error of the statement where `sql_mode` is strict, if a value is
-//! lost; all others are said to rewrite, whether they did or not.
+//! lost; all others are said to rewrite, whether they did or not. What a type does not tell (digits and sign of
+//! fractions) is told by the statement's words (`alter.rs`); of a copy, by those or by
+//! [`crate::catalog::limits`].
 
 use lakeward_core::{Capacity, Column, ColumnType, TypeOptions, ZeroDates};
 

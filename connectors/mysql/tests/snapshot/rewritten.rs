@@ -76,6 +76,11 @@ const MIGRATIONS: &[Migration] = &[
         "DROP KEY two, ADD UNIQUE one (email)",
         "(1, 'a', 1), (2, 'a', 2)",
     ),
+    lacking(
+        "id INT PRIMARY KEY, email VARCHAR(40), n DECIMAL(6,2)",
+        "MODIFY n DECIMAL(8,2) UNSIGNED",
+        EMAILS,
+    ),
     whole(
         PLAIN,
         "ADD KEY (email), ADD COLUMN more INT, MODIFY n BIGINT, MODIFY email VARCHAR(50) NOT NULL",
@@ -299,4 +304,29 @@ fn where_it_is_not_known_which_columns_are_generated_the_catalog_is_asked() {
             assert_equal(&lake, &server, name, columns, name);
         }
     }
+}
+
+#[test]
+fn fractions_that_lose_their_sign_without_strict_mode_are_read_anew() {
+    let server = server(MySqlOptions::default());
+    server.sql(
+        "CREATE TABLE shop.t (id INT PRIMARY KEY, x DECIMAL(10,2), f FLOAT, d DOUBLE); \
+         CREATE TABLE shop.s LIKE shop.t; CREATE TABLE shop.u (id INT PRIMARY KEY, x DECIMAL(10,2), f FLOAT, d DOUBLE ZEROFILL); \
+         INSERT INTO shop.t VALUES (1, -5, -5, -5), (2, 1.5, 1.5, 1.5); INSERT INTO shop.u VALUES (1, -5, -5, 5); \
+         INSERT INTO shop.s VALUES (1, 5, 5, 5)",
+    );
+    let mut lake = Lake::default();
+    let mut run = Setup::default().open(&server).unwrap();
+    run.until_equal(&server, &mut lake);
+    server.sql(
+        "ALTER TABLE shop.s MODIFY x DECIMAL(10,2) UNSIGNED, MODIFY f FLOAT UNSIGNED, MODIFY d DOUBLE UNSIGNED; \
+         SET sql_mode = ''; ALTER TABLE shop.t MODIFY x DECIMAL(10,2) UNSIGNED, MODIFY f FLOAT UNSIGNED, MODIFY d REAL ZEROFILL; \
+         ALTER TABLE shop.u CHANGE f f DOUBLE UNSIGNED",
+    );
+    run.until_equal(&server, &mut lake);
+    for name in ["s", "t", "u"] {
+        assert_equal(&lake, &server, name, &["id", "x", "f", "d"], name);
+    }
+    let read = ["s", "t", "u"].map(|name| lake.count(name, Op::Read));
+    assert_eq!(read, [1, 4, 2], "strict mode lets no sign be lost");
 }
