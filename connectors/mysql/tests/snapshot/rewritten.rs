@@ -1,14 +1,14 @@
 //! Statements after which the server has other rows than the log says, without row events: online schema
-//! changes whose copy leaves rows out, generated columns that are computed anew and numbers that are
-//! clamped. And those after which nothing is read again.
+//! changes whose copy leaves rows out, generated columns that are computed anew, numbers that are clamped,
+//! cascades that come with a table. And those after which nothing is read again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lakeward_core::{Op, TableSchema};
+use lakeward_core::{Op, TableSchema, TableStatus};
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
 
-use crate::lake::{Lake, Setup, server};
+use crate::lake::{Lake, Run, Setup, server, table};
 
 /// Numbers as the lake and the server both have them.
 fn plain(value: Option<String>) -> Option<String> {
@@ -329,4 +329,47 @@ fn fractions_that_lose_their_sign_without_strict_mode_are_read_anew() {
     }
     let read = ["s", "t", "u"].map(|name| lake.count(name, Op::Read));
     assert_eq!(read, [1, 4, 2], "strict mode lets no sign be lost");
+}
+
+/// Takes until a table has stopped; its kind of error.
+fn stopped(run: &mut Run, lake: &mut Lake, name: &str) -> String {
+    let status =
+        |lake: &Lake| lake.checkpoint.as_ref()?.tables.get(&table(name)).map(|state| state.status.clone());
+    run.until(lake, |lake| matches!(status(lake), Some(TableStatus::Stopped { .. })));
+    match status(lake) {
+        Some(TableStatus::Stopped { kind, .. }) => kind,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_table_that_comes_under_a_captured_name_with_a_cascade_that_is_not_logged_stops() {
+    let native = vec!["--innodb-native-foreign-keys=ON".to_owned()];
+    let server = server(MySqlOptions { extra: native, ..MySqlOptions::default() });
+    let child = "(id INT PRIMARY KEY, p INT, KEY (p))";
+    server.sql(&format!(
+        "CREATE TABLE shop.parent (id INT PRIMARY KEY); CREATE TABLE shop.child {child}; CREATE TABLE shop.old {child}; \
+         CREATE TABLE shop.calm {child}; CREATE DATABASE staging; \
+         INSERT INTO shop.parent VALUES (1), (2); INSERT INTO shop.child VALUES (10, 1), (20, 2)"
+    ));
+    let mut lake = Lake::default();
+    let mut run = Setup::default().open(&server).unwrap();
+    run.until_equal(&server, &mut lake);
+    let cascade = "ADD FOREIGN KEY (p) REFERENCES shop.parent (id) ON DELETE CASCADE";
+    server.sql(&format!(
+        "CREATE TABLE shop._child_new {child}; ALTER TABLE shop._child_new {cascade}; \
+         INSERT IGNORE INTO shop._child_new SELECT * FROM shop.child; \
+         RENAME TABLE shop.child TO shop._child_old, shop._child_new TO shop.child; \
+         CREATE TABLE staging.s {child}; ALTER TABLE staging.s {cascade}; RENAME TABLE staging.s TO shop.staged; \
+         ALTER TABLE shop.old {cascade}, RENAME TO shop.new; CREATE TABLE staging.calm {child}; \
+         ALTER TABLE staging.calm ADD FOREIGN KEY (p) REFERENCES shop.parent (id); \
+         RENAME TABLE shop.calm TO staging.before, staging.calm TO shop.calm; DELETE FROM shop.parent WHERE id = 1"
+    ));
+    for name in ["child", "staged", "new"] {
+        assert_eq!(stopped(&mut run, &mut lake, name), "UnloggedChange", "{name}");
+    }
+    let tables = lake.checkpoint.as_ref().unwrap().tables.clone();
+    for name in ["parent", "calm", "old"] {
+        assert_eq!(tables[&table(name)].status, TableStatus::Active, "{name}");
+    }
 }

@@ -13,6 +13,9 @@
 //! - *No structure is taken up that a statement has changed since.* Every statement that touches an active
 //!   table voids what is being read of it, also where nothing is known of the table yet: what a thread
 //!   described before the statement is then not taken for what stands behind it.
+//! - *No table goes on whose rows change unlogged.* Where the server does not log cascades of foreign keys, one that
+//!   comes under a captured name with such a key stops. Unknown: a key that the table has lost again by the time that
+//!   the catalog is asked.
 //! - *The same again.* What a statement does depends on the log, the checkpoint and, where something is
 //!   not known, on the catalog; it does all of it or nothing ([`super::draft`]).
 
@@ -117,6 +120,12 @@ impl Decoder {
         if stays && previous == standing.definition && standing.rewritten.is_none() {
             return Ok(standing.emptied.then_some(Fate::Voided { dropped: false }));
         }
+        if standing.was.is_some()
+            && !stays
+            && let Some(error) = self.unlogged_cascade(table)?
+        {
+            return Ok(Some(Fate::Stopped(error.at("statement", statement::excerpt(&query.sql)))));
+        }
         let ghost =
             standing.was.as_ref().filter(|was| !stays && is_ghost_of(was, table) && draft.left(table));
         let made = standing.was.is_none();
@@ -166,6 +175,14 @@ impl Decoder {
             Rows::Unknown(Reason::new(ErrorKind::TableChanged, format!("{was} took its place")))
         };
         Ok(Some(Fate::Stands { definition, rows }))
+    }
+
+    /// Why a table that came under a captured name cannot go on there: its foreign keys may have come with it.
+    fn unlogged_cascade(&self, table: &TableId) -> Result<Option<Error>> {
+        let Some(truth) = self.truth.as_ref().filter(|_| !self.settings.logs_cascades) else {
+            return Ok(None);
+        };
+        Ok(truth.cascade(table)?.map(|cascade| statement::unlogged_cascade(&cascade)))
     }
 
     /// Why a ghost table that takes its table's place may lack rows of it.
