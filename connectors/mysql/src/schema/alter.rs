@@ -276,6 +276,8 @@ impl Clauses {
             collation = types::collation_name(clause)?;
         }
         self.converted = Some(collation);
+        // A collation that stands behind it is the table's default; one before it is not.
+        self.collation = TableCollation::default();
         at_end(clause)
     }
 
@@ -284,7 +286,8 @@ impl Clauses {
     fn carry_out(mut self, known: &Definition, context: &Context<'_>) -> Option<Change> {
         let mut groundwork = known.groundwork.clone();
         let set = self.collation.set(context);
-        if let Some(set) = self.converted.map(Some).or(set) {
+        let converted = self.converted.map(|converted| self.collation.named().or(Some(converted)));
+        if let Some(set) = converted.or(set) {
             groundwork.unsure |= set.is_none();
             groundwork.collation = set;
         }

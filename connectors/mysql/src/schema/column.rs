@@ -206,6 +206,11 @@ impl TableCollation {
         Some(true)
     }
 
+    /// The collation that is named, not only its character set.
+    pub(super) fn named(&self) -> Option<u16> {
+        self.collate
+    }
+
     /// The collation that is set; `None`: none is.
     pub(super) fn set(&self, context: &Context<'_>) -> Option<Option<u16>> {
         match (self.collate.or(self.charset), self.of_database) {
