@@ -252,6 +252,9 @@ pub struct Groundwork {
     pub next_column: u32,
     /// The number of its AUTO_INCREMENT column, 0 for none; `None`: not known.
     pub auto_increment: Option<u32>,
+    /// The numbers of its generated columns; `None`: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Vec<u32>>,
     /// Something of this version was taken from what is usual, as neither the log nor the catalog told
     /// it. The first rows tell it, or the version is proved before they are read.
     pub unsure: bool,
@@ -416,6 +419,7 @@ mod tests {
             indexes: Some(vec![index]),
             next_column: 9,
             auto_increment: Some(0),
+            generated: Some(vec![10]),
             unsure: true,
         };
         let table = TableId::new("a.b", "c");
@@ -431,6 +435,7 @@ mod tests {
             { "name": "a", "type": "json", "nullable": true }, { "name": "b", "type": "year", "nullable": true } ] }"#;
         let schema: TableSchema = serde_json::from_str(old).unwrap();
         assert_eq!([schema.columns[0].id, schema.columns[1].id], [1, 2]);
-        assert_eq!((schema.groundwork.indexes, schema.groundwork.next_column), (None, 3));
+        assert_eq!((&schema.groundwork.indexes, schema.groundwork.next_column), (&None, 3));
+        assert_eq!(schema.groundwork.generated, None, "which columns are generated was not stored either");
     }
 }

@@ -188,7 +188,7 @@ fn describe(
     found: FoundColumns,
     mut indexes: Vec<Index>,
 ) -> Result<Definition> {
-    let FoundColumns { mut columns, counting, defaults: _ } = found;
+    let FoundColumns { mut columns, counting, generated, defaults: _ } = found;
     for name in indexes.iter().flat_map(|index| &index.parts).filter_map(|part| part.column.as_ref()) {
         if !columns.iter().any(|column| column.name == *name) {
             return Err(changed_meanwhile(table).at("column", name));
@@ -209,6 +209,7 @@ fn describe(
     }
     let number = |name: &String| columns.iter().find(|column| column.name == *name).map(|column| column.id);
     groundwork.auto_increment = Some(counting.as_ref().and_then(number).unwrap_or(0));
+    groundwork.generated = Some(schema::column_numbers(&generated, &columns));
     groundwork.indexes = Some(indexes);
     let mut definition = Definition { columns, key: Vec::new(), groundwork };
     definition.settle_key();
@@ -257,11 +258,12 @@ pub fn collations(conn: &mut Conn) -> Result<BTreeMap<String, u16>> {
         .collect())
 }
 
-/// A table's columns, and the name of the one that counts by itself.
+/// A table's columns, and the names of the one that counts by itself and of those that are generated.
 #[derive(Debug, Default)]
 struct FoundColumns {
     columns: Vec<Column>,
     counting: Option<String>,
+    generated: Vec<String>,
     defaults: BTreeMap<String, ColumnDefault>,
 }
 
@@ -306,6 +308,9 @@ fn read_columns(
             (Ok(found), Ok(ty)) => {
                 if counts {
                     found.counting = Some(name.clone());
+                }
+                if extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED") {
+                    found.generated.push(name.clone());
                 }
                 found.defaults.insert(name.clone(), default);
                 let capacity = described.capacity();
@@ -366,6 +371,24 @@ pub fn cascades(conn: &mut Conn, filter: &TableFilter) -> Result<Vec<Cascade>> {
         })
         .filter(|cascade| filter.captures(&cascade.child))
         .collect())
+}
+
+/// What a table has that may refuse rows, or make others of them, when they are copied into it; unique indexes and
+/// the types of columns, as far as a [`ColumnType`] tells them, are not among it.
+pub fn limits(conn: &mut Conn, table: &TableId) -> Result<Option<String>> {
+    let named =
+        format!("TABLE_SCHEMA = {} AND TABLE_NAME = {}", quoted(&table.database), quoted(&table.table));
+    let sql = format!(
+        "SELECT CONCAT('it has the constraint ', CONSTRAINT_NAME) FROM information_schema.TABLE_CONSTRAINTS \
+         WHERE {named} AND CONSTRAINT_TYPE IN ('CHECK', 'FOREIGN KEY') \
+         UNION ALL SELECT 'it has partitions that may not take all rows' FROM information_schema.PARTITIONS \
+         WHERE {named} AND (PARTITION_METHOD LIKE 'RANGE%' OR PARTITION_METHOD LIKE 'LIST%') \
+         UNION ALL SELECT CONCAT('column ', COLUMN_NAME, ' may be rounded or clamped') FROM information_schema.COLUMNS \
+         WHERE {named} AND DATA_TYPE IN ('decimal', 'float', 'double') AND (COLUMN_TYPE LIKE '% unsigned%' \
+         OR (DATA_TYPE <> 'decimal' AND COLUMN_TYPE LIKE '%(%'))"
+    );
+    let first = rows(conn, &sql)?.into_iter().next();
+    Ok(first.and_then(|row| Fields::of(row).next()))
 }
 
 /// The fields of a row, in order.

@@ -19,9 +19,11 @@
 mod alter;
 pub(crate) mod collations;
 mod column;
+mod copies;
 mod create;
 mod declared;
 mod fill;
+mod generated;
 mod indexes;
 mod types;
 mod values;
@@ -34,10 +36,12 @@ use crate::ddl::SqlSession;
 pub use alter::{Change, alter};
 pub use column::database_collation;
 pub(crate) use column::named_database;
+pub use copies::narrower;
 pub use create::{Made, create};
 pub(crate) use declared::of_catalog as declaration_of_catalog;
 pub(crate) use declared::{follow as follow_declaration, told as told_structure};
 pub use fill::of_catalog as fill_of_catalog;
+pub(crate) use generated::{names as generated_names, numbers as column_numbers};
 pub use values::rewritten;
 
 /// A structure without its table's name and version.
@@ -83,6 +87,7 @@ impl Definition {
     pub fn succeed(&mut self, previous: Option<&Definition>) {
         let counting =
             self.columns.iter().position(|column| Some(column.id) == self.groundwork.auto_increment);
+        let generated = generated::names(self);
         self.groundwork.next_column = previous.map_or(1, |previous| previous.groundwork.next_column);
         for column in &mut self.columns {
             column.fill = None;
@@ -95,6 +100,7 @@ impl Definition {
         if let Some(column) = counting.and_then(|at| self.columns.get(at)) {
             self.groundwork.auto_increment = Some(column.id);
         }
+        self.groundwork.generated = generated.map(|names| generated::numbers(&names, &self.columns));
     }
 }
 

@@ -127,19 +127,22 @@ pub(super) fn read(table: TableId, tokens: &mut Tokens<'_>) -> Option<Vec<Touch>
         }
     }
     let altered = |table| Touch { table, effect: Effect::Altered(worst) };
+    let foreign_key = |table| Touch { table, effect: Effect::Altered(Change::ForeignKey) };
     let mut touches = Vec::new();
     match renamed {
         Some(new) => {
-            if worst > Change::Nothing {
+            if worst > Change::ForeignKey {
                 touches.push(altered(table.clone()));
             }
             touches.push(Touch { table: table.clone(), effect: Effect::RenamedTo(new.clone()) });
-            touches.push(Touch { table: new, effect: Effect::RenamedFrom(table) });
+            touches.push(Touch { table: new.clone(), effect: Effect::RenamedFrom(table) });
+            // By the name under which it goes on.
+            touches.extend(cascades.then(|| foreign_key(new)));
         }
-        None => touches.push(altered(table)),
-    }
-    if let Some(first) = touches.first().filter(|_| cascades && worst > Change::ForeignKey) {
-        touches.push(Touch { table: first.table.clone(), effect: Effect::Altered(Change::ForeignKey) });
+        None => {
+            touches.push(altered(table.clone()));
+            touches.extend((cascades && worst > Change::ForeignKey).then(|| foreign_key(table)));
+        }
     }
     touches.extend(others.into_iter().map(altered));
     Some(touches)

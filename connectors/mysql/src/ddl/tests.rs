@@ -303,6 +303,14 @@ fn tables_renamed() {
         ("ALTER TABLE a RENAME AS b", "a ->b; b <-a"),
         ("ALTER TABLE a RENAME = b", "a ->b; b <-a"),
         ("ALTER TABLE a ADD COLUMN c INT, RENAME TO b", "a Structure; a ->b; b <-a"),
+        (
+            "ALTER TABLE a ADD FOREIGN KEY (c) REFERENCES p (id) ON DELETE CASCADE, RENAME TO b",
+            "a ->b; b <-a; b ForeignKey",
+        ),
+        (
+            "ALTER TABLE a RENAME TO b, ADD COLUMN c INT REFERENCES p (id) ON DELETE CASCADE",
+            "a Structure; a ->b; b <-a; b ForeignKey",
+        ),
         ("RENAME USER a TO b", "harmless"),
         ("RENAME TABLE a b", "unparsed"),
         ("RENAME TABLE a TO b, c", "unparsed"),

@@ -1,12 +1,12 @@
 //! ALTER TABLE, CREATE INDEX, DROP INDEX: the structure that they make of a known one.
 
 use lakeward_core::schema::PRIMARY;
-use lakeward_core::{Column, ColumnType, Declaration, Index, IndexPart};
+use lakeward_core::{Column, ColumnType, Declaration, Index};
 
 use super::column::{self, Defined, TableCollation};
 use super::create::{self, Added, Constraint, Making, own_keys};
 use super::types::{self, Collations};
-use super::{Context, Definition, declared, fill, indexes, same_name, values};
+use super::{Context, Definition, copies, declared, fill, generated, indexes, same_name, values};
 use crate::ddl::Tokens;
 
 /// What a statement makes of a structure.
@@ -16,6 +16,9 @@ pub struct Change {
     pub definition: Definition,
     /// Why the rows that the lake has are not the table's rows any more; `None`: they are.
     pub rewritten: Option<String>,
+    /// Why a copy of the rows that passes over what the new structure refuses may lack some, or has other values than
+    /// a change in place has; `None`: it has all.
+    pub narrower: Option<String>,
 }
 
 /// A column's new definition.
@@ -53,7 +56,12 @@ struct Clauses {
     collation: TableCollation,
     /// There were other clauses.
     others: bool,
+    /// What is added that may refuse rows, beside unique indexes.
+    refusing: Option<&'static str>,
 }
+
+const CHECK: &str = "a check is added";
+const FOREIGN_KEY: &str = "a foreign key is added";
 
 /// Reads a statement that alters a table; `Err` is what was not understood.
 pub fn alter(known: &Definition, sql: &str, context: &Context<'_>) -> Result<Change, String> {
@@ -88,6 +96,9 @@ fn statement(tokens: &mut Tokens<'_>, context: &Context<'_>) -> Option<Clauses> 
     tokens.eat(&["IGNORE"]);
     tokens.eat(&["TABLE"]).then_some(())?;
     tokens.table()?;
+    if adds_partial_partitions(tokens) {
+        clauses.refusing = Some("partitions that may not take all rows are added");
+    }
     while let Some(mut clause) = tokens.clause() {
         if clause.sees(&["ORDER", "BY"]) || sees_partitions(&clause) {
             // Lists with commas; nothing follows them.
@@ -108,6 +119,14 @@ fn sees_partitions(clause: &Tokens<'_>) -> bool {
     verbs.iter().chain(&more).any(|verb| clause.sees(&[verb, "PARTITION"]))
         || clause.sees(&["PARTITION", "BY"])
         || clause.sees(&["REMOVE", "PARTITIONING"])
+}
+
+/// Whether the table is partitioned anew, and not certainly so that each row has its partition. The words are
+/// reserved.
+fn adds_partial_partitions(tokens: &Tokens<'_>) -> bool {
+    let takes_all = ["HASH", "KEY", "LINEAR"].iter().any(|word| tokens.holds(&["PARTITION", "BY", word]));
+    let is_open = tokens.holds(&["LESS", "THAN", "MAXVALUE"]) && !tokens.holds(&["RANGE", "COLUMNS"]);
+    tokens.holds(&["PARTITION", "BY"]) && !takes_all && !is_open
 }
 
 /// Whether a clause is at its end; partitions may follow the last one without a comma.
@@ -147,6 +166,10 @@ impl Clauses {
         }
         self.others = true;
         self.defaults.extend(declared::altered_default(clause.clone()));
+        let constraint = clause.sees(&["ALTER", "CHECK"]) || clause.sees(&["ALTER", "CONSTRAINT"]);
+        if constraint && !clause.holds(&["NOT", "ENFORCED"]) {
+            self.refusing = Some(CHECK);
+        }
         if clause.sees(&["RENAME"]) || clause.sees(&["ALTER"]) {
             // A table's name; a column's default, an index's or a check's visibility.
             return Some(());
@@ -161,9 +184,7 @@ impl Clauses {
 
     fn add(&mut self, clause: &mut Tokens<'_>, context: &Context<'_>) -> Option<()> {
         match create::constraint(clause)? {
-            Some(Constraint::Key(key)) => self.keys.push(key),
-            Some(Constraint::Foreign(parts)) => self.keys.push(Added::of_foreign_key(parts)),
-            Some(Constraint::Check) => self.others = true,
+            Some(constraint) => self.add_constraint(constraint),
             None => {
                 eat_column(clause);
                 if let Some(mut list) = clause.parenthesized() {
@@ -182,15 +203,27 @@ impl Clauses {
     /// An item of `ADD (a INT, KEY (a))`.
     fn add_item(&mut self, item: &mut Tokens<'_>, context: &Context<'_>) -> Option<()> {
         match create::constraint(item)? {
-            Some(Constraint::Key(key)) => self.keys.push(key),
-            Some(Constraint::Foreign(parts)) => self.keys.push(Added::of_foreign_key(parts)),
-            Some(Constraint::Check) => self.others = true,
+            Some(constraint) => self.add_constraint(constraint),
             None => {
                 let name = item.name()?;
                 self.define(None, name, item, context)?;
             }
         }
         item.peek().is_none().then_some(())
+    }
+
+    fn add_constraint(&mut self, constraint: Constraint) {
+        match constraint {
+            Constraint::Key(key) => self.keys.push(key),
+            Constraint::Foreign(parts) => {
+                self.refusing = Some(FOREIGN_KEY);
+                self.keys.push(Added::of_foreign_key(parts));
+            }
+            Constraint::Check { enforced } => {
+                self.others = true;
+                self.refusing = self.refusing.or(enforced.then_some(CHECK));
+            }
+        }
     }
 
     fn define(
@@ -209,6 +242,8 @@ impl Clauses {
             Place::Own
         };
         self.keys.extend(own_keys(&name, &defined));
+        self.refusing = self.refusing.or(defined.checked.then_some(CHECK));
+        self.refusing = self.refusing.or(defined.references.then_some(FOREIGN_KEY));
         self.columns.push(NewColumn { changes, name, defined, place });
         at_end(clause)
     }
@@ -241,6 +276,8 @@ impl Clauses {
             collation = types::collation_name(clause)?;
         }
         self.converted = Some(collation);
+        // A collation that stands behind it is the table's default; one before it is not.
+        self.collation = TableCollation::default();
         at_end(clause)
     }
 
@@ -249,7 +286,8 @@ impl Clauses {
     fn carry_out(mut self, known: &Definition, context: &Context<'_>) -> Option<Change> {
         let mut groundwork = known.groundwork.clone();
         let set = self.collation.set(context);
-        if let Some(set) = self.converted.map(Some).or(set) {
+        let converted = self.converted.map(|converted| self.collation.named().or(Some(converted)));
+        if let Some(set) = converted.or(set) {
             groundwork.unsure |= set.is_none();
             groundwork.collation = set;
         }
@@ -258,7 +296,7 @@ impl Clauses {
         let mut altered = Altered { list: Vec::new(), guessed: false };
         self.settle_columns(known, collations, context, &mut groundwork, &mut altered, &mut reason)?;
         // Without a list of indexes, one of them is the key, and the others are not known.
-        let old = known.groundwork.indexes.clone().unwrap_or_else(|| key_of(known));
+        let old = known.groundwork.indexes.clone().unwrap_or_else(|| indexes::of_key(known));
         let (old, certain) = self.less_dropped(old);
         let all_known = certain && known.groundwork.indexes.is_some();
         let old = altered.follow(old);
@@ -269,14 +307,17 @@ impl Clauses {
             others: None,
             guessed: altered.guessed,
             auto_increment: None,
+            generated: Vec::new(),
         };
         let (indexes_only, touches_keys) = (self.changes_indexes_only(), self.touches_keys());
+        let refusing = self.refusing(all_known);
         for key in std::mem::take(&mut self.keys) {
             making.add(key)?;
         }
         let Making { mut columns, mut indexes, guessed, .. } = making;
         require_primary(&mut columns, &indexes);
         groundwork.auto_increment = self.auto_increment(known, &columns);
+        groundwork.generated = self.generated(known, &columns);
         groundwork.unsure |= guessed;
         let has_primary = indexes.iter().any(|index| index.name == PRIMARY);
         groundwork.unsure |= !all_known && !has_primary && touches_keys;
@@ -289,7 +330,14 @@ impl Clauses {
         groundwork.indexes = all_known.then_some(indexes);
         let mut definition = Definition { columns, key, groundwork };
         let strict = context.surroundings.is_strict();
-        let rewritten = reason.or_else(|| values::rewritten(known, &definition, &context.options, strict));
+        let rewritten = reason
+            .or_else(|| values::rewritten(known, &definition, &context.options, strict))
+            .or_else(|| self.recomputed(known, &definition));
+        let narrower = refusing
+            .map(str::to_owned)
+            .or_else(|| self.not_computed_any_more(known, &definition))
+            .or_else(|| self.clamping())
+            .or_else(|| copies::narrower(known, &definition));
         if !context.declares {
             definition.undeclare();
         }
@@ -297,7 +345,7 @@ impl Clauses {
             // Rows from before are void.
             definition.columns.iter_mut().for_each(|column| column.fill = None);
         }
-        Some(Change { definition, rewritten })
+        Some(Change { definition, rewritten, narrower })
     }
 
     fn settle_columns(
@@ -325,7 +373,7 @@ impl Clauses {
             if let Some((new, defined)) =
                 self.columns.iter().zip(&settled).find(|(new, _)| changes(new, &old.name))
             {
-                let why = changed_values(new, known, old);
+                let why = changed_values(new, known, old, context.surroundings.is_strict());
                 *reason = reason.take().or(why);
                 column = Column { id: old.id, fill: column.fill, ..defined.clone() };
             } else {
@@ -393,6 +441,14 @@ impl Clauses {
         (old, certain)
     }
 
+    /// What is added that may refuse rows, and that the structures before and after do not tell.
+    fn refusing(&self, indexes_are_known: bool) -> Option<&'static str> {
+        let is_hidden =
+            |key: &Added| !indexes_are_known || key.parts.iter().any(|(column, _)| column.is_none());
+        let unique = self.keys.iter().any(|key| key.unique && is_hidden(key));
+        self.refusing.or(unique.then_some("a unique index is added"))
+    }
+
     /// Whether another index may be the key after it.
     fn touches_keys(&self) -> bool {
         let named = self.dropped_keys.len() + self.dropped_constraints.len() + self.dropped.len();
@@ -422,6 +478,49 @@ impl Clauses {
     }
 }
 
+impl Clauses {
+    /// The numbers of the generated columns.
+    fn generated(&self, known: &Definition, columns: &[Column]) -> Option<Vec<u32>> {
+        let before = known.groundwork.generated.as_ref()?;
+        let is_generated = |column: &&Column| {
+            let defined = self.columns.iter().find(|new| same_name(&new.name, &column.name));
+            defined.map_or(before.contains(&column.id), |new| new.defined.generated)
+        };
+        Some(columns.iter().filter(is_generated).map(|column| column.id).collect())
+    }
+
+    /// Why generated columns may have other values, where types do not tell.
+    fn recomputed(&self, known: &Definition, new: &Definition) -> Option<String> {
+        let is_defined = |column: &Column| {
+            let changes =
+                |new: &NewColumn| new.changes.as_ref().is_some_and(|name| same_name(name, &column.name));
+            self.columns.iter().any(changes) && generated::reads_otherwise(&column.ty)
+        };
+        let is_converted = |column: &Column| {
+            self.converted.is_some() && matches!(column.ty, ColumnType::Enum { .. } | ColumnType::Set { .. })
+        };
+        let is_other = known.columns.iter().any(|column| is_defined(column) || is_converted(column));
+        (is_other && generated::may_compute(known, new)).then(|| generated::ANEW.to_owned())
+    }
+
+    /// Why a copy has other values: it is made as without strict mode.
+    fn clamping(&self) -> Option<String> {
+        let is_clamped = |new: &&NewColumn| new.changes.is_some() && new.defined.fraction().unsigned;
+        self.columns.iter().find(is_clamped).map(|new| clamped(&new.name))
+    }
+
+    /// Why a copy lacks values: those of generated columns are not copied.
+    fn not_computed_any_more(&self, known: &Definition, new: &Definition) -> Option<String> {
+        let was = |column: &&Column| {
+            known.groundwork.generated.as_ref().is_some_and(|were| were.contains(&column.id))
+        };
+        let is =
+            |column: &Column| new.groundwork.generated.as_ref().is_some_and(|are| are.contains(&column.id));
+        let column = new.columns.iter().filter(was).find(|column| !is(column))?;
+        Some(format!("column {} is not computed any more", column.name))
+    }
+}
+
 /// Takes the index of this name out, if it is among them; and whether that is certain.
 fn take(indexes: &mut Vec<Index>, name: &str) -> (Option<(usize, Index)>, bool) {
     match indexes.iter().position(|index| same_name(&index.name, name)) {
@@ -429,19 +528,6 @@ fn take(indexes: &mut Vec<Index>, name: &str) -> (Option<(usize, Index)>, bool) 
         // One that is not unique, unless it is one of those whose names are not known.
         None => (None, !indexes.iter().any(|index| indexes::may_be_named(index, name))),
     }
-}
-
-/// The key as an index, of a name that is not known.
-fn key_of(known: &Definition) -> Vec<Index> {
-    if known.key.is_empty() {
-        return Vec::new();
-    }
-    let part = |at: &usize| {
-        let column = known.columns.get(*at)?;
-        Some(IndexPart { column: Some(column.name.clone()), prefix: None })
-    };
-    let parts = known.key.iter().filter_map(part).collect();
-    vec![Index { name: String::new(), parts }]
 }
 
 fn require_primary(columns: &mut [Column], indexes: &[Index]) {
@@ -515,14 +601,23 @@ fn convert(column: &mut Column, to: u16) -> Option<()> {
     Some(())
 }
 
+fn clamped(name: &str) -> String {
+    format!("what is below zero in column {name} may have become zero")
+}
+
 /// Why a column that is defined anew may have other values, beside what its types tell.
-fn changed_values(new: &NewColumn, known: &Definition, old: &Column) -> Option<String> {
+fn changed_values(new: &NewColumn, known: &Definition, old: &Column, strict: bool) -> Option<String> {
     let name = &new.name;
     if new.defined.generated {
         return Some(format!("column {name} is computed anew"));
     }
-    if new.defined.rounds() {
+    let fraction = new.defined.fraction();
+    if fraction.rounds {
         return Some(format!("column {name} may be rounded"));
+    }
+    // Whether it had a sign is not known.
+    if fraction.unsigned && !strict {
+        return Some(clamped(name));
     }
     if new.defined.auto_increment && known.groundwork.auto_increment != Some(old.id) {
         return Some(format!("column {name} counts by itself from now on, also where it was 0"));

@@ -4,7 +4,7 @@ use lakeward_core::{Column, Declaration};
 use sqlparser::tokenizer::Token;
 
 use super::fill::{self, DefaultValue};
-use super::types::{self, Collations, Settled, Written};
+use super::types::{self, Collations, Fraction, Settled, Written};
 use super::{Context, collations, declared};
 use crate::ddl::Tokens;
 
@@ -22,6 +22,8 @@ pub(super) struct Defined {
     pub(super) unique: bool,
     /// `PRIMARY KEY`, or `KEY` alone.
     pub(super) primary: bool,
+    /// A check that is enforced.
+    pub(super) checked: bool,
     /// A foreign key; the server may make an index for it.
     pub(super) references: bool,
     /// How it is declared, where that is asked for.
@@ -42,6 +44,7 @@ pub(super) fn read(tokens: &mut Tokens<'_>, context: &Context<'_>) -> Option<Def
         generated: false,
         unique: serial,
         primary: false,
+        checked: false,
         references: false,
         declaration,
     };
@@ -78,7 +81,7 @@ fn attribute(defined: &mut Defined, tokens: &mut Tokens<'_>) -> Option<bool> {
         defined.generated = true;
         defined.declare(|declaration| declaration.generated = true);
     } else if tokens.sees(&["CONSTRAINT"]) || tokens.sees(&["CHECK"]) {
-        check(tokens)?;
+        defined.checked |= check(tokens)?;
     } else if tokens.eat(&["REFERENCES"]) {
         references(tokens)?;
         defined.references = true;
@@ -109,16 +112,16 @@ fn without_meaning(tokens: &mut Tokens<'_>) -> Option<bool> {
     Some(false)
 }
 
-/// `[CONSTRAINT [name]] CHECK (…) [[NOT] ENFORCED]`.
-pub(super) fn check(tokens: &mut Tokens<'_>) -> Option<()> {
+/// `[CONSTRAINT [name]] CHECK (…) [[NOT] ENFORCED]`; whether it is enforced.
+pub(super) fn check(tokens: &mut Tokens<'_>) -> Option<bool> {
     if tokens.eat(&["CONSTRAINT"]) && !tokens.sees(&["CHECK"]) {
         tokens.name()?;
     }
     tokens.eat(&["CHECK"]).then_some(())?;
     tokens.parenthesized()?;
-    tokens.eat(&["NOT"]);
+    let enforced = !tokens.eat(&["NOT", "ENFORCED"]);
     tokens.eat(&["ENFORCED"]);
-    Some(())
+    Some(enforced)
 }
 
 /// After REFERENCES: a table, its columns, the rules.
@@ -150,9 +153,9 @@ impl Defined {
         }
     }
 
-    /// Whether values of a type like `FLOAT(7,2)` are rounded.
-    pub(super) fn rounds(&self) -> bool {
-        self.ty.rounds
+    /// What is written of a type of fractions.
+    pub(super) fn fraction(&self) -> Fraction {
+        self.ty.fraction
     }
 
     /// The column, with the number 0; and whether its collation was guessed.
@@ -201,6 +204,11 @@ impl TableCollation {
             false => self.collate = Some(types::collation_name(tokens)?),
         }
         Some(true)
+    }
+
+    /// The collation that is named, not only its character set.
+    pub(super) fn named(&self) -> Option<u16> {
+        self.collate
     }
 
     /// The collation that is set; `None`: none is.

@@ -7,7 +7,7 @@ use sqlparser::tokenizer::Token;
 use super::column::{self, Defined, TableCollation};
 use super::indexes::{self, WrittenPart};
 use super::types::Collations;
-use super::{Context, Definition, same_name};
+use super::{Context, Definition, generated, same_name};
 use crate::ddl::Tokens;
 
 /// What a CREATE TABLE makes.
@@ -55,6 +55,7 @@ fn statement(tokens: &mut Tokens<'_>, context: &Context<'_>) -> Option<Made> {
         others: Some(Vec::new()),
         guessed: false,
         auto_increment: None,
+        generated: Vec::new(),
     };
     let mut keys = Vec::new();
     while let Some(mut item) = body.clause() {
@@ -99,7 +100,9 @@ pub(super) enum Constraint {
     Key(Added),
     /// A foreign key over these columns.
     Foreign(Vec<WrittenPart>),
-    Check,
+    Check {
+        enforced: bool,
+    },
 }
 
 /// Reads a key or constraint; `Some(None)`: a column stands here.
@@ -117,7 +120,7 @@ pub(super) fn constraint(tokens: &mut Tokens<'_>) -> Option<Option<Constraint>> 
     let is_constraint = tokens.sees(&["CONSTRAINT"]);
     if is_constraint {
         if constraint_is_check(tokens) {
-            return column::check(tokens).map(|()| Some(Constraint::Check));
+            return column::check(tokens).map(|enforced| Some(Constraint::Check { enforced }));
         }
         tokens.eat(&["CONSTRAINT"]);
         if !["PRIMARY", "UNIQUE", "FOREIGN"].iter().any(|word| tokens.sees(&[word])) {
@@ -141,7 +144,7 @@ pub(super) fn constraint(tokens: &mut Tokens<'_>) -> Option<Option<Constraint>> 
         return Some(Some(Constraint::Foreign(parts)));
     }
     if tokens.sees(&["CHECK"]) {
-        return column::check(tokens).map(|()| Some(Constraint::Check));
+        return column::check(tokens).map(|enforced| Some(Constraint::Check { enforced }));
     }
     if is_constraint { None } else { Some(None) }
 }
@@ -202,6 +205,8 @@ pub(super) struct Making {
     pub(super) guessed: bool,
     /// Name of the AUTO_INCREMENT column.
     pub(super) auto_increment: Option<String>,
+    /// Names of the generated columns.
+    pub(super) generated: Vec<String>,
 }
 
 fn read_item(
@@ -213,7 +218,7 @@ fn read_item(
     match constraint(item)? {
         Some(Constraint::Key(key)) => keys.push(key),
         Some(Constraint::Foreign(parts)) => keys.push(Added::of_foreign_key(parts)),
-        Some(Constraint::Check) => {}
+        Some(Constraint::Check { .. }) => {}
         None => {
             let name = item.name()?;
             let defined = column::read(item, context)?;
@@ -221,6 +226,9 @@ fn read_item(
             made.guessed |= guessed;
             made.columns.push(column);
             keys.extend(own_keys(&name, &defined));
+            if defined.generated {
+                made.generated.push(name.clone());
+            }
             if defined.auto_increment {
                 made.auto_increment = Some(name);
             }
@@ -291,6 +299,7 @@ impl Making {
         let number =
             |name: &String| columns.iter().find(|column| column.name == *name).map(|column| column.id);
         groundwork.auto_increment = Some(self.auto_increment.as_ref().and_then(number).unwrap_or(0));
+        groundwork.generated = Some(generated::numbers(&self.generated, &columns));
         let mut definition = Definition { columns, key: Vec::new(), groundwork };
         definition.settle_key();
         definition

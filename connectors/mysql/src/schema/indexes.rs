@@ -6,7 +6,7 @@ use lakeward_core::schema::PRIMARY;
 use lakeward_core::{Capacity, Column, ColumnType, Index, IndexPart};
 use sqlparser::tokenizer::Token;
 
-use super::same_name;
+use super::{Definition, same_name};
 use crate::ddl::Tokens;
 
 /// A part as it is written: a column, with the length of its beginning, or an expression.
@@ -94,6 +94,19 @@ pub(super) fn may_be_named(index: &Index, name: &str) -> bool {
         || name.rsplit_once('_').is_some_and(|(begin, end)| is_number(end) && same_name(base, begin))
 }
 
+/// The key as an index, of a name that is not known.
+pub(super) fn of_key(known: &Definition) -> Vec<Index> {
+    if known.key.is_empty() {
+        return Vec::new();
+    }
+    let part = |at: &usize| {
+        let column = known.columns.get(*at)?;
+        Some(IndexPart { column: Some(column.name.clone()), prefix: None })
+    };
+    let parts = known.key.iter().filter_map(part).collect();
+    vec![Index { name: String::new(), parts }]
+}
+
 /// Sorts indexes as the server does (`sort_keys` of `sql/sql_table.cc`): the primary key, those
 /// that are never NULL, the others; those over expressions and over the beginning of a
 /// column last. Unknown: those over VIRTUAL columns, which the server puts behind as well; the key that is
@@ -109,7 +122,7 @@ pub(super) fn sort(indexes: &mut [Index], columns: &[Column]) {
     });
 }
 
-fn column_of(part: &IndexPart, columns: &[Column]) -> Option<usize> {
+pub(super) fn column_of(part: &IndexPart, columns: &[Column]) -> Option<usize> {
     let name = part.column.as_deref()?;
     columns.iter().position(|column| same_name(&column.name, name))
 }

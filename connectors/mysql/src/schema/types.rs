@@ -13,8 +13,16 @@ pub(super) struct Written {
     kind: Kind,
     /// `SERIAL`: BIGINT UNSIGNED NOT NULL AUTO_INCREMENT UNIQUE.
     pub(super) serial: bool,
+    pub(super) fraction: Fraction,
+}
+
+/// What is written of a type of fractions, and is not part of the type that we keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fraction {
     /// `FLOAT(7,2)`: values are rounded to it.
     pub(super) rounds: bool,
+    /// Values below zero are refused, or become zero.
+    pub(super) unsigned: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,14 +84,14 @@ pub(super) fn read(tokens: &mut Tokens<'_>, context: &Context<'_>) -> Option<Wri
     }
     if tokens.eat(&["SERIAL"]) {
         let kind = plain(ColumnType::Int { width: 8, unsigned: true, display_one: false });
-        return Some(Written { kind, serial: true, rounds: false });
+        return Some(Written { kind, serial: true, fraction: Fraction::default() });
     }
-    let mut rounds = false;
-    let kind = match number(tokens, context, &mut rounds)? {
+    let mut fraction = Fraction::default();
+    let kind = match number(tokens, context, &mut fraction)? {
         Some(kind) => kind,
         None => text(tokens, context)?.or_else(|| other(tokens))?,
     };
-    Some(Written { kind, serial: false, rounds })
+    Some(Written { kind, serial: false, fraction })
 }
 
 /// Numbers in parentheses; none where there are no parentheses.
@@ -108,7 +116,7 @@ fn argument(tokens: &mut Tokens<'_>) -> Option<Option<u32>> {
 }
 
 /// `Some(None)`: another kind of type.
-fn number(tokens: &mut Tokens<'_>, context: &Context<'_>, rounds: &mut bool) -> Option<Option<Kind>> {
+fn number(tokens: &mut Tokens<'_>, context: &Context<'_>, fraction: &mut Fraction) -> Option<Option<Kind>> {
     const INTEGERS: &[(u8, &[&str])] = &[
         (1, &["TINYINT", "INT1"]),
         (2, &["SMALLINT", "INT2"]),
@@ -135,7 +143,7 @@ fn number(tokens: &mut Tokens<'_>, context: &Context<'_>, rounds: &mut bool) -> 
             [precision, scale] => (*precision, *scale),
             _ => return None,
         };
-        signs(tokens);
+        (fraction.unsigned, _) = signs(tokens);
         let precision = if precision == 0 { 10 } else { u8::try_from(precision).ok()? };
         return Some(Some(plain(ColumnType::Decimal { precision, scale: u8::try_from(scale).ok()? })));
     }
@@ -160,10 +168,10 @@ fn number(tokens: &mut Tokens<'_>, context: &Context<'_>, rounds: &mut bool) -> 
                 ty = ColumnType::Double;
             }
         }
-        [_, _] => *rounds = true,
+        [_, _] => fraction.rounds = true,
         _ => return None,
     }
-    signs(tokens);
+    (fraction.unsigned, _) = signs(tokens);
     Some(Some(plain(ty)))
 }
 

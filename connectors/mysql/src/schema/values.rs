@@ -4,11 +4,13 @@
 //! server's table has after the change: as many rows, the same numbers, texts, bytes and times, only in
 //! a type that holds more. Why: a change inside one kind of type that takes the old type's every value
 //! keeps it; one that takes fewer is an error of the statement where `sql_mode` is strict, if a value is
-//! lost; all others are said to rewrite, whether they did or not.
+//! lost; all others are said to rewrite, whether they did or not. What a type does not tell (digits and sign of
+//! fractions) is told by the statement's words (`alter.rs`); of a copy, by those or by
+//! [`crate::catalog::limits`].
 
 use lakeward_core::{Capacity, Column, ColumnType, TypeOptions, ZeroDates};
 
-use super::{Definition, collations, types};
+use super::{Definition, collations, generated, types};
 
 /// Why the lake's rows are not the table's rows any more after its structure became another; `None`:
 /// they are. Columns belong together by their numbers.
@@ -27,7 +29,10 @@ pub fn rewritten(old: &Definition, new: &Definition, options: &TypeOptions, stri
     };
     let key = ids(new);
     // By another key, the newest event of a row is another one.
-    (!key.is_empty() && key != ids(old)).then(|| "its key is another".to_owned())
+    if !key.is_empty() && key != ids(old) {
+        return Some("its key is another".to_owned());
+    }
+    generated::recomputed(old, new)
 }
 
 /// Whether all values of a column stay.

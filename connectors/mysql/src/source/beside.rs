@@ -22,6 +22,8 @@ pub(super) struct Other {
     pub(super) like: Option<(TableId, u32)>,
     /// Why its rows are not those of that table any more, when they are copied from it.
     pub(super) rewritten: Option<Reason>,
+    /// Why such a copy may lack rows.
+    pub(super) narrower: Option<String>,
 }
 
 /// See the module.

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::answers::KeyAnswers;
 use super::decoder::{Decoder, Halt, Outcome, Settings};
 use super::start::{self, FIRST_OFFSET};
+use super::statement;
 use super::truth::CatalogTruth;
 use super::turns::Turns;
 use super::{MysqlOptions, OnError, Standing};
@@ -362,21 +363,8 @@ fn passes(error: &Error) -> bool {
 
 /// Child tables whose rows change without a trace in the log.
 fn unlogged(cascades: Vec<Cascade>) -> Vec<(TableId, Error)> {
-    cascades
-        .into_iter()
-        .map(|cascade| {
-            let error = Error::new(
-                ErrorKind::UnloggedChange,
-                format!(
-                    "the foreign key {} changes its rows when {} changes, and the server does not log that",
-                    cascade.constraint, cascade.parent
-                ),
-            )
-            .of_table(&cascade.child)
-            .remedy("change the foreign key to RESTRICT, or leave the table out (tables.exclude)");
-            (cascade.child, error)
-        })
-        .collect()
+    let refused = |cascade: Cascade| (cascade.child.clone(), statement::unlogged_cascade(&cascade));
+    cascades.into_iter().map(refused).collect()
 }
 
 /// SplitMix64.

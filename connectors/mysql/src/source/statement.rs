@@ -8,6 +8,7 @@
 
 use lakeward_core::{Error, ErrorKind, TableFilter, TableId};
 
+use crate::catalog::Cascade;
 use crate::ddl::{Change, Effect as Done, Kind, Statement};
 
 /// Why rows are not what the log says.
@@ -60,6 +61,17 @@ pub(super) enum Effect {
         /// Why.
         error: Error,
     },
+}
+
+/// A foreign key changes a table's rows without a trace in the log.
+pub(super) fn unlogged_cascade(cascade: &Cascade) -> Error {
+    let message = format!(
+        "the foreign key {} changes its rows when {} changes, and the server does not log that",
+        cascade.constraint, cascade.parent
+    );
+    Error::new(ErrorKind::UnloggedChange, message)
+        .of_table(&cascade.child)
+        .remedy("change the foreign key to RESTRICT, or leave the table out (tables.exclude)")
 }
 
 /// Whether the text may mean tables that it does not name plainly, or one that is not there; candidates are

@@ -34,7 +34,7 @@ use crate::binlog::payload::Payload;
 use crate::binlog::stream::{EventStream, From, Place, Replica, ServerStream};
 use crate::binlog::table_map::{Structure, same_columns};
 use crate::binlog::transaction::{Assembler, Step};
-use crate::catalog::{self, Catalog, CatalogTable};
+use crate::catalog::{self, Cascade, Catalog, CatalogTable};
 use crate::config::MysqlConfig;
 use crate::connection::{Purpose, connect};
 use crate::ddl::Statement;
@@ -174,6 +174,17 @@ impl CatalogTruth {
     pub(super) fn present_collation(&self, database: &str) -> Result<Option<u16>> {
         let mut conn = connect(&self.config, Purpose::Questions)?;
         Ok(catalog::databases(&mut conn)?.get(database).copied())
+    }
+
+    /// A foreign key that changes a table's rows now.
+    pub(super) fn cascade(&self, table: &TableId) -> Result<Option<Cascade>> {
+        let found = catalog::cascades(&mut connect(&self.config, Purpose::Questions)?, &self.filter)?;
+        Ok(found.into_iter().find(|cascade| cascade.child == *table))
+    }
+
+    /// What a table has now that may refuse rows.
+    pub(super) fn limits(&self, table: &TableId) -> Result<Option<String>> {
+        catalog::limits(&mut connect(&self.config, Purpose::Questions)?, table)
     }
 
     /// Captured tables that the server has now.

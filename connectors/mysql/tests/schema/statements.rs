@@ -169,6 +169,10 @@ pub(crate) fn create(random: &mut Random, table: &str) -> String {
         items.push(format!("{name} {}", definition(random)));
         names.push((*name).to_owned());
     }
+    if random.below(2) == 0 {
+        let expression = one(random, &["CONCAT(a, '!')", "HEX(a)", "a = 'A'", "CONCAT(b, '!')", "b + 1"]);
+        items.push(format!("gen VARCHAR(700) AS ({expression}) {}", one(random, &["STORED", "VIRTUAL"])));
+    }
     for _ in 0..random.below(3) {
         items.push(key(random, &names));
     }

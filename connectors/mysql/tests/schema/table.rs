@@ -59,7 +59,9 @@ impl Table {
     pub(crate) fn insert(&mut self, random: &mut Random, known: &Definition) {
         let mut names = vec!["rid".to_owned()];
         let mut values = vec![self.next_row.to_string()];
-        for column in known.columns.iter().filter(|column| column.name != "rid") {
+        let generated = known.groundwork.generated.clone().unwrap_or_default();
+        let is_given = |column: &&Column| column.name != "rid" && !generated.contains(&column.id);
+        for column in known.columns.iter().filter(is_given) {
             if let Some(value) = statements::value(random, column) {
                 names.push(format!("`{}`", column.name));
                 values.push(value);
@@ -183,8 +185,8 @@ fn declared(definition: &Definition) -> Vec<(String, Option<String>, bool, bool)
     definition.columns.iter().map(column).collect()
 }
 
-/// What of a structure the server tells as well: columns, key, collation, counting column, indexes.
-type Comparable = (Vec<Column>, Vec<usize>, Option<u16>, Option<String>, Option<Vec<String>>);
+/// What of a structure the server tells as well: columns, key, collation, counting column, indexes, generated columns.
+type Comparable = (Vec<Column>, Vec<usize>, Option<u16>, Option<String>, Option<Vec<String>>, Vec<bool>);
 
 fn comparable(definition: &Definition) -> Comparable {
     let columns: Vec<Column> = definition
@@ -198,5 +200,7 @@ fn comparable(definition: &Definition) -> Comparable {
     // Their order decides which may become the key.
     let indexes = definition.groundwork.indexes.as_ref();
     let indexes = indexes.map(|list| list.iter().map(|index| format!("{:?}", index.parts)).collect());
-    (columns, definition.key.clone(), definition.groundwork.collation, counting, indexes)
+    let generated = definition.groundwork.generated.as_ref().unwrap();
+    let generated = definition.columns.iter().map(|column| generated.contains(&column.id)).collect();
+    (columns, definition.key.clone(), definition.groundwork.collation, counting, indexes, generated)
 }

@@ -6,6 +6,7 @@ mod lake;
 mod locks;
 mod requests;
 mod resume;
+mod rewritten;
 mod structure;
 mod truncate;
 mod types;

@@ -4,8 +4,9 @@
 //! taken on a draft; what must be asked of the server is asked then. Nothing of the decoder changes
 //! before all of that is settled: a link that breaks meanwhile leaves no half of a statement behind.
 
+use lakeward_core::error::Policy;
 use lakeward_core::table_filter::is_ghost_of;
-use lakeward_core::{Column, ErrorKind, Result, TableId};
+use lakeward_core::{Column, ErrorKind, Groundwork, Result, TableId};
 
 use super::Decoder;
 use crate::binlog::query::Query;
@@ -24,8 +25,16 @@ pub(super) struct Standing {
     pub(super) like: Option<(TableId, u32)>,
     /// Why the rows that the lake has of it, or of the table it is copied from, are not its rows.
     pub(super) rewritten: Option<Reason>,
+    /// Why a copy of another table's rows in it may lack some.
+    pub(super) narrower: Option<String>,
     /// Its rows are gone.
     pub(super) emptied: bool,
+}
+
+impl Standing {
+    fn new(was: Option<TableId>, definition: Option<Definition>) -> Standing {
+        Standing { was, definition, like: None, rewritten: None, narrower: None, emptied: false }
+    }
 }
 
 /// Names, in the order in which the statement touches them first.
@@ -77,13 +86,7 @@ impl Draft {
 impl Decoder {
     /// What stands under a name before a statement.
     fn standing(&self, table: &TableId) -> Option<Standing> {
-        let standing = |definition| Standing {
-            was: Some(table.clone()),
-            definition,
-            like: None,
-            rewritten: None,
-            emptied: false,
-        };
+        let standing = |definition| Standing::new(Some(table.clone()), definition);
         if self.settings.filter.captures(table) {
             let known = self.tables.find(table).and_then(|at| self.tables.get(at).ok());
             return match known {
@@ -98,9 +101,10 @@ impl Decoder {
             };
         }
         Some(match self.beside.table(table) {
-            Some(Other { definition, like, rewritten }) => Standing {
+            Some(Other { definition, like, rewritten, narrower }) => Standing {
                 like: like.clone(),
                 rewritten: rewritten.clone(),
+                narrower: narrower.clone(),
                 ..standing(Some(definition.clone()))
             },
             None => standing(None),
@@ -125,6 +129,7 @@ impl Decoder {
                     *draft.place(self, table) = Some(made);
                 }
                 Effect::Altered(table) => {
+                    self.learn_generated(query, table, &mut draft)?;
                     let context = self.context(query, table);
                     let Some(standing) = draft.place(self, table) else { continue };
                     alter(standing, &query.sql, &context);
@@ -134,13 +139,7 @@ impl Decoder {
                     standing.rewritten = Some(reason.clone());
                 }
                 Effect::Unclear(table, reason) => {
-                    let standing = draft.place(self, table).get_or_insert_with(|| Standing {
-                        was: None,
-                        definition: None,
-                        like: None,
-                        rewritten: None,
-                        emptied: false,
-                    });
+                    let standing = draft.place(self, table).get_or_insert_with(|| Standing::new(None, None));
                     (standing.definition, standing.rewritten) = (None, Some(reason.clone()));
                 }
                 Effect::Truncated(table) => {
@@ -162,6 +161,45 @@ impl Decoder {
             }
         }
         Ok(draft)
+    }
+
+    /// Asks which columns of a table are generated, where that is not known and what the statement that alters it
+    /// does depends on it. Of a copy it is asked of the captured table that it is like.
+    fn learn_generated(&mut self, query: &Query<'_>, table: &TableId, draft: &mut Draft) -> Result<()> {
+        let Some(standing) = draft.place(self, table) else { return Ok(()) };
+        let (Some(known), Some((asked, _))) = (standing.definition.clone(), standing.like.clone()) else {
+            return Ok(());
+        };
+        if known.groundwork.generated.is_some() {
+            return Ok(());
+        }
+        let context = self.context(query, table);
+        let groundwork = Groundwork { generated: Some(Vec::new()), ..known.groundwork.clone() };
+        let without = Definition { groundwork, ..known.clone() };
+        let unknown = schema::alter(&known, &query.sql, &context);
+        let (Ok(unknown), Ok(none)) = (unknown, schema::alter(&without, &query.sql, &context)) else {
+            return Ok(());
+        };
+        if unknown.rewritten == none.rewritten {
+            return Ok(());
+        }
+        let position = self.position_after();
+        let names = match self.proved(&asked, &position) {
+            Ok(proved) => schema::generated_names(&proved.definition).unwrap_or_default(),
+            // Its rows are read anew.
+            Err(error) if error.policy() == Policy::StopTable => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // The catalog has the table's columns as the statement leaves them, and those of a copy's original as they were.
+        let columns = if asked == *table { &none.definition.columns } else { &known.columns };
+        let numbers = schema::column_numbers(&names, columns);
+        if let Some(definition) =
+            draft.place(self, table).as_mut().and_then(|standing| standing.definition.as_mut())
+            && numbers.len() == names.len()
+        {
+            definition.groundwork.generated = Some(numbers);
+        }
+        Ok(())
     }
 
     /// Asks for a database's default collation of now, where nothing better is known: rows that come with
@@ -213,8 +251,7 @@ impl Decoder {
                 made = schema::create(&query.sql, &context);
             }
         }
-        let mut standing =
-            Standing { was: None, definition: None, like: None, rewritten: None, emptied: false };
+        let mut standing = Standing::new(None, None);
         match made {
             Ok(Made::Defined(mut definition)) => {
                 standing.like = self.ghost_like(table, &mut definition);
@@ -224,6 +261,7 @@ impl Decoder {
                 if let Some(source) = draft.place(self, &source) {
                     standing.definition.clone_from(&source.definition);
                     standing.like.clone_from(&source.like);
+                    standing.narrower.clone_from(&source.narrower);
                 }
             }
             Err(why) => tracing::warn!(table = %table, "its CREATE TABLE is not understood: {why}"),
@@ -258,6 +296,7 @@ fn alter(standing: &mut Standing, sql: &str, context: &Context<'_>) {
             standing.definition = Some(change.definition);
             let reason = change.rewritten.map(|text| Reason::new(ErrorKind::TableChanged, text));
             standing.rewritten = standing.rewritten.take().or(reason);
+            standing.narrower = standing.narrower.take().or(change.narrower);
         }
         Err(why) => {
             standing.definition = None;

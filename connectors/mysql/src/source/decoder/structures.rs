@@ -8,10 +8,14 @@
 //! - *No stale row lives on.* A table whose rows are not what the lake has of it is emptied by a mark, or
 //!   read anew, or stops: one that leaves a name empties it, one that comes under a name is read anew.
 //!   Only a ghost table that takes its table's place in one statement has that table's rows already: an
-//!   online schema change copied them, and the values are kept as [`schema::rewritten`] says.
+//!   online schema change copied them, the values are kept as [`schema::rewritten`] says, and none was refused
+//!   by the new table as [`schema::narrower`] says.
 //! - *No structure is taken up that a statement has changed since.* Every statement that touches an active
 //!   table voids what is being read of it, also where nothing is known of the table yet: what a thread
 //!   described before the statement is then not taken for what stands behind it.
+//! - *No table goes on whose rows change unlogged.* Where the server does not log cascades of foreign keys, one that
+//!   comes under a captured name with such a key stops. Unknown: a key that the table has lost again by the time that
+//!   the catalog is asked.
 //! - *The same again.* What a statement does depends on the log, the checkpoint and, where something is
 //!   not known, on the catalog; it does all of it or nothing ([`super::draft`]).
 
@@ -116,6 +120,12 @@ impl Decoder {
         if stays && previous == standing.definition && standing.rewritten.is_none() {
             return Ok(standing.emptied.then_some(Fate::Voided { dropped: false }));
         }
+        if standing.was.is_some()
+            && !stays
+            && let Some(error) = self.unlogged_cascade(table)?
+        {
+            return Ok(Some(Fate::Stopped(error.at("statement", statement::excerpt(&query.sql)))));
+        }
         let ghost =
             standing.was.as_ref().filter(|was| !stays && is_ghost_of(was, table) && draft.left(table));
         let made = standing.was.is_none();
@@ -152,7 +162,10 @@ impl Decoder {
         } else if ghost.is_some() {
             let why = match (&previous, &definition) {
                 (Some(old), Some(new)) => {
-                    new_columns.or_else(|| schema::rewritten(old, new, &self.settings.types, false))
+                    match new_columns.or_else(|| schema::rewritten(old, new, &self.settings.types, false)) {
+                        None => self.lacking(table, standing, old, new)?,
+                        why => why,
+                    }
                 }
                 _ => Some("its structure before is not known".to_owned()),
             };
@@ -162,6 +175,38 @@ impl Decoder {
             Rows::Unknown(Reason::new(ErrorKind::TableChanged, format!("{was} took its place")))
         };
         Ok(Some(Fate::Stands { definition, rows }))
+    }
+
+    /// Why a table that came under a captured name cannot go on there: its foreign keys may have come with it.
+    fn unlogged_cascade(&self, table: &TableId) -> Result<Option<Error>> {
+        let Some(truth) = self.truth.as_ref().filter(|_| !self.settings.logs_cascades) else {
+            return Ok(None);
+        };
+        Ok(truth.cascade(table)?.map(|cascade| statement::unlogged_cascade(&cascade)))
+    }
+
+    /// Why a ghost table that takes its table's place may lack rows of it.
+    fn lacking(
+        &self,
+        table: &TableId,
+        standing: &Standing,
+        old: &Definition,
+        new: &Definition,
+    ) -> Result<Option<String>> {
+        let why = if standing.definition.is_some() {
+            // Where the table's indexes are not known, the statement that altered the ghost has told.
+            let told = standing.narrower.clone();
+            told.or_else(|| old.groundwork.indexes.as_ref().and_then(|_| schema::narrower(old, new)))
+        } else if new.groundwork.indexes.is_none() {
+            Some("its indexes are not known".to_owned())
+        } else {
+            match (schema::narrower(old, new), &self.truth) {
+                (Some(why), _) => Some(why),
+                (None, Some(truth)) => truth.limits(table)?,
+                (None, None) => Some("there is no catalog to ask for its constraints".to_owned()),
+            }
+        };
+        Ok(why.map(|why| format!("the copy of its rows may lack some: {why}")))
     }
 
     /// The structure of a table after the statement at hand; the inner error stops it.
@@ -286,6 +331,7 @@ impl Decoder {
         let Some(schema) = self.tables.get(at)?.schema.clone() else { return Ok(()) };
         let mut definition = Definition::of(&schema);
         (definition.groundwork.collation, definition.groundwork.indexes) = (None, None);
+        definition.groundwork.generated = None;
         definition.groundwork.unsure = true;
         self.follow_version(at, definition)
     }
@@ -297,15 +343,15 @@ impl Decoder {
                 continue;
             }
             let other = standing.and_then(|standing| {
-                let Standing { definition, like, rewritten, .. } = standing;
-                Some(Other { definition: definition?, like, rewritten })
+                let Standing { definition, like, rewritten, narrower, .. } = standing;
+                Some(Other { definition: definition?, like, rewritten, narrower })
             });
             self.beside.set_table(table, other);
         }
     }
 
     /// The place right behind the statement at hand, which is a transaction of its own.
-    fn position_after(&self) -> BinlogPosition {
+    pub(super) fn position_after(&self) -> BinlogPosition {
         let mut gtid_set = self.position().gtid_set;
         if let (Some(set), Some(gtid)) = (&mut gtid_set, &self.assembler.transaction().gtid) {
             set.insert(gtid);
@@ -350,6 +396,9 @@ impl Decoder {
             groundwork: previous.groundwork.clone(),
         };
         let new = succeed(&mut definition, Some(&previous), true, &Fills::new());
+        // The map does not tell it of columns that are new.
+        let generated = previous.groundwork.generated.clone().filter(|_| new.is_none());
+        definition.groundwork.generated = generated;
         definition.groundwork.unsure = false;
         if !keeps_key(&mut definition, now) {
             definition.groundwork.indexes = None;

@@ -1,0 +1,73 @@
+//! Whether a copy of a table's rows has all of them. Online schema changes copy with `INSERT IGNORE`, which
+//! passes over rows that the new table refuses.
+//!
+//! Guarantee: where [`narrower`] is silent, and the statement that altered the copy ([`super::Change::narrower`])
+//! or the catalog ([`crate::catalog::limits`]), no row of the old table is refused by the new one. Why: a row is
+//! refused for another one with the same unique key, or by a check, a foreign key or partitions. Each unique index
+//! of the new table has all columns of one that the old table has, which compare alike: so rows that differ there
+//! differ here. What else is added is told by the words of the statement.
+//!
+//! Unknown: a ghost table that CREATE TABLE makes (pt-online-schema-change does so) is taken to have the checks,
+//! foreign keys and partitions of its table, and its indexes where those are not known; and a check of before may
+//! refuse a value for a column's new collation.
+
+use lakeward_core::{Column, ColumnType, Index};
+
+use super::{Definition, indexes};
+
+/// Why a table of the new structure may refuse rows that one of the old structure has; `None`: its unique indexes
+/// refuse none. Columns belong together by their numbers.
+pub fn narrower(old: &Definition, new: &Definition) -> Option<String> {
+    let Some(unique) = &new.groundwork.indexes else {
+        let before = |column: &Column| old.columns.iter().find(|before| before.id == column.id);
+        let other = |column: &&Column| before(column).is_some_and(|before| !compare_alike(before, column));
+        let column = new.columns.iter().find(other)?;
+        return Some(format!("column {} has another collation, and may be in a unique index", column.name));
+    };
+    let before = old.groundwork.indexes.clone().unwrap_or_else(|| indexes::of_key(old));
+    let is_new = |index: &&Index| !before.iter().any(|before| implies((before, old), (index, new)));
+    let index = unique.iter().find(is_new)?;
+    Some(format!("its unique index {} was not there before, or compares in another way", index.name))
+}
+
+/// Whether rows that differ in one index differ in the other.
+fn implies((before, old): (&Index, &Definition), (index, new): (&Index, &Definition)) -> bool {
+    if before.parts.iter().any(|part| part.column.is_none()) {
+        // The same expression gives the same only of columns of the same types.
+        return before == index && same_types(old, new);
+    }
+    before.parts.iter().all(|part| {
+        let Some(column) = indexes::column_of(part, &old.columns).and_then(|at| old.columns.get(at)) else {
+            return false;
+        };
+        index.parts.iter().any(|other| {
+            let found = indexes::column_of(other, &new.columns).and_then(|at| new.columns.get(at));
+            let same = found.is_some_and(|found| found.id == column.id && compare_alike(column, found));
+            same && reaches(other.prefix, part.prefix)
+        })
+    })
+}
+
+/// Whether one beginning of a column's values holds the other.
+fn reaches(prefix: Option<u32>, other: Option<u32>) -> bool {
+    match (prefix, other) {
+        (None, _) => true,
+        (Some(length), Some(other)) => length >= other,
+        (Some(_), None) => false,
+    }
+}
+
+/// Whether values that differ in a column differ in another one that keeps them.
+fn compare_alike(old: &Column, new: &Column) -> bool {
+    match (&old.ty, &new.ty) {
+        (ColumnType::Text { collation: old }, ColumnType::Text { collation: new }) => old == new,
+        _ => true,
+    }
+}
+
+fn same_types(old: &Definition, new: &Definition) -> bool {
+    let same = |column: &Column| {
+        new.columns.iter().find(|new| new.id == column.id).is_none_or(|new| new.ty == column.ty)
+    };
+    old.columns.iter().all(same)
+}
