@@ -101,6 +101,7 @@ impl ChunkThread {
         let Some(ticket) = turns.find(IDLE, |decoder| decoder.next_ticket())? else {
             return Ok(Duration::ZERO);
         };
+        self.sight.follow(&ticket);
         let done = match &ticket.task {
             Task::Plan => self.plan(&ticket),
             Task::Chunk { range, is_cut, rows, key } => self.chunk(&ticket, range, *is_cut, *rows, key),
@@ -294,7 +295,7 @@ impl ChunkThread {
         let Common { turns, clock, out, .. } = &*common;
         let source = self.sight.source()?;
         let end = match ticket.yielded {
-            Some(_) => Covered::Gtids(source.executed()?.0),
+            Some(_) => Covered::Gtids(source.logged()?.0),
             None => source.end_of_log()?.covered,
         };
         let begun = clock.elapsed();

@@ -116,6 +116,15 @@ impl Link {
         Ok((set, time.parse().map_err(|_| unreadable("time", &time))?))
     }
 
+    /// What is executed now and comes from the server's log, and the time. Purged transactions do not come any
+    /// more: they were yielded, or an operator named them (`SET GLOBAL gtid_purged = '+…'`) and they never come.
+    pub(crate) fn logged(&mut self) -> Result<(GtidSet, i64)> {
+        let (executed, at_us) = self.executed()?;
+        let purged = one(&mut self.conn, "SELECT @@GLOBAL.gtid_purged")?;
+        let purged: GtidSet = purged.parse().map_err(|_| unreadable("gtid_purged", &purged))?;
+        Ok((executed.minus(&purged), at_us))
+    }
+
     /// The end of the log, and the time.
     pub(crate) fn end_of_log(&mut self) -> Result<Seen> {
         let (end, _) = current_end(&mut self.conn, &self.version)?;

@@ -1,6 +1,7 @@
 //! The decoder over binlog files that a real server wrote (`tests/data`).
 
 mod changes;
+mod failover;
 mod left_out;
 mod parts;
 mod plans;

@@ -110,7 +110,8 @@ impl Decoder {
         let (table_id, condition, era) = (table.id.clone(), open.condition.clone(), reading.era);
         let state = table.snapshot.clone();
         self.set_snapshot(at, state)?;
-        Ok(Ticket { table: table_id, at, id, era, yielded, condition, task })
+        let server = self.server_uuid;
+        Ok(Ticket { table: table_id, at, id, era, server, yielded, condition, task })
     }
 
     /// A chunk is cut behind `to` (`None`: it is the whole range); `false` if it is void.

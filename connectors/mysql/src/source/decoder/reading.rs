@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use lakeward_core::{BinlogPosition, GtidSet, KeyBound, Snapshot, TableId, TableSchema};
+use uuid::Uuid;
 
 use super::vanished::Comparison;
 use crate::snapshot::link::Seen;
@@ -26,6 +27,8 @@ pub(crate) struct Ticket {
     pub(super) id: u64,
     /// [`Reading::era`] when it was given.
     pub(super) era: u64,
+    /// The server that the stream came from.
+    pub(crate) server: Uuid,
     /// What the stream had yielded.
     pub(crate) yielded: Option<GtidSet>,
     /// Only rows for which it holds.
