@@ -15,7 +15,7 @@ use lakeward_core::stats::SourceStats;
 use lakeward_core::{Clock, Error, ErrorKind, Feed, Result, TableSchema, TypeOptions, failpoint};
 
 use super::SnapshotOptions;
-use super::link::{Covered, Described, Seen};
+use super::link::{Covered, Described};
 use super::lookup;
 use super::pace::Pace;
 use super::plan::Range;
@@ -155,8 +155,7 @@ impl ChunkThread {
         failpoint::hit("mysql.snapshot.plan")?;
         let opened = self.sight.open(ticket)?;
         let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
-            let seen = self.sight.close(opened)?;
-            return Ok(Some(self.missing(ticket, seen)));
+            return self.missing(ticket, opened).map(Some);
         };
         let schema = self.schema(ticket, &described);
         if schema.key.is_empty() {
@@ -184,8 +183,7 @@ impl ChunkThread {
     ) -> Result<Option<Found>, Trouble> {
         let opened = self.sight.open(ticket)?;
         let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
-            let seen = self.sight.close(opened)?;
-            return Ok(Some(self.missing(ticket, seen)));
+            return self.missing(ticket, opened).map(Some);
         };
         let schema = self.schema(ticket, &described);
         if !described.key.0.iter().map(|column| &column.name).eq(key) {
@@ -233,8 +231,7 @@ impl ChunkThread {
     ) -> Result<Option<Found>, Trouble> {
         let opened = self.sight.open(ticket)?;
         let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
-            let seen = self.sight.close(opened)?;
-            return Ok(Some(self.missing(ticket, seen)));
+            return self.missing(ticket, opened).map(Some);
         };
         let found = self.schema(ticket, &described);
         let key = lookup::key_of(&found);
@@ -312,9 +309,11 @@ impl ChunkThread {
         Arc::new(described.structure.clone().version(ticket.table.clone(), 0, self.common.types))
     }
 
-    fn missing(&self, ticket: &Ticket, seen: Seen) -> Found {
+    fn missing(&mut self, ticket: &Ticket, opened: Opened) -> Result<Found, Trouble> {
+        let seen = self.sight.close(opened)?;
+        self.sight.refuse_replica_without(&ticket.table)?;
         let schema = TableSchema::new(ticket.table.clone(), 0, Vec::new(), Vec::new(), self.common.types);
-        Found { schema: Arc::new(schema), seen, outcome: FoundOutcome::NoTable, took: Duration::ZERO }
+        Ok(Found { schema: Arc::new(schema), seen, outcome: FoundOutcome::NoTable, took: Duration::ZERO })
     }
 }
 

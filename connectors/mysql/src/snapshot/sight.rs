@@ -123,6 +123,22 @@ impl Sight {
         Ok(())
     }
 
+    /// A replica without a table of the source knows the names of its transactions all the same, where its
+    /// filters leave the table out: that the table is not there says nothing then.
+    pub(crate) fn refuse_replica_without(&mut self, table: &TableId) -> Result<(), Trouble> {
+        if self.common.options.replica.is_none() || self.source()?.describe(table)?.is_none() {
+            return Ok(());
+        }
+        // It may have been made at the source since the replica was asked.
+        let (has, _) = self.source()?.logged()?;
+        self.wait_for(&has, true)?;
+        let error = Error::new(ErrorKind::SourceSetting, "snapshot.replica lacks the table");
+        Err(Trouble::NotYet(error.of_table(table).remedy(format!(
+            "let it replicate the table (its filters are in SHOW REPLICA STATUS), or take snapshot.replica out; \
+             then lakeward resume {table}"
+        ))))
+    }
+
     /// Rows wait for a server that may stand still.
     fn tell_of_wait(&mut self, yielded: &GtidSet, is_replica: bool) -> Result<()> {
         let link = self.link()?;
