@@ -169,7 +169,7 @@ impl ChunkThread {
         let estimated_rows = link.estimated_rows(&ticket.table, ticket.condition.as_deref())?;
         failpoint::hit("mysql.snapshot.seen")?;
         let seen = self.sight.close(opened)?;
-        let outcome = FoundOutcome::Plan { last, estimated_rows };
+        let outcome = FoundOutcome::Plan { key: described.key.columns(), last, estimated_rows };
         Ok(Some(Found { schema, seen, outcome, took: Duration::ZERO }))
     }
 
@@ -186,7 +186,7 @@ impl ChunkThread {
             return self.missing(ticket, opened).map(Some);
         };
         let schema = self.schema(ticket, &described);
-        if !described.key.0.iter().map(|column| &column.name).eq(key) {
+        if described.key.columns() != key {
             let seen = self.sight.close(opened)?;
             return Ok(Some(Found { schema, seen, outcome: FoundOutcome::OtherKey, took: Duration::ZERO }));
         }

@@ -44,6 +44,27 @@ pub(crate) struct Described {
     pub(crate) key: Key,
     /// The index of the key.
     pub(crate) index: Option<String>,
+    /// The index has the rows in the order of the key: whole columns are in it.
+    pub(crate) is_sorted: bool,
+}
+
+/// A unique index.
+struct UniqueIndex {
+    name: String,
+    columns: Vec<IndexColumn>,
+}
+
+struct IndexColumn {
+    name: String,
+    descending: bool,
+    /// Only the beginning of its values is in the index.
+    is_cut_off: bool,
+}
+
+impl UniqueIndex {
+    fn is_whole(&self) -> bool {
+        !self.columns.iter().any(|column| column.is_cut_off)
+    }
 }
 
 /// How far a replica is behind its source.
@@ -150,11 +171,17 @@ impl Link {
                 _ => None,
             };
             let (charset, collation) = text.unzip();
-            KeyColumn { name: column.name.clone(), ty: column.ty.clone(), charset, collation }
+            let (name, ty) = (column.name.clone(), column.ty.clone());
+            KeyColumn { name, ty, charset, collation, descending: false }
         });
-        let key = Key(key.collect());
+        let mut key = Key(key.collect());
         let index = self.index(table, &key)?;
-        Ok(Some(Described { structure: found, key, index }))
+        for (column, of_index) in key.0.iter_mut().zip(index.iter().flat_map(|index| &index.columns)) {
+            column.descending = of_index.descending;
+        }
+        let is_sorted = index.as_ref().is_some_and(UniqueIndex::is_whole);
+        let index = index.map(|index| index.name);
+        Ok(Some(Described { structure: found, key, index, is_sorted }))
     }
 
     /// The catalog shows neither tables nor columns that the account may not read: they are told from
@@ -172,26 +199,30 @@ impl Link {
         }
     }
 
-    /// The unique index that consists of the key's columns.
-    fn index(&mut self, table: &TableId, key: &Key) -> Result<Option<String>> {
+    /// The unique index that consists of the key's columns; if there are several, one of whole columns.
+    fn index(&mut self, table: &TableId, key: &Key) -> Result<Option<UniqueIndex>> {
         let sql = format!(
-            "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {} AND \
-             TABLE_NAME = {} AND NON_UNIQUE = 0 AND IS_VISIBLE = 'YES' ORDER BY INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX",
+            "SELECT INDEX_NAME, COLUMN_NAME, COLLATION, SUB_PART FROM information_schema.STATISTICS \
+             WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} AND NON_UNIQUE = 0 AND IS_VISIBLE = 'YES' ORDER BY INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX",
             quoted(&table.database),
             quoted(&table.table)
         );
-        let mut indexes: Vec<(String, Vec<String>)> = Vec::new();
+        let mut indexes: Vec<UniqueIndex> = Vec::new();
         for row in rows(&mut self.conn, &sql)? {
-            let mut row = row.into_iter();
-            let (index, column) = (row.next().flatten(), row.next().flatten());
-            let (index, column) = (index.unwrap_or_default(), column.unwrap_or_default());
-            match indexes.last_mut().filter(|(name, _)| *name == index) {
-                Some((_, columns)) => columns.push(column),
-                None => indexes.push((index, vec![column])),
+            let mut row = row.into_iter().map(Option::unwrap_or_default);
+            let (name, column) = (row.next().unwrap_or_default(), row.next().unwrap_or_default());
+            let descending = row.next().is_some_and(|order| order == "D");
+            let is_cut_off = row.next().is_some_and(|bytes| !bytes.is_empty());
+            let column = IndexColumn { name: column, descending, is_cut_off };
+            match indexes.last_mut().filter(|index| index.name == name) {
+                Some(index) => index.columns.push(column),
+                None => indexes.push(UniqueIndex { name, columns: vec![column] }),
             }
         }
-        let is_key = |columns: &[String]| columns.iter().eq(key.0.iter().map(|column| &column.name));
-        Ok(indexes.into_iter().find(|(_, columns)| is_key(columns)).map(|(name, _)| name))
+        let names = || key.0.iter().map(|column| &column.name);
+        indexes.retain(|index| index.columns.iter().map(|column| &column.name).eq(names()));
+        let whole = indexes.iter().position(UniqueIndex::is_whole).unwrap_or(0);
+        Ok(indexes.into_iter().nth(whole))
     }
 
     /// The server's estimate of a table's rows, or of those for which a condition holds.

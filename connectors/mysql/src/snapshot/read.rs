@@ -132,9 +132,27 @@ pub(crate) fn greatest_key(
 ) -> Result<Option<Vec<String>>, Trouble> {
     let sql = greatest_key_sql(schema, described);
     key_of(conn, &described.key, &sql).map_err(|trouble| match trouble {
-        Trouble::TooLarge => Trouble::Later("its greatest key is not found within seconds"),
+        Trouble::TooLarge if described.is_sorted => {
+            Trouble::Later("its greatest key is not found within seconds")
+        }
+        Trouble::TooLarge => Trouble::Failed(unsorted(schema)),
         other => other,
     })
+}
+
+/// Each chunk of a large table would sort what is left of it.
+fn unsorted(schema: &TableSchema) -> Error {
+    Error::new(
+        ErrorKind::SourceUnsupported,
+        "no index has its rows in the order of its key (one of prefixes has not, and an invisible one is not \
+         used), and to sort them takes too long",
+    )
+    .of_table(&schema.table)
+    .remedy(format!(
+        "give it a key of whole columns, or make the key's index visible, then lakeward resume {}; or leave it \
+         out (tables.exclude)",
+        schema.table
+    ))
 }
 
 fn greatest_key_sql(schema: &TableSchema, described: &Described) -> String {
@@ -145,7 +163,7 @@ fn greatest_key_sql(schema: &TableSchema, described: &Described) -> String {
         key.selected(),
         named(&schema.table),
         by_index(described),
-        key.order(" DESC")
+        key.order(true)
     )
 }
 
@@ -165,10 +183,13 @@ pub(crate) fn cut(
         named(&schema.table),
         by_index(described),
         key.within(range),
-        key.order(""),
+        key.order(false),
         rows.saturating_sub(1)
     );
-    key_of(conn, key, &sql)
+    key_of(conn, key, &sql).map_err(|trouble| match trouble {
+        Trouble::TooLarge if !described.is_sorted => Trouble::Failed(unsorted(schema)),
+        other => other,
+    })
 }
 
 /// The SELECT of a chunk of about so many rows.

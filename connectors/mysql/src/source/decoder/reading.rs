@@ -47,7 +47,7 @@ pub(crate) enum Task {
         range: Range,
         is_cut: bool,
         rows: u64,
-        /// The columns by which the table is read.
+        /// The columns by which the table is read ([`lakeward_core::SnapshotPlan::key`]).
         key: Vec<String>,
     },
     /// Read the whole table in one consistent view.
@@ -75,7 +75,7 @@ pub(crate) enum Outcome {
     /// The server does not have the table.
     NoTable,
     /// How the table is read.
-    Plan { last: Option<KeyBound>, estimated_rows: Option<u64> },
+    Plan { key: Vec<String>, last: Option<KeyBound>, estimated_rows: Option<u64> },
     /// The table has another key than its plan says.
     OtherKey,
     /// The rows of a chunk.
