@@ -12,6 +12,7 @@ use mysql::Conn;
 use uuid::Uuid;
 
 use super::keys::{Key, KeyColumn};
+use super::read::Trouble;
 use crate::catalog;
 use crate::config::MysqlConfig;
 use crate::connection::{Purpose, connect};
@@ -19,6 +20,9 @@ use crate::schema::Definition;
 use crate::server::current_end;
 use crate::session::{backticked, quoted, rows, run};
 use crate::version::Version;
+
+/// How often a table is described that is altered meanwhile.
+const READINGS: u32 = 10;
 
 /// What must have been yielded before rows are released.
 #[derive(Clone, Debug)]
@@ -155,15 +159,21 @@ impl Link {
         Ok(Seen { covered: Covered::Log(position), at_us })
     }
 
-    /// The table as the catalog has it now; `None` if the server does not have it.
-    pub(crate) fn describe(&mut self, table: &TableId) -> Result<Option<Described>> {
-        let found = catalog::read_one(&mut self.conn, table, &self.collations)?;
+    /// The table as the catalog has it now; `None` if the server does not have it, or only a view of that name.
+    pub(crate) fn describe(&mut self, table: &TableId) -> Result<Option<Described>, Trouble> {
+        let found = self.structure(table)?;
+        if found.is_none() && catalog::is_view(&mut self.conn, table)? {
+            tracing::info!(%table, "it is a view: there are no rows to read");
+            return Ok(None);
+        }
         if self.is_missing(table)? {
             return Ok(None);
         }
-        let found = found.ok_or_else(|| {
-            Error::new(ErrorKind::SourceUnsupported, "the catalog does not have it").of_table(table)
-        })?;
+        let Some(found) = found else {
+            // Made since the catalog was read, or shown to this account by no catalog.
+            let error = Error::new(ErrorKind::SourceUnsupported, "the catalog does not have it");
+            return Err(Trouble::NotYet(error.of_table(table)));
+        };
         let columns = found.key.iter().filter_map(|at| found.columns.get(*at));
         let key = columns.map(|column| {
             let text = match &column.ty {
@@ -182,6 +192,19 @@ impl Link {
         let is_sorted = index.as_ref().is_some_and(UniqueIndex::is_whole);
         let index = index.map(|index| index.name);
         Ok(Some(Described { structure: found, key, index, is_sorted }))
+    }
+
+    /// What the catalog has of a table; asked for again where it was altered between two questions about it.
+    fn structure(&mut self, table: &TableId) -> Result<Option<Definition>, Trouble> {
+        let mut readings = 0;
+        loop {
+            readings += 1;
+            match catalog::read_one(&mut self.conn, table, &self.collations) {
+                Err(error) if error.kind() == ErrorKind::TableChanged && readings < READINGS => {}
+                Err(error) if error.kind() == ErrorKind::TableChanged => return Err(Trouble::NotYet(error)),
+                found => return Ok(found?),
+            }
+        }
     }
 
     /// The catalog shows neither tables nor columns that the account may not read: they are told from

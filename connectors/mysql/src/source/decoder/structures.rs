@@ -116,6 +116,11 @@ impl Decoder {
         if stays && previous == standing.definition && standing.rewritten.is_none() {
             return Ok(standing.emptied.then_some(Fate::Voided { dropped: false }));
         }
+        if !self.settings.snapshots && !stays && standing.definition.is_none() && self.is_view(table)? {
+            // It was one then, or a table that the log has dropped since: nothing is to be captured under the name.
+            let stood = place.map(|at| self.tables.get(at)).transpose()?.is_some_and(|stood| !stood.dropped);
+            return Ok(stood.then_some(Fate::Voided { dropped: true }));
+        }
         let ghost =
             standing.was.as_ref().filter(|was| !stays && is_ghost_of(was, table) && draft.left(table));
         let made = standing.was.is_none();
@@ -162,6 +167,11 @@ impl Decoder {
             Rows::Unknown(Reason::new(ErrorKind::TableChanged, format!("{was} took its place")))
         };
         Ok(Some(Fate::Stands { definition, rows }))
+    }
+
+    /// Whether a view has the name now. (Where rows may be read, the thread that reads them finds out.)
+    fn is_view(&self, name: &TableId) -> Result<bool> {
+        self.truth.as_ref().map_or(Ok(false), |truth| truth.is_view(name))
     }
 
     /// The structure of a table after the statement at hand; the inner error stops it.
