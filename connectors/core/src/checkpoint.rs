@@ -161,7 +161,8 @@ pub type KeyBound = Vec<String>;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SnapshotPlan {
-    /// Columns of the key by which it is read, in order; empty for a table without one.
+    /// Columns of the key by which it is read, in order, those that descend with ` DESC`; empty for a table
+    /// without one.
     pub key: Vec<String>,
     /// The greatest key when reading began; `None`: the table was empty.
     pub last: Option<KeyBound>,

@@ -168,6 +168,17 @@ pub fn read_one(
     Ok(Some(definition))
 }
 
+/// Whether a view, and no table, has the name now.
+pub(crate) fn is_view(conn: &mut Conn, name: &TableId) -> Result<bool> {
+    let sql = format!(
+        "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+        quoted(&name.database),
+        quoted(&name.table)
+    );
+    let kind = rows(conn, &sql)?.into_iter().flatten().flatten().next();
+    Ok(kind.is_some_and(|kind| kind != "BASE TABLE"))
+}
+
 /// The default collation of each database.
 pub fn databases(conn: &mut Conn) -> Result<BTreeMap<String, u16>> {
     let sql = "SELECT SCHEMA_NAME, ID FROM information_schema.SCHEMATA \

@@ -1,6 +1,8 @@
 //! Connections, checks and the catalog against a real MySQL 9.7.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use lakeward_core::{ColumnType, ErrorKind, Finding, GtidSet, Level, Secret, TableFilter, TableId};
 use lakeward_mysql::server::{binary_logs, current_end, free_server_id};
 use lakeward_mysql::snapshot::{SnapshotLock, SnapshotOptions};
@@ -411,6 +413,24 @@ fn check_tells_a_server_without_gtids_and_a_replica_that_is_none() {
     let findings = needs(Some(&config(&other, USER, PASSWORD)));
     let nobody = finding(&findings, "snapshot.replica");
     assert!(nobody.level == Level::Error && nobody.message.contains("from nobody"), "{nobody:?}");
+    let source = server(Tls::Signed, &[]);
+    source.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); CREATE TABLE shop.u (id INT PRIMARY KEY)");
+    let partial = MySql::start(MySqlOptions {
+        extra: vec!["--replicate-ignore-table=shop.t".to_owned()],
+        ..MySqlOptions::default()
+    });
+    partial.replicate(source.port(), true);
+    partial.wait_for_applied(&source, Duration::from_secs(30));
+    let options =
+        SnapshotOptions { replica: Some(config(&partial, USER, PASSWORD)), ..SnapshotOptions::default() };
+    let at_source = config(&source, USER, PASSWORD);
+    let findings = preflight::snapshots::check(&at_source, &filter(&["shop.*"]), &options).findings;
+    let lacks = findings.iter().find(|finding| finding.message.contains("does not have"));
+    assert!(
+        lacks.is_some_and(|lacks| lacks.level == Level::Error && lacks.message.ends_with("have shop.t")),
+        "{findings:?}"
+    );
+
     let mut away = here.clone();
     away.port = 1;
     let findings = needs(Some(&away));

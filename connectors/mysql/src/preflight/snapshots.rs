@@ -192,6 +192,15 @@ fn look_at_replica(conn: &mut Conn, replica: &MysqlConfig, captured: &[&TableId]
         let message = format!("{} may not read {} there", held.account(), named(&refused));
         findings.push(Finding::error(SUBJECT, message).fix(held.database_fix("SELECT", &first.database)));
     }
+    let visible = catalog::visible_tables(&mut there)?;
+    let is_lacking = |table: &&&TableId| held.may("SELECT", table) && !visible.contains_key(table);
+    let lacking: Vec<&&TableId> = captured.iter().filter(is_lacking).collect();
+    if !lacking.is_empty() {
+        let message = format!("it does not have {}", named(&lacking));
+        let fix =
+            "let it replicate them (its filters are in SHOW REPLICA STATUS), or remove snapshot.replica";
+        findings.push(Finding::error(SUBJECT, message).fix(fix));
+    }
     if findings.iter().all(|finding| finding.level == Level::Ok) && facts.is_replica.is_none() {
         let message = "whether it replicates cannot be told: the account lacks REPLICATION CLIENT there";
         findings.push(Finding::warning(SUBJECT, message).fix(held.global_fix("REPLICATION CLIENT")));

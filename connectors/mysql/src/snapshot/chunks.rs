@@ -15,7 +15,7 @@ use lakeward_core::stats::SourceStats;
 use lakeward_core::{Clock, Error, ErrorKind, Feed, Result, TableSchema, TypeOptions, failpoint};
 
 use super::SnapshotOptions;
-use super::link::{Covered, Described, Seen};
+use super::link::{Covered, Described};
 use super::lookup;
 use super::pace::Pace;
 use super::plan::Range;
@@ -101,6 +101,7 @@ impl ChunkThread {
         let Some(ticket) = turns.find(IDLE, |decoder| decoder.next_ticket())? else {
             return Ok(Duration::ZERO);
         };
+        self.sight.follow(&ticket);
         let done = match &ticket.task {
             Task::Plan => self.plan(&ticket),
             Task::Chunk { range, is_cut, rows, key } => self.chunk(&ticket, range, *is_cut, *rows, key),
@@ -122,7 +123,14 @@ impl ChunkThread {
         let turns = &self.common.turns;
         match trouble {
             Trouble::TooLarge => turns.between(|decoder| decoder.give_back(ticket, true)),
-            Trouble::Moved(how) => {
+            Trouble::NoColumn(how) if ticket.condition.is_some() => {
+                let error = Error::new(
+                    ErrorKind::TableChanged,
+                    format!("its condition does not hold any more: {how}"),
+                );
+                turns.between(|decoder| decoder.put_off_or_stop(ticket, error.of_table(&ticket.table)))
+            }
+            Trouble::Moved(how) | Trouble::NoColumn(how) => {
                 tracing::info!(table = %ticket.table, "its rows are to be read again: {how}");
                 turns.between(|decoder| decoder.give_back(ticket, false))
             }
@@ -147,8 +155,7 @@ impl ChunkThread {
         failpoint::hit("mysql.snapshot.plan")?;
         let opened = self.sight.open(ticket)?;
         let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
-            let seen = self.sight.close(opened)?;
-            return Ok(Some(self.missing(ticket, seen)));
+            return self.missing(ticket, opened).map(Some);
         };
         let schema = self.schema(ticket, &described);
         if schema.key.is_empty() {
@@ -162,7 +169,7 @@ impl ChunkThread {
         let estimated_rows = link.estimated_rows(&ticket.table, ticket.condition.as_deref())?;
         failpoint::hit("mysql.snapshot.seen")?;
         let seen = self.sight.close(opened)?;
-        let outcome = FoundOutcome::Plan { last, estimated_rows };
+        let outcome = FoundOutcome::Plan { key: described.key.columns(), last, estimated_rows };
         Ok(Some(Found { schema, seen, outcome, took: Duration::ZERO }))
     }
 
@@ -176,11 +183,10 @@ impl ChunkThread {
     ) -> Result<Option<Found>, Trouble> {
         let opened = self.sight.open(ticket)?;
         let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
-            let seen = self.sight.close(opened)?;
-            return Ok(Some(self.missing(ticket, seen)));
+            return self.missing(ticket, opened).map(Some);
         };
         let schema = self.schema(ticket, &described);
-        if !described.key.0.iter().map(|column| &column.name).eq(key) {
+        if described.key.columns() != key {
             let seen = self.sight.close(opened)?;
             return Ok(Some(Found { schema, seen, outcome: FoundOutcome::OtherKey, took: Duration::ZERO }));
         }
@@ -225,8 +231,7 @@ impl ChunkThread {
     ) -> Result<Option<Found>, Trouble> {
         let opened = self.sight.open(ticket)?;
         let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
-            let seen = self.sight.close(opened)?;
-            return Ok(Some(self.missing(ticket, seen)));
+            return self.missing(ticket, opened).map(Some);
         };
         let found = self.schema(ticket, &described);
         let key = lookup::key_of(&found);
@@ -287,7 +292,7 @@ impl ChunkThread {
         let Common { turns, clock, out, .. } = &*common;
         let source = self.sight.source()?;
         let end = match ticket.yielded {
-            Some(_) => Covered::Gtids(source.executed()?.0),
+            Some(_) => Covered::Gtids(source.logged()?.0),
             None => source.end_of_log()?.covered,
         };
         let begun = clock.elapsed();
@@ -304,9 +309,11 @@ impl ChunkThread {
         Arc::new(described.structure.clone().version(ticket.table.clone(), 0, self.common.types))
     }
 
-    fn missing(&self, ticket: &Ticket, seen: Seen) -> Found {
+    fn missing(&mut self, ticket: &Ticket, opened: Opened) -> Result<Found, Trouble> {
+        let seen = self.sight.close(opened)?;
+        self.sight.refuse_replica_without(&ticket.table)?;
         let schema = TableSchema::new(ticket.table.clone(), 0, Vec::new(), Vec::new(), self.common.types);
-        Found { schema: Arc::new(schema), seen, outcome: FoundOutcome::NoTable, took: Duration::ZERO }
+        Ok(Found { schema: Arc::new(schema), seen, outcome: FoundOutcome::NoTable, took: Duration::ZERO })
     }
 }
 

@@ -168,7 +168,7 @@ mod tests {
 
     fn column(ty: ColumnType, charset: Option<&str>) -> KeyColumn {
         let (charset, collation) = (charset.map(str::to_owned), charset.map(|name| format!("{name}_x")));
-        KeyColumn { name: "k`".into(), ty, charset, collation }
+        KeyColumn { name: "k`".into(), ty, charset, collation, descending: false }
     }
 
     fn labels(labels: &[&str]) -> Vec<String> {

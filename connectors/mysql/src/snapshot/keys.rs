@@ -5,7 +5,8 @@
 //! and with every other key as the column itself does. Why: numbers are written with all their digits
 //! (a FLOAT as the double that it is), text and bytes as the bytes that the server sent, with the
 //! column's own character set; a literal is weaker than a column in the rules of coercibility, so the
-//! column's collation decides. ENUM and SET are numbers, by which the server sorts them. Only the
+//! column's collation decides. Ranges are those of the order of the key's index, in which single columns may
+//! descend. ENUM and SET are numbers, by which the server sorts them. Only the
 //! server compares. Ranges of several columns are written out (`a > x OR (a = x AND b > y)`): the
 //! server's range optimizer does not use an index for a comparison of rows.
 
@@ -24,6 +25,8 @@ pub(crate) struct KeyColumn {
     pub(crate) charset: Option<String>,
     /// Of text: its collation.
     pub(crate) collation: Option<String>,
+    /// Its index has the greatest value first.
+    pub(crate) descending: bool,
 }
 
 impl KeyColumn {
@@ -38,6 +41,7 @@ impl KeyColumn {
         let (last, literal) = (self.last_number()?, literal.parse::<u64>().ok()?);
         let numbers = match by {
             ">" => literal.saturating_add(1)..last.saturating_add(1),
+            ">=" => literal..last.saturating_add(1),
             "<" => 0..literal,
             _ => 0..literal.saturating_add(1),
         };
@@ -143,9 +147,17 @@ impl Key {
         self.0.iter().map(KeyColumn::selected).collect::<Vec<_>>().join(", ")
     }
 
-    /// `a, b`, or `a DESC, b DESC`.
-    pub(crate) fn order(&self, direction: &str) -> String {
-        let one = |column: &KeyColumn| format!("{}{direction}", backticked(&column.name));
+    /// Its columns as its index has them, to tell one order from another: `a`, `b DESC`.
+    pub(crate) fn columns(&self) -> Vec<String> {
+        let one = |column: &KeyColumn| format!("{}{}", column.name, direction(column.descending));
+        self.0.iter().map(one).collect()
+    }
+
+    /// The order of its index, `a, b DESC`; or that backwards, `a DESC, b`.
+    pub(crate) fn order(&self, backwards: bool) -> String {
+        let one = |column: &KeyColumn| {
+            format!("{}{}", backticked(&column.name), direction(column.descending != backwards))
+        };
         self.0.iter().map(one).collect::<Vec<_>>().join(", ")
     }
 
@@ -159,21 +171,24 @@ impl Key {
 
     /// The condition for the keys of a range.
     pub(crate) fn within(&self, range: &Range) -> String {
-        let to = self.compared(&range.to, "<", "<=");
+        let to = self.compared(&range.to, false, "=");
         match &range.from {
-            Some(from) => format!("{} AND {to}", self.compared(from, ">", ">")),
+            Some(from) => format!("{} AND {to}", self.compared(from, true, "")),
             None => to,
         }
     }
 
-    /// `(a < x OR (a = x AND b <= y))`: every column but the last is compared by `strict`.
-    fn compared(&self, bound: &[String], strict: &str, last: &str) -> String {
+    /// `(a < x OR (a = x AND b <= y))`: what is before a bound or behind it in the order of the index, and with
+    /// `=` for `or_equal` the bound itself.
+    fn compared(&self, bound: &[String], is_behind: bool, or_equal: &str) -> String {
         let mut ways = Vec::new();
         let mut equal = String::new();
         for (place, (column, literal)) in self.0.iter().zip(bound).enumerate() {
             let name = backticked(&column.name);
-            let by = if place + 1 == self.0.len() { last } else { strict };
-            let beyond = column.listed(by, literal).unwrap_or_else(|| format!("{name} {by} {literal}"));
+            let strict = if is_behind == column.descending { "<" } else { ">" };
+            let by =
+                if place + 1 == self.0.len() { format!("{strict}{or_equal}") } else { strict.to_owned() };
+            let beyond = column.listed(&by, literal).unwrap_or_else(|| format!("{name} {by} {literal}"));
             ways.push(match equal.is_empty() {
                 true => beyond,
                 false => format!("({equal} AND {beyond})"),
@@ -187,12 +202,17 @@ impl Key {
     }
 }
 
+fn direction(descending: bool) -> &'static str {
+    if descending { " DESC" } else { "" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn column(name: &str, ty: ColumnType, charset: Option<&str>) -> KeyColumn {
-        KeyColumn { name: name.into(), ty, charset: charset.map(str::to_owned), collation: None }
+        let charset = charset.map(str::to_owned);
+        KeyColumn { name: name.into(), ty, charset, collation: None, descending: false }
     }
 
     fn int() -> ColumnType {
@@ -260,6 +280,23 @@ mod tests {
             listed.within(&range),
             "(`e` IN (3) OR (`e` = 2 AND `n` > 7)) AND (`e` IN (0, 1, 2) OR (`e` = 3 AND `n` <= 9))"
         );
+        let mut mixed = key;
+        mixed.0[1].descending = true;
+        assert_eq!(mixed.columns(), ["a", "b` DESC", "c"]);
+        assert_eq!(
+            (mixed.order(false), mixed.order(true)),
+            ("`a`, `b``` DESC, `c`".to_owned(), "`a` DESC, `b```, `c` DESC".to_owned())
+        );
+        let range = Range { from: Some(bound(["1", "2", "3"])), to: bound(["4", "5", "6"]) };
+        assert_eq!(
+            mixed.within(&range),
+            "(`a` > 1 OR (`a` = 1 AND `b``` < 2) OR (`a` = 1 AND `b``` = 2 AND `c` > 3)) AND \
+             (`a` < 4 OR (`a` = 4 AND `b``` > 5) OR (`a` = 4 AND `b``` = 5 AND `c` <= 6))"
+        );
+        let mut listed = Key(listed.0.into_iter().take(1).collect());
+        listed.0[0].descending = true;
+        let range = Range { from: Some(vec!["3".into()]), to: vec!["2".into()] };
+        assert_eq!(listed.within(&range), "(`e` IN (0, 1, 2)) AND (`e` IN (2, 3))");
         let one = Key(vec![column("id", int(), None)]);
         assert_eq!(one.within(&Range { from: None, to: vec!["7".into()] }), "(`id` <= 7)");
     }

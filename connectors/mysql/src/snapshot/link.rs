@@ -12,6 +12,7 @@ use mysql::Conn;
 use uuid::Uuid;
 
 use super::keys::{Key, KeyColumn};
+use super::read::Trouble;
 use crate::catalog;
 use crate::config::MysqlConfig;
 use crate::connection::{Purpose, connect};
@@ -19,6 +20,9 @@ use crate::schema::Definition;
 use crate::server::current_end;
 use crate::session::{backticked, quoted, rows, run};
 use crate::version::Version;
+
+/// How often a table is described that is altered meanwhile.
+const READINGS: u32 = 10;
 
 /// What must have been yielded before rows are released.
 #[derive(Clone, Debug)]
@@ -44,6 +48,27 @@ pub(crate) struct Described {
     pub(crate) key: Key,
     /// The index of the key.
     pub(crate) index: Option<String>,
+    /// The index has the rows in the order of the key: whole columns are in it.
+    pub(crate) is_sorted: bool,
+}
+
+/// A unique index.
+struct UniqueIndex {
+    name: String,
+    columns: Vec<IndexColumn>,
+}
+
+struct IndexColumn {
+    name: String,
+    descending: bool,
+    /// Only the beginning of its values is in the index.
+    is_cut_off: bool,
+}
+
+impl UniqueIndex {
+    fn is_whole(&self) -> bool {
+        !self.columns.iter().any(|column| column.is_cut_off)
+    }
 }
 
 /// How far a replica is behind its source.
@@ -116,6 +141,15 @@ impl Link {
         Ok((set, time.parse().map_err(|_| unreadable("time", &time))?))
     }
 
+    /// What is executed now and comes from the server's log, and the time. Purged transactions do not come any
+    /// more: they were yielded, or an operator named them (`SET GLOBAL gtid_purged = '+…'`) and they never come.
+    pub(crate) fn logged(&mut self) -> Result<(GtidSet, i64)> {
+        let (executed, at_us) = self.executed()?;
+        let purged = one(&mut self.conn, "SELECT @@GLOBAL.gtid_purged")?;
+        let purged: GtidSet = purged.parse().map_err(|_| unreadable("gtid_purged", &purged))?;
+        Ok((executed.minus(&purged), at_us))
+    }
+
     /// The end of the log, and the time.
     pub(crate) fn end_of_log(&mut self) -> Result<Seen> {
         let (end, _) = current_end(&mut self.conn, &self.version)?;
@@ -125,15 +159,21 @@ impl Link {
         Ok(Seen { covered: Covered::Log(position), at_us })
     }
 
-    /// The table as the catalog has it now; `None` if the server does not have it.
-    pub(crate) fn describe(&mut self, table: &TableId) -> Result<Option<Described>> {
-        let found = catalog::read_one(&mut self.conn, table, &self.collations)?;
+    /// The table as the catalog has it now; `None` if the server does not have it, or only a view of that name.
+    pub(crate) fn describe(&mut self, table: &TableId) -> Result<Option<Described>, Trouble> {
+        let found = self.structure(table)?;
+        if found.is_none() && catalog::is_view(&mut self.conn, table)? {
+            tracing::info!(%table, "it is a view: there are no rows to read");
+            return Ok(None);
+        }
         if self.is_missing(table)? {
             return Ok(None);
         }
-        let found = found.ok_or_else(|| {
-            Error::new(ErrorKind::SourceUnsupported, "the catalog does not have it").of_table(table)
-        })?;
+        let Some(found) = found else {
+            // Made since the catalog was read, or shown to this account by no catalog.
+            let error = Error::new(ErrorKind::SourceUnsupported, "the catalog does not have it");
+            return Err(Trouble::NotYet(error.of_table(table)));
+        };
         let columns = found.key.iter().filter_map(|at| found.columns.get(*at));
         let key = columns.map(|column| {
             let text = match &column.ty {
@@ -141,11 +181,30 @@ impl Link {
                 _ => None,
             };
             let (charset, collation) = text.unzip();
-            KeyColumn { name: column.name.clone(), ty: column.ty.clone(), charset, collation }
+            let (name, ty) = (column.name.clone(), column.ty.clone());
+            KeyColumn { name, ty, charset, collation, descending: false }
         });
-        let key = Key(key.collect());
+        let mut key = Key(key.collect());
         let index = self.index(table, &key)?;
-        Ok(Some(Described { structure: found, key, index }))
+        for (column, of_index) in key.0.iter_mut().zip(index.iter().flat_map(|index| &index.columns)) {
+            column.descending = of_index.descending;
+        }
+        let is_sorted = index.as_ref().is_some_and(UniqueIndex::is_whole);
+        let index = index.map(|index| index.name);
+        Ok(Some(Described { structure: found, key, index, is_sorted }))
+    }
+
+    /// What the catalog has of a table; asked for again where it was altered between two questions about it.
+    fn structure(&mut self, table: &TableId) -> Result<Option<Definition>, Trouble> {
+        let mut readings = 0;
+        loop {
+            readings += 1;
+            match catalog::read_one(&mut self.conn, table, &self.collations) {
+                Err(error) if error.kind() == ErrorKind::TableChanged && readings < READINGS => {}
+                Err(error) if error.kind() == ErrorKind::TableChanged => return Err(Trouble::NotYet(error)),
+                found => return Ok(found?),
+            }
+        }
     }
 
     /// The catalog shows neither tables nor columns that the account may not read: they are told from
@@ -163,26 +222,30 @@ impl Link {
         }
     }
 
-    /// The unique index that consists of the key's columns.
-    fn index(&mut self, table: &TableId, key: &Key) -> Result<Option<String>> {
+    /// The unique index that consists of the key's columns; if there are several, one of whole columns.
+    fn index(&mut self, table: &TableId, key: &Key) -> Result<Option<UniqueIndex>> {
         let sql = format!(
-            "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {} AND \
-             TABLE_NAME = {} AND NON_UNIQUE = 0 AND IS_VISIBLE = 'YES' ORDER BY INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX",
+            "SELECT INDEX_NAME, COLUMN_NAME, COLLATION, SUB_PART FROM information_schema.STATISTICS \
+             WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} AND NON_UNIQUE = 0 AND IS_VISIBLE = 'YES' ORDER BY INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX",
             quoted(&table.database),
             quoted(&table.table)
         );
-        let mut indexes: Vec<(String, Vec<String>)> = Vec::new();
+        let mut indexes: Vec<UniqueIndex> = Vec::new();
         for row in rows(&mut self.conn, &sql)? {
-            let mut row = row.into_iter();
-            let (index, column) = (row.next().flatten(), row.next().flatten());
-            let (index, column) = (index.unwrap_or_default(), column.unwrap_or_default());
-            match indexes.last_mut().filter(|(name, _)| *name == index) {
-                Some((_, columns)) => columns.push(column),
-                None => indexes.push((index, vec![column])),
+            let mut row = row.into_iter().map(Option::unwrap_or_default);
+            let (name, column) = (row.next().unwrap_or_default(), row.next().unwrap_or_default());
+            let descending = row.next().is_some_and(|order| order == "D");
+            let is_cut_off = row.next().is_some_and(|bytes| !bytes.is_empty());
+            let column = IndexColumn { name: column, descending, is_cut_off };
+            match indexes.last_mut().filter(|index| index.name == name) {
+                Some(index) => index.columns.push(column),
+                None => indexes.push(UniqueIndex { name, columns: vec![column] }),
             }
         }
-        let is_key = |columns: &[String]| columns.iter().eq(key.0.iter().map(|column| &column.name));
-        Ok(indexes.into_iter().find(|(_, columns)| is_key(columns)).map(|(name, _)| name))
+        let names = || key.0.iter().map(|column| &column.name);
+        indexes.retain(|index| index.columns.iter().map(|column| &column.name).eq(names()));
+        let whole = indexes.iter().position(UniqueIndex::is_whole).unwrap_or(0);
+        Ok(indexes.into_iter().nth(whole))
     }
 
     /// The server's estimate of a table's rows, or of those for which a condition holds.

@@ -53,6 +53,8 @@ pub(crate) enum Trouble {
     TooLarge,
     /// The table is not what it was described as: it was altered in between, and the log will say so.
     Moved(String),
+    /// The server does not know a column: as above, but for a condition, which nothing brings up to date.
+    NoColumn(String),
     /// Not now: why, and it is tried again later and later.
     Later(&'static str),
     /// So for some times; then it is an error.
@@ -83,8 +85,9 @@ pub(crate) fn trouble(error: mysql::Error, doing: &str) -> Trouble {
             3024 => return Trouble::TooLarge,
             // The table, or a partition of it, is without its file.
             1814 => return Trouble::NotYet(without_tablespace(&answer.message)),
-            // No such column, table, index, database; the definition changed; not prepared for it.
-            1054 | 1146 | 1176 | 1049 | 1412 | 1615 => return Trouble::Moved(answer.message.clone()),
+            1054 => return Trouble::NoColumn(answer.message.clone()),
+            // No such table, index, database; the definition changed; not prepared for it.
+            1146 | 1176 | 1049 | 1412 | 1615 => return Trouble::Moved(answer.message.clone()),
             _ => {}
         }
     }
@@ -129,9 +132,27 @@ pub(crate) fn greatest_key(
 ) -> Result<Option<Vec<String>>, Trouble> {
     let sql = greatest_key_sql(schema, described);
     key_of(conn, &described.key, &sql).map_err(|trouble| match trouble {
-        Trouble::TooLarge => Trouble::Later("its greatest key is not found within seconds"),
+        Trouble::TooLarge if described.is_sorted => {
+            Trouble::Later("its greatest key is not found within seconds")
+        }
+        Trouble::TooLarge => Trouble::Failed(unsorted(schema)),
         other => other,
     })
+}
+
+/// Each chunk of a large table would sort what is left of it.
+fn unsorted(schema: &TableSchema) -> Error {
+    Error::new(
+        ErrorKind::SourceUnsupported,
+        "no index has its rows in the order of its key (one of prefixes has not, and an invisible one is not \
+         used), and to sort them takes too long",
+    )
+    .of_table(&schema.table)
+    .remedy(format!(
+        "give it a key of whole columns, or make the key's index visible, then lakeward resume {}; or leave it \
+         out (tables.exclude)",
+        schema.table
+    ))
 }
 
 fn greatest_key_sql(schema: &TableSchema, described: &Described) -> String {
@@ -142,7 +163,7 @@ fn greatest_key_sql(schema: &TableSchema, described: &Described) -> String {
         key.selected(),
         named(&schema.table),
         by_index(described),
-        key.order(" DESC")
+        key.order(true)
     )
 }
 
@@ -162,10 +183,13 @@ pub(crate) fn cut(
         named(&schema.table),
         by_index(described),
         key.within(range),
-        key.order(""),
+        key.order(false),
         rows.saturating_sub(1)
     );
-    key_of(conn, key, &sql)
+    key_of(conn, key, &sql).map_err(|trouble| match trouble {
+        Trouble::TooLarge if !described.is_sorted => Trouble::Failed(unsorted(schema)),
+        other => other,
+    })
 }
 
 /// The SELECT of a chunk of about so many rows.

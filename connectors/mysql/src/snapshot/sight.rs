@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakeward_core::{Error, ErrorKind, GtidSet, Result};
+use lakeward_core::{Error, ErrorKind, GtidSet, Result, TableId};
+use uuid::Uuid;
 
 use super::SnapshotLock;
 use super::chunks::Common;
@@ -20,6 +21,10 @@ const LINEAGE_LIMIT: Duration = Duration::from_secs(60);
 /// Time between two words about a server that does not come to have what its log, or its source's, has.
 const WORD: Duration = Duration::from_secs(60);
 
+/// Time after which a server that does not come to have it is connected to anew: behind a name or a proxy may
+/// be another one by now, and the link is still to the one before.
+const RELINK: Duration = Duration::from_secs(10);
+
 /// A SELECT may see everything that the stream had yielded.
 pub(crate) enum Opened {
     /// Sets tell: what was seen is known when it is over.
@@ -34,13 +39,15 @@ pub(crate) struct Sight {
     link: Option<Link>,
     /// To the source, beside a replica, or to hold a lock.
     source: Option<Link>,
+    /// The server whose log the stream read when the links were opened.
+    server: Option<Uuid>,
     /// The replica was seen to have the source's transactions.
     lineage_proved: bool,
 }
 
 impl Sight {
     pub(crate) fn new(common: Arc<Common>) -> Sight {
-        Sight { common, link: None, source: None, lineage_proved: false }
+        Sight { common, link: None, source: None, server: None, lineage_proved: false }
     }
 
     /// The connection on which rows are read, if there is one.
@@ -54,6 +61,13 @@ impl Sight {
         self.source = None;
     }
 
+    /// Another server's log is read now: what links there are may be to the one before.
+    pub(crate) fn follow(&mut self, ticket: &Ticket) {
+        if self.server.replace(ticket.server).is_some_and(|server| server != ticket.server) {
+            self.drop_links();
+        }
+    }
+
     /// The connection on which rows are read, after [`Sight::open`] or [`Sight::lock`].
     pub(crate) fn link(&mut self) -> Result<&mut Link> {
         self.link.as_mut().ok_or_else(|| Error::new(ErrorKind::Bug, "no connection to read on"))
@@ -65,22 +79,31 @@ impl Sight {
             self.may_lock(ticket, "the server has no GTIDs")?;
             return self.lock(ticket).map(Opened::View);
         };
-        let replica = self.common.options.replica.clone();
         if self.link.is_none() {
-            self.link = Some(Link::open(replica.as_ref().unwrap_or(&self.common.source))?);
+            self.relink()?;
         }
-        self.wait_for(yielded, replica.is_some())?;
+        self.wait_for(yielded, self.common.options.replica.is_some())?;
         Ok(Opened::BySets)
+    }
+
+    fn relink(&mut self) -> Result<()> {
+        let Common { options, source, .. } = &*self.common;
+        self.link = Some(Link::open(options.replica.as_ref().unwrap_or(source))?);
+        Ok(())
     }
 
     fn wait_for(&mut self, yielded: &GtidSet, is_replica: bool) -> Result<(), Trouble> {
         let begun = self.common.clock.elapsed();
-        let mut told = Duration::ZERO;
+        let (mut told, mut linked) = (Duration::ZERO, Duration::ZERO);
         while !self.link()?.wait_for(yielded, 1)? {
             if self.common.turns.has_ended() {
                 return Err(Halt::Closed.into());
             }
             let waited = self.common.clock.elapsed().saturating_sub(begun);
+            if waited.saturating_sub(linked) >= RELINK {
+                linked = waited;
+                self.relink()?;
+            }
             if waited.saturating_sub(told) >= WORD {
                 told = waited;
                 self.tell_of_wait(yielded, is_replica)?;
@@ -98,6 +121,22 @@ impl Sight {
         }
         self.lineage_proved = true;
         Ok(())
+    }
+
+    /// A replica without a table of the source knows the names of its transactions all the same, where its
+    /// filters leave the table out: that the table is not there says nothing then.
+    pub(crate) fn refuse_replica_without(&mut self, table: &TableId) -> Result<(), Trouble> {
+        if self.common.options.replica.is_none() || self.source()?.describe(table)?.is_none() {
+            return Ok(());
+        }
+        // It may have been made at the source since the replica was asked.
+        let (has, _) = self.source()?.logged()?;
+        self.wait_for(&has, true)?;
+        let error = Error::new(ErrorKind::SourceSetting, "snapshot.replica lacks the table");
+        Err(Trouble::NotYet(error.of_table(table).remedy(format!(
+            "let it replicate the table (its filters are in SHOW REPLICA STATUS), or take snapshot.replica out; \
+             then lakeward resume {table}"
+        ))))
     }
 
     /// Rows wait for a server that may stand still.
@@ -124,12 +163,15 @@ impl Sight {
                 Ok(Seen { at_us: seen.at_us, ..self.source()?.end_of_log()? })
             }
             Opened::BySets => {
-                let (mut seen, at_us) = self.link()?.executed()?;
-                if self.common.options.replica.is_some() {
-                    // The stream yields what the source has; a replica may have more.
-                    let (has, _) = self.source()?.executed()?;
-                    seen = seen.minus(&seen.minus(&has));
-                }
+                let (seen, at_us) = match self.common.options.replica {
+                    None => self.link()?.logged()?,
+                    Some(_) => {
+                        let (seen, at_us) = self.link()?.executed()?;
+                        // The stream yields what the source has; a replica may have more.
+                        let (has, _) = self.source()?.logged()?;
+                        (seen.minus(&seen.minus(&has)), at_us)
+                    }
+                };
                 Ok(Seen { covered: super::link::Covered::Gtids(seen), at_us })
             }
         }

@@ -18,7 +18,7 @@ const WIDER: f64 = 8.0;
 pub(crate) struct Spacing(f64);
 
 impl Spacing {
-    /// As a chunk was found, after what was found before; `None` where the key is no integer, or the
+    /// As a chunk was found, after what was found before; `None` where the key is no integer, or descends, or the
     /// chunk began with the table, whose least key nobody asked for.
     pub(crate) fn found(
         before: Option<Spacing>,
@@ -29,9 +29,10 @@ impl Spacing {
         let [key] = schema.key.as_slice() else { return None };
         let ColumnType::Int { .. } = schema.columns.get(*key)?.ty else { return None };
         let (from, to) = ends(range)?;
+        let width = to.checked_sub(from).filter(|width| *width > 0)?;
         match rows {
             0 => before.map(|Spacing(before)| Spacing(before * WIDER)),
-            _ => Some(Spacing(to.checked_sub(from)? as f64 / rows as f64)),
+            _ => Some(Spacing(width as f64 / rows as f64)),
         }
     }
 
@@ -92,5 +93,6 @@ mod tests {
         // 35 is 2035 where the server compares it with a YEAR.
         assert_eq!(Spacing::found(None, &schema(ColumnType::Year), &range(0, 2026), 3), None);
         assert_eq!(Spacing::found(None, &integer(), &range(0, 9), 0), None, "nothing is known");
+        assert_eq!(Spacing::found(None, &integer(), &range(9, 0), 3), None, "the key descends");
     }
 }

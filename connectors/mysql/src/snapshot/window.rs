@@ -39,6 +39,17 @@
 //! transactions. `H` is cut to those that the source has, as the stream never yields the others. With
 //! AFTER_SYNC a replica may be ahead of the source's own `gtid_executed`; such a row is a moment ahead.
 //!
+//! *Purged transactions* are left out of `H`: those of the server whose log is read come in no stream any more.
+//! They were yielded (the server keeps a log that it sends, and a stream that lacks others is refused), or an
+//! operator named them (`SET GLOBAL gtid_purged = '+…'`) and they are in no log: what they did is not logged, as
+//! no window could tell.
+//!
+//! *After a failover* the stream goes on at another server, which has all that was yielded, but may lack a
+//! transaction of `H` that was never yielded: its rows must not be released, and waiting for it would never end.
+//! So all windows are void where a stream begins at another server ([`Decoder::stream_begins`]), and what is read
+//! from then on is read on links that are opened from then on. Step 2 may go from one link to another while it
+//! waits for `G`: all of it that counts happens on the last one.
+//!
 //! *Without GTIDs* step 2 is: lock the table for reading, note the end `P` of the log, open a consistent
 //! view in the reading session, unlock. The lock waits for every transaction that changed the table
 //! until it is committed and visible, and lets no other begin: the view holds exactly the table's
@@ -57,8 +68,10 @@
 //! recorded if their row was changed at all. (Keys with zero or partial dates that the policy makes NULL
 //! are one key here, as they are in the lake.)
 //!
-//! Unknown: a change that is never logged (refused elsewhere), a replica that was written to.
+//! Unknown: a change that is never logged (refused elsewhere), a replica that was written to, a transaction that
+//! a SELECT saw an instant before it was in `H` and that a failover lost in that instant.
 //!
+//! [`Decoder::stream_begins`]: crate::source
 //! [`Decoder::structure_touched`]: crate::source
 //! [`Decoder::is_between`]: crate::source
 

@@ -19,4 +19,9 @@ impl KeyAnswers {
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         latest.take_if(|(of, _)| *of == asked).map(|(_, answer)| answer)
     }
+
+    /// Nobody waits for what is there.
+    pub(super) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }

@@ -1,7 +1,9 @@
 //! The decoder over binlog files that a real server wrote (`tests/data`).
 
 mod changes;
+mod failover;
 mod left_out;
+mod parts;
 mod plans;
 mod versions;
 
@@ -17,6 +19,7 @@ use lakeward_core::{
     Resume, SnapshotState, TableFilter, TableId, TableSchema, TableState, TableStatus, TypeOptions,
 };
 
+use super::answers::KeyAnswers;
 use super::decoder::{Begin, Decoder, End, Halt, Settings};
 use super::tables::Tables;
 use super::{OnError, OnTruncate};
@@ -38,6 +41,7 @@ struct Run {
     decoder: Decoder,
     feed: Receiver<Result<Feed>>,
     stats: Arc<SourceStats>,
+    answers: Arc<KeyAnswers>,
 }
 
 fn begin(resume: &Resume, with_gtids: bool) -> Begin {
@@ -102,10 +106,12 @@ fn run_as(include: &[&str], begin: Begin, set: impl FnOnce(&mut Settings)) -> Ru
         stats: stats.clone(),
     };
     set(&mut settings);
+    let answers = Arc::<KeyAnswers>::default();
     Run {
-        decoder: Decoder::new(settings, begin, End::default(), None, Arc::new(sender), Arc::default()),
+        decoder: Decoder::new(settings, begin, End::default(), None, Arc::new(sender), answers.clone()),
         feed,
         stats,
+        answers,
     }
 }
 

@@ -187,6 +187,12 @@ impl CatalogTruth {
         catalog::limits(&mut connect(&self.config, Purpose::Questions)?, table)
     }
 
+    /// Whether a view has the name now.
+    pub(super) fn is_view(&self, name: &TableId) -> Result<bool> {
+        let mut conn = connect(&self.config, Purpose::Questions)?;
+        catalog::is_view(&mut conn, name)
+    }
+
     /// Captured tables that the server has now.
     pub(super) fn captured(&self) -> Result<Vec<TableId>> {
         let mut conn = connect(&self.config, Purpose::Questions)?;

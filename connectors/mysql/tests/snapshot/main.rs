@@ -4,6 +4,7 @@
 mod keys;
 mod lake;
 mod locks;
+mod replica;
 mod requests;
 mod resume;
 mod rewritten;

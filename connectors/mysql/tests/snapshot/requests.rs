@@ -1,9 +1,9 @@
 //! What operators ask of a running source.
 
 use lakeward_core::{Command, Op, Request, Resume, SnapshotState, TableStatus};
-use lakeward_mysql::snapshot::SnapshotMode;
+use lakeward_mysql::snapshot::{SnapshotLock, SnapshotMode, SnapshotOptions};
 use lakeward_mysql::{Start, Until};
-use lakeward_test_support::mysql::MySqlOptions;
+use lakeward_test_support::mysql::{MySqlOptions, USER};
 
 use crate::lake::{Lake, Setup, is_settled, server, server_pairs, table};
 
@@ -66,6 +66,50 @@ fn a_part_is_read_anew_by_its_condition_and_a_wrong_condition_is_refused() {
         lake.pairs("t", "n", "v").iter().filter(|(_, v)| *v == 9).map(|(n, _)| *n).collect();
     assert_eq!(nines, (1..50).chain([70]).collect::<Vec<i64>>());
     assert_eq!(lake.count("t", Op::Truncate), 0, "a part voids nothing");
+}
+
+#[test]
+fn a_part_whose_condition_names_a_column_that_was_dropped_since_is_given_up() {
+    let server = server(MySqlOptions::default());
+    server.sql(TABLE);
+    server.sql("ALTER TABLE shop.t ADD COLUMN old INT DEFAULT 7, ADD COLUMN wide CHAR(200) DEFAULT 'x'");
+    let mut lake = Lake::default();
+    let mut run = Setup::default().open(&server).unwrap();
+    run.until_equal(&server, &mut lake);
+    let mut asked =
+        vec![request("1", Command::Snapshot { table: table("t"), condition: Some("old > 5".to_owned()) })];
+    run.ask(asked.clone());
+    run.until(&mut lake, |lake| matches!(lake.state("t"), SnapshotState::Open(open) if open.plan.is_some()));
+    asked.push(request("2", Command::Pause { table: table("t") }));
+    run.ask(asked.clone());
+    run.until(&mut lake, |lake| answer(lake, "2").is_some());
+    assert!(matches!(lake.state("t"), SnapshotState::Open(open) if open.paused), "it is in the middle");
+    server.sql("ALTER TABLE shop.t DROP COLUMN old");
+    asked.push(request("3", Command::Continue { table: table("t") }));
+    run.ask(asked);
+    run.until(&mut lake, |lake| answer(lake, "3").is_some() && is_settled(lake));
+    assert_eq!(*lake.state("t"), SnapshotState::Done, "as it was before");
+}
+
+/// As a dump does that is loaded: they are executed, and in no log.
+#[test]
+fn transactions_that_an_operator_named_as_purged_are_not_waited_for() {
+    let server = server(MySqlOptions::default());
+    server.sql(TABLE);
+    server.sql("CREATE TABLE shop.keyless (n INT, v INT); INSERT INTO shop.keyless VALUES (1, 2)");
+    server.sql(&format!("GRANT LOCK TABLES ON *.* TO {USER}"));
+    let mut lake = Lake::default();
+    let snapshot = SnapshotOptions { lock: SnapshotLock::Tables, ..SnapshotOptions::default() };
+    let mut run = Setup { snapshot, ..Setup::default() }.open(&server).unwrap();
+    run.until_equal(&server, &mut lake);
+    server.sql("SET GLOBAL gtid_purged = '+3e11fa47-71ca-11e1-9e33-c80aa9429562:1-3'");
+    run.ask(vec![
+        request("1", Command::Snapshot { table: table("t"), condition: None }),
+        request("2", Command::Snapshot { table: table("keyless"), condition: None }),
+    ]);
+    run.until(&mut lake, |lake| answer(lake, "2").is_some() && is_settled(lake));
+    assert_eq!(lake.pairs("t", "n", "v"), server_pairs(&server, "t", "n", "v"));
+    assert_eq!(lake.counted("keyless").len(), 1);
 }
 
 #[test]

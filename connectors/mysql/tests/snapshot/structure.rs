@@ -90,6 +90,69 @@ fn a_table_made_while_the_stream_runs_is_not_read() {
     assert_eq!(*lake.state("t"), SnapshotState::Done);
 }
 
+/// The log does not tell that it is a view.
+#[test]
+fn a_view_that_is_renamed_stops_nothing() {
+    for (row_metadata, mode) in [
+        (RowMetadata::Full, SnapshotMode::Initial),
+        (RowMetadata::Minimal, SnapshotMode::Initial),
+        (RowMetadata::Full, SnapshotMode::NoData),
+        (RowMetadata::Minimal, SnapshotMode::NoData),
+    ] {
+        let server = server(MySqlOptions { row_metadata, ..MySqlOptions::default() });
+        server.sql(&numbers("t", 10));
+        server.sql(&numbers("gone", 10));
+        server.sql("CREATE VIEW shop.v1 AS SELECT * FROM shop.t");
+        let mut lake = Lake::default();
+        let mut run = Setup::mode(mode).open(&server).unwrap();
+        run.until(&mut lake, is_settled);
+        for statements in [
+            "RENAME TABLE shop.v1 TO shop.v2; INSERT INTO shop.t VALUES (100, 0)",
+            "DROP TABLE shop.gone; RENAME TABLE shop.v2 TO shop.gone; INSERT INTO shop.t VALUES (101, 0)",
+        ] {
+            server.sql(statements);
+            let executed: lakeward_core::GtidSet = server.value("SELECT @@gtid_executed").parse().unwrap();
+            run.until(&mut lake, |lake| {
+                let checkpoint = lake.checkpoint.as_ref().unwrap();
+                for (table, state) in checkpoint.tables.iter() {
+                    assert_eq!(state.status, TableStatus::Active, "{row_metadata:?}, {mode:?}: {table}");
+                }
+                let lakeward_core::Position::Binlog(position) = &checkpoint.position else {
+                    panic!("position")
+                };
+                is_settled(lake) && position.gtid_set.as_ref().is_some_and(|set| executed.is_subset_of(set))
+            });
+        }
+        assert!(lake.latest("gone").is_empty(), "{row_metadata:?}, {mode:?}");
+    }
+}
+
+#[test]
+fn a_key_column_that_is_renamed_again_and_again_while_it_is_read_stops_nothing() {
+    let server = server(MySqlOptions::default());
+    server.sql(&numbers("t", 20_000));
+    server.sql("ALTER TABLE shop.t ADD UNIQUE (n, v), ADD UNIQUE (v, n)");
+    let mut lake = Lake::default();
+    let mut run = Setup::default().open(&server).unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while std::time::Instant::now() < end {
+                server
+                    .sql("ALTER TABLE shop.t RENAME COLUMN n TO m; ALTER TABLE shop.t RENAME COLUMN m TO n");
+            }
+        });
+        run.until(&mut lake, |lake| {
+            for (table, state) in lake.checkpoint.as_ref().unwrap().tables.iter() {
+                assert_eq!(state.status, TableStatus::Active, "{table}");
+            }
+            std::time::Instant::now() >= end
+        });
+    });
+    run.until_equal(&server, &mut lake);
+    assert_eq!(lake.pairs("t", "n", "v"), server_pairs(&server, "t", "n", "v"));
+}
+
 #[test]
 fn empty_tables_are_done_and_take_later_rows() {
     for row_metadata in [RowMetadata::Full, RowMetadata::Minimal] {

@@ -32,6 +32,8 @@ const CHUNK_TIME: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_millis(500);
 /// How long it is left alone at most where it is put off again and again.
 const REST_MAX: Duration = Duration::from_secs(30);
+/// How often a table is put off before that is a warning: after two minutes.
+const LONG: u32 = 8;
 /// Rows of a chunk at most.
 const CHUNK_ROWS_MAX: u64 = 1_000_000;
 
@@ -110,7 +112,8 @@ impl Decoder {
         let (table_id, condition, era) = (table.id.clone(), open.condition.clone(), reading.era);
         let state = table.snapshot.clone();
         self.set_snapshot(at, state)?;
-        Ok(Ticket { table: table_id, at, id, era, yielded, condition, task })
+        let server = self.server_uuid;
+        Ok(Ticket { table: table_id, at, id, era, server, yielded, condition, task })
     }
 
     /// A chunk is cut behind `to` (`None`: it is the whole range); `false` if it is void.
@@ -175,7 +178,15 @@ impl Decoder {
         reading.put_off += 1;
         let rest = REST_MAX.min(REST * 2u32.saturating_pow(reading.put_off));
         reading.not_before = now + rest;
-        tracing::info!(table = %ticket.table, "{why}; again in {} s", rest.as_secs());
+        match reading.put_off < LONG {
+            true => tracing::info!(table = %ticket.table, "{why}; again in {} s", rest.as_secs()),
+            false => tracing::warn!(
+                table = %ticket.table,
+                times = reading.put_off,
+                "{why}; again in {} s: its rows are not read meanwhile",
+                rest.as_secs()
+            ),
+        }
         Ok(())
     }
 
@@ -255,8 +266,8 @@ impl Decoder {
         match found.outcome {
             FoundOutcome::NoTable | FoundOutcome::OtherKey => Ok(()),
             FoundOutcome::Missing(missing) => self.release_missing(&ticket, &found.seen, &missing),
-            FoundOutcome::Plan { last, estimated_rows } => {
-                self.planned(&ticket, &found.schema, last, estimated_rows)
+            FoundOutcome::Plan { key, last, estimated_rows } => {
+                self.planned(&ticket, SnapshotPlan { key, last, estimated_rows, ..SnapshotPlan::default() })
             }
             FoundOutcome::Rows(pieces) => {
                 self.release_rows(&ticket, &found.schema, &found.seen, pieces, found.took)
@@ -294,13 +305,7 @@ impl Decoder {
         self.announce(at)
     }
 
-    fn planned(
-        &mut self,
-        ticket: &Ticket,
-        schema: &TableSchema,
-        last: Option<Vec<String>>,
-        estimated_rows: Option<u64>,
-    ) -> Outcome {
+    fn planned(&mut self, ticket: &Ticket, plan: SnapshotPlan) -> Outcome {
         let at = ticket.at;
         let table = self.tables.get_mut(at)?;
         table.reading.asked = false;
@@ -312,12 +317,10 @@ impl Decoder {
             return Ok(());
         }
         let SnapshotState::Open(open) = table.snapshot.clone() else { return Ok(()) };
-        if last.is_none() && !schema.key.is_empty() && open.condition.is_none() {
+        if plan.last.is_none() && !plan.key.is_empty() && open.condition.is_none() {
             // Empty: whatever came later is in the log. Of a part, the lake may still have rows.
             return self.end_snapshot(at);
         }
-        let key = schema.key.iter().filter_map(|at| schema.columns.get(*at)).map(|c| c.name.clone());
-        let plan = SnapshotPlan { key: key.collect(), last, estimated_rows, ..SnapshotPlan::default() };
         Ok(self.set_snapshot(at, SnapshotState::Open(Snapshot { plan: Some(plan), ..open }))?)
     }
 

@@ -32,6 +32,8 @@ impl Decoder {
             // Another server's files; the first event says where we stand in them.
             self.server_uuid = server_uuid;
             self.done = Place { file: "".into(), offset };
+            // What was seen on the other one may never come in this one's log.
+            self.tables.iter_mut().for_each(|table| table.reading.void());
         }
         self.place = Place { file: self.done.file.clone(), offset };
         self.stream_begins = true;

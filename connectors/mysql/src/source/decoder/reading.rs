@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use lakeward_core::{BinlogPosition, GtidSet, KeyBound, Snapshot, TableId, TableSchema};
+use uuid::Uuid;
 
 use super::vanished::Comparison;
 use crate::snapshot::link::Seen;
@@ -26,6 +27,8 @@ pub(crate) struct Ticket {
     pub(super) id: u64,
     /// [`Reading::era`] when it was given.
     pub(super) era: u64,
+    /// The server that the stream came from.
+    pub(crate) server: Uuid,
     /// What the stream had yielded.
     pub(crate) yielded: Option<GtidSet>,
     /// Only rows for which it holds.
@@ -44,7 +47,7 @@ pub(crate) enum Task {
         range: Range,
         is_cut: bool,
         rows: u64,
-        /// The columns by which the table is read.
+        /// The columns by which the table is read ([`lakeward_core::SnapshotPlan::key`]).
         key: Vec<String>,
     },
     /// Read the whole table in one consistent view.
@@ -72,7 +75,7 @@ pub(crate) enum Outcome {
     /// The server does not have the table.
     NoTable,
     /// How the table is read.
-    Plan { last: Option<KeyBound>, estimated_rows: Option<u64> },
+    Plan { key: Vec<String>, last: Option<KeyBound>, estimated_rows: Option<u64> },
     /// The table has another key than its plan says.
     OtherKey,
     /// The rows of a chunk.

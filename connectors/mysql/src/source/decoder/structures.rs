@@ -120,6 +120,11 @@ impl Decoder {
         if stays && previous == standing.definition && standing.rewritten.is_none() {
             return Ok(standing.emptied.then_some(Fate::Voided { dropped: false }));
         }
+        if !self.settings.snapshots && !stays && standing.definition.is_none() && self.is_view(table)? {
+            // It was one then, or a table that the log has dropped since: nothing is to be captured under the name.
+            let stood = place.map(|at| self.tables.get(at)).transpose()?.is_some_and(|stood| !stood.dropped);
+            return Ok(stood.then_some(Fate::Voided { dropped: true }));
+        }
         if standing.was.is_some()
             && !stays
             && let Some(error) = self.unlogged_cascade(table)?
@@ -207,6 +212,11 @@ impl Decoder {
             }
         };
         Ok(why.map(|why| format!("the copy of its rows may lack some: {why}")))
+    }
+
+    /// Whether a view has the name now. (Where rows may be read, the thread that reads them finds out.)
+    fn is_view(&self, name: &TableId) -> Result<bool> {
+        self.truth.as_ref().map_or(Ok(false), |truth| truth.is_view(name))
     }
 
     /// The structure of a table after the statement at hand; the inner error stops it.

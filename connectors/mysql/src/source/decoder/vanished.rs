@@ -25,6 +25,9 @@
 //! Keys are compared by the bytes of the lake, so a row whose key is equal only by collation does not
 //! stand for another.
 //!
+//! One question is open at a time, and who asked it may be gone before the answer comes; then the next one asks
+//! ([`Decoder::close_question`]). So no part waits for another that is not compared any more.
+//!
 //! Nothing of this is in the checkpoint: a run that goes on begins with the keys again, and what is
 //! deleted already lives no more.
 //!
@@ -44,6 +47,7 @@ use super::{Decoder, Outcome};
 use crate::snapshot::link::Seen;
 use crate::snapshot::lookup::Missing;
 use crate::snapshot::window::{KeyBytes, unrecorded};
+use crate::source::tables::Table;
 
 /// Keys that are looked up together at first, and at most.
 const KEYS: usize = 1_000;
@@ -106,27 +110,52 @@ impl Comparison {
     fn is_idle(&self) -> bool {
         self.keys.is_empty() && self.out.is_empty() && self.asked.is_none()
     }
+
+    /// Whether it is of the version in force.
+    fn is_of(&self, table: &Table) -> bool {
+        table.schema.as_ref().is_some_and(|schema| schema.version == self.schema.version)
+    }
+}
+
+/// Whether a table's part is read, and its keys are being compared.
+fn is_compared(table: &Table) -> bool {
+    let SnapshotState::Open(open) = &table.snapshot else { return false };
+    let is_read = table.reading.ranges.as_ref().is_some_and(|ranges| ranges.all_read());
+    open.condition.is_some() && !open.paused && table.is_active() && is_read
 }
 
 impl Decoder {
     /// Goes on with the comparison of parts whose chunks are all in. Only between two transactions.
     pub(super) fn compare_parts(&mut self) -> Outcome {
+        self.close_question();
         for at in 0..self.tables.len() {
-            let table = self.tables.get(at)?;
-            let SnapshotState::Open(open) = &table.snapshot else { continue };
-            let is_read = table.reading.ranges.as_ref().is_some_and(|ranges| ranges.all_read());
-            if open.condition.is_some() && !open.paused && table.is_active() && is_read {
+            if is_compared(self.tables.get(at)?) {
                 self.compare_part(at)?;
             }
         }
         Ok(())
     }
 
+    /// A question whose asker is not compared any more (it was given up, stopped, paused, or begun again with
+    /// another version) is not waited for: others could not ask. Its answer, should it still come, is passed by.
+    fn close_question(&mut self) {
+        let asks = |table: &Table, question: u64| {
+            let comparison = table.reading.comparison.as_ref().filter(|_| is_compared(table));
+            comparison.is_some_and(|comparison| comparison.asked == Some(question) && comparison.is_of(table))
+        };
+        let (tables, before) = (&self.tables, self.question);
+        self.question = before.filter(|question| tables.iter().any(|table| asks(table, *question)));
+        if self.question.is_none() {
+            self.answers.forget();
+        }
+    }
+
     fn compare_part(&mut self, at: usize) -> Outcome {
         let (open_question, table) = (self.question, self.tables.get_mut(at)?);
         let Some(schema) = table.schema.clone() else { return Ok(()) };
         let since = table.reading.since.unwrap_or(i64::MAX);
-        let known = table.reading.comparison.take().filter(|known| known.schema.version == schema.version);
+        let is_of = table.reading.comparison.as_ref().is_some_and(|known| known.is_of(table));
+        let known = table.reading.comparison.take().filter(|_| is_of);
         let comparison = table.reading.comparison.insert(known.unwrap_or_else(|| {
             tracing::info!(table = %schema.table, "the part is read; its keys are compared with the lake's");
             Comparison::new(schema.clone())

@@ -14,14 +14,17 @@ fn empty(table: &TableId) -> Found {
     Found {
         schema: Arc::new(schema),
         seen: Seen { covered: Covered::Gtids(GtidSet::new()), at_us: 0 },
-        outcome: Outcome::Plan { last: None, estimated_rows: None },
+        outcome: Outcome::Plan { key: vec!["id".into()], last: None, estimated_rows: None },
         took: Duration::ZERO,
     }
 }
 
 /// What a thread finds that looked when the greatest key was 9.
 fn nine(table: &TableId) -> Found {
-    Found { outcome: Outcome::Plan { last: Some(vec!["9".into()]), estimated_rows: None }, ..empty(table) }
+    Found {
+        outcome: Outcome::Plan { key: vec!["id".into()], last: Some(vec!["9".into()]), estimated_rows: None },
+        ..empty(table)
+    }
 }
 
 /// Nothing is known of the tables but that they are there: their rows were never changed.
