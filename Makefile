@@ -3,7 +3,7 @@
 CARGO ?= cargo
 KILLS ?= 1000
 # Tests mostly wait for servers: more of them at once than there are cores.
-TEST_THREADS ?= 4
+TEST_THREADS ?= 6
 # The same choice of packages for all, or their dependencies are compiled again with other features.
 BUILD = --release --workspace --bins --examples
 

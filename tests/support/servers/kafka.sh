@@ -7,6 +7,7 @@ here=$(dirname "${BASH_SOURCE[0]}")
 VERSION=4.3.1
 LIBS=$SERVERS_HOME/kafka/libs-$VERSION
 TEMPLATE=$SERVERS_HOME/kafka/template-$VERSION
+CLASSES=$SERVERS_HOME/kafka/classes-$VERSION.jsa
 # The user that the secured listeners know (tests/support/src/kafka.rs names both).
 USER=lakeward
 PASSWORD='S3cret-kafka+p@ss:w#rd'
@@ -39,10 +40,34 @@ template() {
     mv "$new" "$TEMPLATE"
 }
 
+# The classes that a broker loads, as the Java machine shares them (AppCDS, JEP 350): each start then takes a third less.
+# Without the archive, or where it does not fit, Java loads them as ever.
+classes() {
+    [ -s "$CLASSES" ] && return
+    local run=$CLASSES.run broker
+    say "noting the classes that Kafka loads (once)"
+    rm -rf "$run"
+    mkdir -p "$run"
+    cp -a "$TEMPLATE/data" "$run"
+    printf '%s\n' process.roles=broker,controller node.id=1 log.dirs="$run/data" \
+        listeners=PLAINTEXT://127.0.0.1:18471,CONTROLLER://127.0.0.1:18472 controller.listener.names=CONTROLLER \
+        controller.quorum.voters=1@127.0.0.1:18472 \
+        listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT > "$run/server.properties"
+    java -XX:+UseSerialGC -XX:ArchiveClassesAtExit="$run/classes.jsa" -cp "$LIBS/*" kafka.Kafka \
+        "$run/server.properties" > "$run/log" 2>&1 &
+    broker=$!
+    timeout 60 bash -c 'until (exec 3<>/dev/tcp/127.0.0.1/18471) 2>/dev/null; do sleep 0.2; done; sleep 2' || true
+    kill "$broker" || true
+    wait "$broker" || true
+    [ -s "$run/classes.jsa" ] && mv "$run/classes.jsa" "$CLASSES"
+    rm -rf "$run"
+}
+
 install() {
     tools java=openjdk-17-jre-headless
     libraries
     template
+    classes
 }
 
 case ${1:-} in

@@ -100,7 +100,9 @@ impl Kafka {
     /// One of Kafka's own tools, to be run beside the broker: `kafka.tools.ConsoleConsumer` and the like.
     pub fn java(&self, class: &str, heap: &str) -> Command {
         let mut command = Command::new("java");
+        let classes = installed("kafka").join(format!("classes-{VERSION}.jsa"));
         command
+            .arg(format!("-XX:SharedArchiveFile={}", classes.display()))
             .args([&format!("-Xmx{heap}"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
             .arg(installed(&format!("kafka/libs-{VERSION}")).join("*"))
             .arg(format!("-Dlog4j2.configurationFile={}", self.directory.join("log4j2.properties").display()))
