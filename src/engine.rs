@@ -358,10 +358,8 @@ impl<R: Route> Engine<R> {
                 }
                 Some(feed) => {
                     span.take(&feed);
-                    if let Feed::Batch(batch) = &feed
-                        && let Some(first) = batch.meta.origins.first()
-                    {
-                        self.progress.waiting(first.origin.commit_us);
+                    if let Some(commit_us) = committed_at_source(&feed) {
+                        self.progress.waiting(commit_us);
                     }
                     deliver(sink, feed).await?;
                     self.progress.moved(self.clock.elapsed());
@@ -385,6 +383,15 @@ impl<R: Route> Engine<R> {
         }
         self.committed = Some(checkpoint);
         Ok(())
+    }
+}
+
+/// When the first change in it was committed on the source, µs UTC.
+fn committed_at_source(feed: &Feed) -> Option<i64> {
+    match feed {
+        Feed::Batch(batch) => batch.meta.origins.first().map(|first| first.origin.commit_us),
+        Feed::Mark(mark) => Some(mark.origin.commit_us),
+        Feed::Schema(_) | Feed::SchemaChange(_) | Feed::Boundary(_) | Feed::Keys(_) => None,
     }
 }
 

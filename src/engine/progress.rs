@@ -17,8 +17,8 @@ pub struct Progress {
     pub moved_ms: Gauge,
     /// When attempts began to fail without a commit between them, µs UTC; 0 while they do not.
     pub failing_since_us: Gauge,
-    /// Commit time on the source of the oldest row that is taken and not committed, µs UTC; 0 where
-    /// none is.
+    /// Commit time on the source of the oldest change (row or mark) that is taken and not committed, µs UTC; 0
+    /// where none is.
     pub oldest_waiting_us: Gauge,
     /// Microseconds spent in commits.
     pub commit_us: Counter,
@@ -27,7 +27,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Takes rows of which the oldest was committed on the source at `commit_us`.
+    /// Takes changes of which the oldest was committed on the source at `commit_us`.
     pub(super) fn waiting(&self, commit_us: i64) {
         if self.oldest_waiting_us.get() == 0 {
             self.oldest_waiting_us.set(commit_us);
@@ -75,5 +75,26 @@ impl Progress {
 
     pub(super) fn mended(&self) {
         self.failing_since_us.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_succeeds_that_commits_or_has_nothing_to_commit_at_a_boundary() {
+        let (progress, now) = (Progress::default(), Duration::ZERO);
+        let before = progress.reached();
+        assert!(!progress.succeeded_since(before), "it reached nothing");
+        progress.boundary(now, true);
+        assert!(progress.succeeded_since(before));
+        progress.waiting(7);
+        progress.boundary(now, false);
+        assert!(!progress.succeeded_since(before), "what it took is not committed");
+        progress.committed(now, now);
+        assert!(progress.succeeded_since(before));
+        let next = progress.reached();
+        assert!(!progress.succeeded_since(next), "that was the attempt before");
     }
 }

@@ -336,3 +336,19 @@ pub fn explained(what: &'static str, error: &KafkaError, trouble: &Trouble) -> E
         None => explained,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_login_explains_what_fails_until_the_brokers_answer() {
+        let trouble = Trouble::default();
+        let late = KafkaError::MessageConsumption(Code::OperationTimedOut);
+        let kind = |trouble: &Trouble| explained("a commit", &late, trouble).kind();
+        trouble.tell(Some(Code::Authentication), "no");
+        assert_eq!(kind(&trouble), ErrorKind::KafkaAuth);
+        trouble.is_over();
+        assert_eq!(kind(&trouble), ErrorKind::KafkaUnreachable, "that was an earlier trouble");
+    }
+}

@@ -158,10 +158,7 @@ fn own_topics(kafka: &Kafka, admin: &Admin, there: &BTreeMap<String, usize>) -> 
             Some(policy) => {
                 let message =
                     format!("{topic} has cleanup.policy={policy}: the pipeline's state could be removed");
-                let fix = format!(
-                    "kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
-                );
-                Finding::error("kafka.topics", message).fix(fix)
+                Finding::error("kafka.topics", message).fix(topics::to_compact(&topic))
             }
         },
         Some(count) => {

@@ -273,10 +273,18 @@ pub fn missing(topic: &str) -> Error {
 
 /// A topic of the pipeline's own state that should be there and is not.
 pub(crate) fn missing_own(topic: &str) -> Error {
+    let [(size, bytes), _] = SMALL_SEGMENTS;
     missing(topic).remedy(format!(
-        "kafka-topics.sh --create --topic {topic} --partitions 1 --config cleanup.policy=compact \
-         --config segment.bytes=16777216; or set `transport.kafka.topics.create: true`; and let the account see it"
+        "kafka-topics.sh --create --topic {topic} --partitions 1 --config cleanup.policy=compact --config {size}={bytes}; or \
+         set `transport.kafka.topics.create: true`; and let the account see it"
     ))
+}
+
+/// The command that has a topic of the pipeline's own state compacted.
+pub(crate) fn to_compact(topic: &str) -> String {
+    format!(
+        "kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
+    )
 }
 
 /// The topic for records that cannot be read is not there: none is ever made.

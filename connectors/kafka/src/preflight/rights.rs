@@ -1,6 +1,6 @@
 //! Which rights the account has, as far as that can be asked without use of them: what reading needs. To ask whether it
 //! may write to the transactional id is to claim it, which would end a capture that runs; and a topic takes no record on
-//! trial. Both are told when `capture` starts, before it has read anything.
+//! trial. The first is told when `capture` starts, the second by the first record.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ pub(super) fn rights(
     }
     if findings.is_empty() {
         let message = format!(
-            "the account sees the topics and the group; whether it may write to them and to the transactional id \
-             `lakeward-{}` is told when `capture` starts",
+            "the account sees the topics and the group; whether it may write to the transactional id `lakeward-{}` and to \
+             the topics is told when `capture` does",
             kafka.prefix
         );
         findings.push(Finding::ok(SUBJECT, message));

@@ -86,13 +86,10 @@ fn own_topics(options: &SinkOptions, reader: &Reader, admin: &Admin) -> Result<(
         if let Some(policy) = admin.setting(&topic, "cleanup.policy").filter(|policy| policy != "compact") {
             let message =
                 "a topic of the pipeline's state is not compacted: its records would be removed by their age";
-            let remedy = format!(
-                "kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
-            );
             return Err(Error::new(ErrorKind::Config, message)
-                .at("topic", topic)
+                .at("topic", &topic)
                 .at("cleanup.policy", policy)
-                .remedy(remedy));
+                .remedy(topics::to_compact(&topic)));
         }
         if count != 1 {
             let message =

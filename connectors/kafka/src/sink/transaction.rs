@@ -175,6 +175,7 @@ impl Transactions {
         loop {
             let Err(error) = self.producer.commit_transaction(TRY) else {
                 self.begun = None;
+                self.producer.context().context().trouble().is_over();
                 return Ok(());
             };
             let again = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
