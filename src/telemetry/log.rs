@@ -11,7 +11,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
-const PARTS: &[&str] = &["lakeward", "lakeward_core", "lakeward_mysql", "lakeward_lake"];
+/// The names of all our crates begin so, and a filter takes the beginning of a name.
+const OURS: &str = "lakeward";
 
 /// Begins to log; once per process, later calls change nothing. Returns where bars may be drawn, if
 /// a person is watching.
@@ -23,9 +24,8 @@ pub fn begin(config: LogConfig) -> Option<MultiProgress> {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    let parts: Vec<String> = PARTS.iter().map(|part| format!("{part}={level}")).collect();
     let others = if config.level == LogLevel::Error { "error" } else { "warn" };
-    let filter = EnvFilter::new(format!("{others},{}", parts.join(",")));
+    let filter = EnvFilter::new(format!("{others},{OURS}={level}"));
     let terminal = io::stderr().is_terminal();
     let human = match config.format {
         LogFormat::Auto => terminal,

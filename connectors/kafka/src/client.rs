@@ -19,6 +19,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
 
 use crate::config::Kafka;
+pub(crate) use token::Handed;
 use token::Tokens;
 
 /// How long a question to the brokers may take.

@@ -302,13 +302,6 @@ impl KafkaConfig {
         }
         if let Some(sasl) = &self.sasl {
             sasl.check()?;
-            let makes_topics = self.topics.create && self.written_by == WrittenBy::Lakeward;
-            if sasl.mechanism == Mechanism::Oauthbearer && makes_topics {
-                let message = "the client library cannot make topics with a login by token";
-                let remedy =
-                    "write `topics: { create: false }`, and make them by hand: `lakeward check` names them";
-                return Err(wrong("transport.kafka.topics.create", message, remedy));
-            }
         }
         if let Some(tls) = &self.tls {
             tls.check()?;

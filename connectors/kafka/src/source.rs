@@ -46,6 +46,7 @@ mod lane;
 mod link;
 mod opening;
 mod outlet;
+mod partition_queue;
 mod places;
 mod reading;
 mod record;

@@ -14,8 +14,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
 use tokio::runtime::Handle;
 
-use crate::client::{self, ANSWER, Context, Reader, explained, unmade};
-use crate::config::{Kafka, Mechanism, TopicsConfig};
+use crate::client::{self, ANSWER, Context, Handed, Reader, explained, unmade};
+use crate::config::{Kafka, TopicsConfig};
 
 /// The topic of a table's change events: `<prefix>.<database>.<table>`, with `_` for what a topic cannot be named.
 pub fn data_topic(prefix: &str, table: &TableId) -> String {
@@ -132,8 +132,7 @@ pub(crate) fn bounds_within(reader: &Reader, topic: &str, number: i32, wait: Dur
 pub struct Admin {
     client: AdminClient<Context>,
     runtime: Handle,
-    /// It can log in: a token is never handed to this kind of client.
-    answers: bool,
+    token: Handed,
 }
 
 impl Admin {
@@ -144,8 +143,7 @@ impl Admin {
     pub fn new(kafka: &Kafka, clock: &Arc<dyn Clock>, runtime: Handle) -> Result<Admin> {
         let client =
             kafka.client()?.create_with_context(kafka.context(clock)).map_err(|error| unmade(&error))?;
-        let by_token = kafka.sasl.as_ref().is_some_and(|sasl| sasl.mechanism == Mechanism::Oauthbearer);
-        Ok(Admin { client, runtime, answers: !by_token })
+        Ok(Admin { client, runtime, token: Handed::default() })
     }
 
     /// Makes the topic of a table, as the config says.
@@ -187,6 +185,7 @@ impl Admin {
         for (key, value) in settings {
             topic = topic.set(key, value);
         }
+        self.token.see_to(self.client.inner())?;
         let asked = self.runtime.block_on(self.client.create_topics([&topic], &options()));
         let trouble = self.client.inner().context().trouble();
         let failed = |error| Err(explained("the making of a topic", &error, trouble).at("topic", name));
@@ -216,9 +215,7 @@ impl Admin {
     }
 
     fn described(&self, what: &ResourceSpecifier<'_>, name: &str) -> Option<String> {
-        if !self.answers {
-            return None;
-        }
+        self.token.see_to(self.client.inner()).ok()?;
         let options = options();
         let asked = self.client.describe_configs([what], &options);
         let described = self.runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;

@@ -40,6 +40,14 @@ fn token_command(folder: &Path) -> Value {
 fn every_login_works_and_none_is_shown() {
     let (server, kafka) = (server_with_tables(), Kafka::start());
     let mut random = lakeward_test_support::Random::new(1);
+    burst(&server, &mut random, 5);
+    // First, as it makes the topics, too.
+    let folder = lakeward_test_support::Scratch::new("token");
+    let pipeline = secured(&server, &kafka, token_command(folder.path()));
+    captures(&pipeline);
+    pipeline.start(&["load", "--until-caught-up"]).succeed(LIMIT);
+    let told = finish(&pipeline, &["check"]).stdout;
+    assert!(told.contains("ok       kafka.transaction_timeout"), "settings are asked for: {told}");
     for mechanism in ["plain", "scram-sha-256", "scram-sha-512"] {
         burst(&server, &mut random, 5);
         let mut pipeline = secured(&server, &kafka, password(mechanism));
@@ -47,12 +55,6 @@ fn every_login_works_and_none_is_shown() {
         let ended = captures(&pipeline);
         assert!(!ended.printed().contains(PASSWORD), "the password is shown");
     }
-    burst(&server, &mut random, 5);
-    let folder = lakeward_test_support::Scratch::new("token");
-    let mut pipeline = secured(&server, &kafka, token_command(folder.path()));
-    set(&mut pipeline, "transport/kafka/topics", json!({ "create": false }));
-    captures(&pipeline);
-    pipeline.start(&["load", "--until-caught-up"]).succeed(LIMIT);
     let mut pipeline = over(&server, &kafka);
     set(&mut pipeline, "transport/kafka/brokers", kafka.tls_brokers());
     set(&mut pipeline, "transport/kafka/tls", json!({ "ca": kafka.ca() }));

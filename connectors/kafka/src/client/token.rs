@@ -2,6 +2,8 @@
 //!
 //! What the command prints is never shown, nor what it prints as errors: either may hold the token.
 
+mod handed;
+
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use lakeward_core::{Clock, Error, ErrorKind, Result};
 use rdkafka::client::OAuthToken;
 use tracing::warn;
+
+pub(crate) use handed::Handed;
 
 /// How long the command may take.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -42,8 +46,7 @@ impl Tokens {
             }
             Err(error) => error,
         };
-        let good_us = |token: &&OAuthToken| token.lifetime_ms.saturating_mul(1000) - REST.as_micros() as i64;
-        match last.as_ref().filter(|token| good_us(token) > clock.unix_micros()) {
+        match last.as_ref().filter(|token| ends_us(token) - REST.as_micros() as i64 > clock.unix_micros()) {
             Some(token) => {
                 warn!(
                     "{error}; the token at hand is used until its end, and the command run again before that"
@@ -53,6 +56,11 @@ impl Tokens {
             None => Err(error),
         }
     }
+}
+
+/// When it ends, in microseconds since 1970.
+fn ends_us(token: &OAuthToken) -> i64 {
+    token.lifetime_ms.saturating_mul(1000)
 }
 
 fn copy(token: &OAuthToken) -> OAuthToken {

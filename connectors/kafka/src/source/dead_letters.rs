@@ -17,6 +17,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use tracing::{error, warn};
 
 use super::gathering::{BYTES, ROWS};
+use super::partition_queue::Record;
 use crate::client::{Context, explained, unmade};
 use crate::config::Kafka;
 use crate::topics::no_dead_letter;
@@ -60,10 +61,16 @@ impl ProducerContext for Callbacks {
 pub(super) struct Letter<'a> {
     pub(super) topic: &'a str,
     pub(super) number: i32,
-    pub(super) offset: i64,
-    pub(super) key: Option<&'a [u8]>,
-    pub(super) value: &'a [u8],
-    pub(super) headers: Option<&'a OwnedHeaders>,
+    pub(super) record: &'a Record,
+}
+
+impl Letter<'_> {
+    /// All headers of the record, as they were.
+    fn headers(&self) -> OwnedHeaders {
+        self.record.headers().fold(OwnedHeaders::new(), |all, (name, value)| {
+            all.insert(Header { key: &String::from_utf8_lossy(name), value })
+        })
+    }
 }
 
 /// What becomes of a record that cannot be read, whatever is tried.
@@ -84,7 +91,7 @@ pub(super) fn judge(
 ) -> Result<Verdict> {
     let mut told = Error::new(error.kind(), error.message().to_owned())
         .at("topic partition", format!("{}/{}", letter.topic, letter.number))
-        .at("offset", letter.offset);
+        .at("offset", letter.record.offset());
     if let Some(remedy) = error.remedy_text() {
         told = told.remedy(remedy);
     }
@@ -131,21 +138,22 @@ impl DeadLetters {
             dead_letter = self.topic,
             "a record cannot be read and is put aside: {why}"
         );
+        let record = letter.record;
         let added = [
             ("lakeward.error", why.message().to_owned()),
             ("lakeward.topic", letter.topic.to_owned()),
             ("lakeward.partition", letter.number.to_string()),
-            ("lakeward.offset", letter.offset.to_string()),
+            ("lakeward.offset", record.offset().to_string()),
         ];
-        let headers = added.iter().fold(letter.headers.cloned().unwrap_or_default(), |all, (key, value)| {
-            all.insert(Header { key, value: Some(value) })
-        });
-        let mut record = BaseRecord::<[u8], [u8], ()>::to(&self.topic).headers(headers);
-        record.key = letter.key;
-        record.payload = Some(letter.value);
-        self.producer.send(record).map_err(|(error, _)| self.explained(&error))?;
+        let headers = added
+            .iter()
+            .fold(letter.headers(), |all, (key, value)| all.insert(Header { key, value: Some(value) }));
+        let mut copy = BaseRecord::<[u8], [u8], ()>::to(&self.topic).headers(headers);
+        copy.key = record.key();
+        copy.payload = record.value();
+        self.producer.send(copy).map_err(|(error, _)| self.explained(&error))?;
         self.letters += 1;
-        self.bytes += letter.value.len() + letter.key.map_or(0, <[u8]>::len);
+        self.bytes += record.len();
         match self.letters >= ROWS || self.bytes >= BYTES {
             true => self.settle(),
             false => Ok(()),

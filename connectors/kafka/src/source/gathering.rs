@@ -36,7 +36,7 @@ impl Gathering {
 
     /// Adds an event. An error is of its record alone.
     pub(super) fn push(&mut self, event: &Event, seq: i64, op: Op) -> Result<()> {
-        self.decoder.push(&Received { key: event.key(), value: event.value(), op, seq })
+        self.decoder.push(&Received { key: event.record.key(), value: event.value(), op, seq })
     }
 
     /// Whether it is time to hand it on.

@@ -34,8 +34,7 @@ pub(super) fn grown(desk: &mut Desk, counts: &Counts) -> Result<Vec<Topic>, End>
     let Some(new) = added(&desk.assignment.ours, &now, &desk.known, desk.room) else {
         return Err(desk.rebalanced().into());
     };
-    let whole = desk.dead_letters.is_some();
-    match lanes(&desk.reader, &new, &KafkaPosition::default(), counts, whole) {
+    match lanes(&desk.reader, &new, &KafkaPosition::default(), counts) {
         Ok(topics) => {
             desk.assignment = now;
             Ok(topics)

@@ -7,39 +7,35 @@
 //! are looked at, so a count that is too high or too low is an error (the mark of a re-read has a number reserved
 //! earlier and is counted alone).
 //!
-//! Memory: the client fetches ahead up to its limit for each topic partition and waits; but for the record that follows a
-//! checkpoint nothing is asked of a queue before it is needed, so a topic partition that is far ahead of the others costs no more than that.
+//! Memory: the client fetches ahead up to its limit for each topic partition and waits. Nothing is asked of a queue before
+//! it is needed, so a topic partition that is far ahead of the others costs no more than that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::{Error, ErrorKind, Result, TopicPartitionPosition};
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
 
 use super::link::trouble;
+use super::partition_queue::PartitionQueue;
 use super::record::{Event, Told};
-use crate::client::{Context, Reader};
+use crate::client::Reader;
 
 /// A topic partition that is read.
 pub(super) struct Lane {
     pub(super) topic: Arc<str>,
     pub(super) number: i32,
-    queue: PartitionQueue<Context>,
+    queue: PartitionQueue,
     /// Before the next event that was not taken.
     pub(super) place: TopicPartitionPosition,
     /// How many events the place has once the checkpoint that is gone to is reached.
     goal: u64,
     head: Option<Event>,
-    /// Room for the next event.
-    room: Vec<u8>,
     /// The number of the last event taken, and the next number of the last checkpoint reached: what follows is not
     /// below either.
     floor: i64,
     records: u64,
     bytes: u64,
-    /// Whether events keep all their headers.
-    whole: bool,
 }
 
 /// What was found at the head of a lane.
@@ -57,24 +53,11 @@ impl Lane {
     pub(super) fn new(
         topic: Arc<str>,
         number: i32,
-        queue: PartitionQueue<Context>,
+        queue: PartitionQueue,
         place: TopicPartitionPosition,
-        whole: bool,
     ) -> Lane {
         let goal = place.events;
-        Lane {
-            topic,
-            number,
-            queue,
-            place,
-            goal,
-            head: None,
-            room: Vec::new(),
-            floor: i64::MIN,
-            records: 0,
-            bytes: 0,
-            whole,
-        }
+        Lane { topic, number, queue, place, goal, head: None, floor: i64::MIN, records: 0, bytes: 0 }
     }
 
     /// Sets how many events there are at the checkpoint that is gone to.
@@ -106,18 +89,16 @@ impl Lane {
     pub(super) fn head(&mut self, wait: Duration, reader: &Reader) -> Result<Head> {
         let mut wait = wait;
         while self.head.is_none() {
-            // Most are there: to look for one without waiting asks no clock.
-            match self.queue.poll(Duration::ZERO).or_else(|| self.queue.poll(wait)) {
+            match self.queue.next(wait) {
                 None => return Ok(Head::NotYet),
-                Some(Ok(message)) => {
+                Some(Ok(record)) => {
                     self.records += 1;
-                    match Event::of(&message, self.whole, &mut self.room) {
-                        Some(event) => {
-                            self.bytes += event.len() as u64;
-                            self.head = Some(event);
-                        }
+                    let (offset, bytes) = (record.offset(), record.len());
+                    self.head = Event::of(record);
+                    match self.head {
+                        Some(_) => self.bytes += bytes as u64,
                         // The next place is after it, whoever asks.
-                        None => self.place.offset = message_end(&message),
+                        None => self.place.offset = offset.saturating_add(1),
                     }
                 }
                 // More may come at once.
@@ -161,13 +142,6 @@ impl Lane {
             }
         }
         Ok(event)
-    }
-
-    /// An event that was taken is done with: the next one takes its room.
-    pub(super) fn reuse(&mut self, event: Event) {
-        if event.len() <= ROOM {
-            self.room = event.into_room();
-        }
     }
 
     /// An event that was taken is passed.
@@ -215,12 +189,5 @@ impl Lane {
     }
 }
 
-/// Bytes of an event whose room is kept, at most.
-const ROOM: usize = 64 * 1024;
-
 /// After the end of a topic partition: records that are on their way come at once.
 const LOOK: Duration = Duration::from_millis(100);
-
-fn message_end(message: &rdkafka::message::BorrowedMessage<'_>) -> i64 {
-    rdkafka::Message::offset(message).saturating_add(1)
-}

@@ -16,6 +16,7 @@ use super::growth::room;
 use super::lane::Lane;
 use super::link;
 use super::outlet::Outlet;
+use super::partition_queue::PartitionQueue;
 use super::places;
 use super::reading::Reading;
 use super::targets::{Counts, Targets};
@@ -87,7 +88,7 @@ pub(super) fn open(options: KafkaOptions, sender: Sender<Result<Feed>>) -> Resul
     let ahead = options.memory.0 / 8 / (room as u64);
     let reader = Arc::new(link::reader(&options.kafka, &options.clock, &group(&options), ahead)?);
     let dead_letters = DeadLetters::open(&options.kafka, &options.clock)?;
-    let topics = lanes(&reader, &assignment.ours, &known, &counts, dead_letters.is_some())?;
+    let topics = lanes(&reader, &assignment.ours, &known, &counts)?;
     info!(
         topic_partitions = assignment.ours.len(),
         captured_checkpoint = targets.newest_number(),
@@ -132,7 +133,6 @@ pub(super) fn lanes(
     ours: &TopicPartitions,
     known: &KafkaPosition,
     counts: &Counts,
-    whole: bool,
 ) -> Result<Vec<Topic>> {
     let mut topics: BTreeMap<Arc<str>, Vec<Lane>> = BTreeMap::new();
     let mut list = TopicPartitionList::new();
@@ -142,10 +142,9 @@ pub(super) fn lanes(
         list.add_partition_offset(name, *number, Offset::Offset(place.offset)).map_err(refused)?;
         let topic: Arc<str> = name.as_str().into();
         // Before it is assigned: no record then ever comes by another way.
-        let queue = reader
-            .split_partition_queue(name, *number)
+        let queue = PartitionQueue::split(reader, name, *number)
             .ok_or_else(|| Error::new(ErrorKind::Bug, "a topic partition has no queue").at("topic", name))?;
-        topics.entry(Arc::clone(&topic)).or_default().push(Lane::new(topic, *number, queue, place, whole));
+        topics.entry(Arc::clone(&topic)).or_default().push(Lane::new(topic, *number, queue, place));
     }
     if !ours.is_empty() {
         reader.incremental_assign(&list).map_err(refused)?;

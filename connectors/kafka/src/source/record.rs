@@ -6,10 +6,9 @@
 use std::str::FromStr;
 
 use lakeward_core::{MarkReason, Op};
-use rdkafka::Message;
-use rdkafka::message::{BorrowedMessage, Headers, OwnedHeaders};
 
 use super::dead_letters::Letter;
+use super::partition_queue::Record;
 
 /// What the headers of a change event say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,72 +35,35 @@ impl Told {
     }
 }
 
-/// A record, taken from the client.
-#[derive(Debug)]
+/// A record that is an event, or a stranger's.
 pub(super) struct Event {
-    pub(super) offset: i64,
+    pub(super) record: Record,
     /// What its headers say, or what is wrong with them.
     pub(super) told: Result<Told, String>,
     /// It has no number, so capture neither wrote nor counted it.
     pub(super) strange: bool,
-    /// Its value, and behind that its key.
-    bytes: Vec<u8>,
-    value: usize,
-    has_key: bool,
-    /// All its headers, where they may be needed as they were.
-    pub(super) headers: Option<OwnedHeaders>,
 }
 
 impl Event {
-    /// `None` for a tombstone. `whole`: with all its headers. It takes the room of an earlier one.
-    pub(super) fn of(message: &BorrowedMessage<'_>, whole: bool, room: &mut Vec<u8>) -> Option<Event> {
-        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-        let said = Said::of(headers.map(|header| (header.key, header.value)));
+    /// `None` for a tombstone.
+    pub(super) fn of(record: Record) -> Option<Event> {
+        let said = Said::of(record.headers());
         let strange = said.seq.is_none();
-        let told = told(said, message.payload().is_some());
-        let told = match told {
-            Ok(None) => return None,
-            Ok(Some(told)) => Ok(told),
-            Err(wrong) => Err(wrong),
-        };
-        let (value, key) = (message.payload().unwrap_or_default(), message.key());
-        let mut bytes = std::mem::take(room);
-        bytes.clear();
-        bytes.extend_from_slice(value);
-        bytes.extend_from_slice(key.unwrap_or_default());
-        let headers = message.headers().filter(|_| whole).map(|headers| headers.detach());
-        let (value, has_key) = (value.len(), key.is_some());
-        Some(Event { offset: message.offset(), told, strange, bytes, value, has_key, headers })
+        let told = told(said, record.value().is_some()).transpose()?;
+        Some(Event { record, told, strange })
+    }
+
+    pub(super) fn offset(&self) -> i64 {
+        self.record.offset()
     }
 
     pub(super) fn value(&self) -> &[u8] {
-        self.bytes.get(..self.value).unwrap_or_default()
-    }
-
-    pub(super) fn key(&self) -> Option<&[u8]> {
-        self.bytes.get(self.value..).filter(|_| self.has_key)
-    }
-
-    /// Its room, for the next one.
-    pub(super) fn into_room(self) -> Vec<u8> {
-        self.bytes
+        self.record.value().unwrap_or_default()
     }
 
     /// It as a dead letter of this topic partition.
     pub(super) fn letter<'a>(&'a self, topic: &'a str, number: i32) -> Letter<'a> {
-        Letter {
-            topic,
-            number,
-            offset: self.offset,
-            key: self.key(),
-            value: self.value(),
-            headers: self.headers.as_ref(),
-        }
-    }
-
-    /// Bytes of its value and key.
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        Letter { topic, number, record: &self.record }
     }
 }
 
@@ -116,14 +78,14 @@ struct Said<'m> {
 
 impl<'m> Said<'m> {
     /// In one pass: this is done for every record.
-    fn of(headers: impl Iterator<Item = (&'m str, Option<&'m [u8]>)>) -> Said<'m> {
+    fn of(headers: impl Iterator<Item = (&'m [u8], Option<&'m [u8]>)>) -> Said<'m> {
         let mut said = Said::default();
         for (name, value) in headers {
             match name {
-                "op" => said.op = value,
-                "seq" => said.seq = value,
-                "version" => said.version = value,
-                "reason" => said.reason = value,
+                b"op" => said.op = value,
+                b"seq" => said.seq = value,
+                b"version" => said.version = value,
+                b"reason" => said.reason = value,
                 _ => {}
             }
         }
@@ -174,7 +136,7 @@ mod tests {
     use super::*;
 
     fn of(headers: &[(&str, &str)], has_value: bool) -> Result<Option<Told>, String> {
-        let said = Said::of(headers.iter().map(|(name, value)| (*name, Some(value.as_bytes()))));
+        let said = Said::of(headers.iter().map(|(name, value)| (name.as_bytes(), Some(value.as_bytes()))));
         told(said, has_value)
     }
 

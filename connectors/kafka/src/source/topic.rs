@@ -87,9 +87,7 @@ impl Topic {
             desk.look()?;
         }
         let event = self.lane(index)?.take(next_seq)?;
-        self.put(index, &event, desk)?;
-        self.lane(index)?.reuse(event);
-        Ok(())
+        self.put(index, &event, desk)
     }
 
     /// Puts an event where it belongs.
@@ -139,7 +137,7 @@ impl Topic {
         match gathering.push(event, seq, op) {
             Ok(()) => {
                 let full = gathering.is_full();
-                self.lane(index)?.pass(event.offset);
+                self.lane(index)?.pass(event.offset());
                 if full { self.flush(desk) } else { Ok(()) }
             }
             Err(error) => self.reject(index, event, &error, desk),
@@ -161,7 +159,7 @@ impl Topic {
         self.flush(desk)?;
         desk.give(&schema.table, schema.version)?;
         desk.out.send(Feed::Mark(mark))?;
-        self.lane(index)?.pass(event.offset);
+        self.lane(index)?.pass(event.offset());
         Ok(())
     }
 
@@ -180,11 +178,11 @@ impl Topic {
         let letter = event.letter(&lane.topic, lane.number);
         match judge(desk.dead_letters.as_mut(), &letter, error, desk.options.stop_all)? {
             Verdict::Aside if event.strange => {
-                lane.pass_stranger(event.offset);
+                lane.pass_stranger(event.offset());
                 desk.options.kafka_stats.strangers.add(1);
             }
-            Verdict::Aside => lane.put_aside(event.offset),
-            Verdict::Stops => lane.stop(event.offset, error.message()),
+            Verdict::Aside => lane.put_aside(event.offset()),
+            Verdict::Stops => lane.stop(event.offset(), error.message()),
         }
         Ok(())
     }

@@ -11,35 +11,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::{Error, ErrorKind, Result, TopicPartitionPosition};
+use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
-use rdkafka::message::OwnedHeaders;
-use rdkafka::{Message, Offset};
 
-use super::super::dead_letters::Letter;
 use super::super::link::trouble;
+use super::super::partition_queue::{PartitionQueue, Record};
 use super::places::MADE_ANEW;
-use crate::client::{Context, Reader, explained};
+use crate::client::{Reader, explained};
 use crate::debezium;
 
 /// How long the client may take to seek.
 const SEEK: Duration = Duration::from_secs(5);
 
-/// A record, taken from the client.
-pub(super) struct Record {
-    pub(super) offset: i64,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Vec<u8>,
-    /// Its headers, where they may be needed.
-    pub(super) headers: Option<OwnedHeaders>,
-}
-
 /// A topic partition that is read.
 pub(super) struct Lane {
     pub(super) topic: Arc<str>,
     pub(super) number: i32,
-    queue: PartitionQueue<Context>,
+    queue: PartitionQueue,
     /// Before the next record that was not taken.
     pub(super) place: TopicPartitionPosition,
     pub(super) reader: debezium::Reader,
@@ -56,19 +45,16 @@ pub(super) struct Lane {
     pub(super) tried_again: bool,
     records: u64,
     bytes: u64,
-    /// Whether records keep their headers.
-    whole: bool,
 }
 
 impl Lane {
     /// A lane that goes on at `place`; fetching has not begun, and `end` is known.
     pub(super) fn new(
         (topic, number): (Arc<str>, i32),
-        queue: PartitionQueue<Context>,
+        queue: PartitionQueue,
         place: TopicPartitionPosition,
         end: i64,
         reader: debezium::Reader,
-        whole: bool,
     ) -> Lane {
         Lane {
             topic,
@@ -84,7 +70,6 @@ impl Lane {
             tried_again: false,
             records: 0,
             bytes: 0,
-            whole,
         }
     }
 
@@ -97,9 +82,9 @@ impl Lane {
     pub(super) fn head(&mut self, wait: Duration, client: &Reader) -> Result<Option<i64>> {
         let mut wait = wait;
         while self.head.is_none() {
-            let message = match self.queue.poll(wait) {
+            let record = match self.queue.next(wait) {
                 None => return Ok(None),
-                Some(Ok(message)) => message,
+                Some(Ok(record)) => record,
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     if let Some(end) = self.noted.take() {
                         self.place.offset = self.place.offset.max(end);
@@ -115,7 +100,7 @@ impl Lane {
                     None => return Ok(None),
                 },
             };
-            let offset = message.offset();
+            let offset = record.offset();
             if offset < self.place.offset {
                 let text =
                     format!("a record at offset {offset} comes after {} was passed", self.place.offset);
@@ -126,19 +111,16 @@ impl Lane {
             self.records += 1;
             self.since_asked += 1;
             self.end = self.end.max(offset.saturating_add(1));
-            match message.payload() {
+            match record.value() {
                 // A tombstone: the next place is after it.
                 None => self.place.offset = offset.saturating_add(1),
-                Some(value) => {
-                    let key = message.key().map(<[u8]>::to_vec);
-                    self.bytes += (value.len() + key.as_ref().map_or(0, Vec::len)) as u64;
-                    let headers =
-                        if self.whole { message.headers().map(|headers| headers.detach()) } else { None };
-                    self.head = Some(Record { offset, key, value: value.to_vec(), headers });
+                Some(_) => {
+                    self.bytes += record.len() as u64;
+                    self.head = Some(record);
                 }
             }
         }
-        Ok(self.head.as_ref().map(|record| record.offset))
+        Ok(self.head.as_ref().map(Record::offset))
     }
 
     /// Takes the record at the head.
@@ -177,6 +159,7 @@ impl Lane {
         if idle && first <= self.place.offset && self.place.offset < end {
             // Nothing visible may lie before the end. Records that were fetched and not taken come again.
             self.noted = Some(end);
+            self.queue.forget();
             let place = Offset::Offset(self.place.offset);
             client.seek(&self.topic, self.number, place, SEEK).map_err(|error| {
                 explained("a place", &error, client.context().trouble()).at("topic partition", self.name())
@@ -198,19 +181,5 @@ impl Lane {
     /// As errors name it.
     pub(super) fn name(&self) -> String {
         format!("{}/{}", self.topic, self.number)
-    }
-}
-
-impl Record {
-    /// It as a dead letter of this topic partition.
-    pub(super) fn letter<'a>(&'a self, topic: &'a str, number: i32) -> Letter<'a> {
-        Letter {
-            topic,
-            number,
-            offset: self.offset,
-            key: self.key.as_deref(),
-            value: &self.value,
-            headers: self.headers.as_ref(),
-        }
     }
 }

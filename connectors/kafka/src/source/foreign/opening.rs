@@ -16,6 +16,7 @@ use super::super::Until;
 use super::super::dead_letters::DeadLetters;
 use super::super::link;
 use super::super::outlet::Outlet;
+use super::super::partition_queue::PartitionQueue;
 use super::desk::Desk;
 use super::lane::Lane;
 use super::places::{MADE_ANEW, judged};
@@ -215,14 +216,11 @@ impl Opening<'_> {
             );
         }
         // Before it is assigned: no record then ever comes by another way.
-        let queue = self
-            .reader
-            .split_partition_queue(topic, number)
+        let queue = PartitionQueue::split(self.reader, topic, number)
             .ok_or_else(|| Error::new(ErrorKind::Bug, "a topic partition has no queue").at("topic", topic))?;
         let format = &self.options.kafka.format;
         let reader = debezium::Reader::new(format, registry.cloned(), self.options.before_images)?;
-        let whole = self.options.kafka.load.dead_letter.is_some();
-        let mut lane = Lane::new((Arc::clone(topic), number), queue, place, end, reader, whole);
+        let mut lane = Lane::new((Arc::clone(topic), number), queue, place, end, reader);
         lane.asked = self.options.clock.elapsed();
         // Those that stood still with their topic come after the one that stopped it.
         let stopped = known.and_then(|known| known.stopped.as_deref());

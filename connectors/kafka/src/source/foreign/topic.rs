@@ -11,11 +11,12 @@ use std::time::Duration;
 use lakeward_core::{Error, ErrorKind, Feed, Result, TableMark, TableSchema, failpoint};
 use tracing::error;
 
-use super::super::dead_letters::{Verdict, judge};
+use super::super::dead_letters::{Letter, Verdict, judge};
 use super::super::gathering::{BYTES, ROWS};
 use super::super::outlet::End;
+use super::super::partition_queue::Record;
 use super::desk::Desk;
-use super::lane::{Lane, Record};
+use super::lane::Lane;
 use super::numbers;
 use crate::debezium::{Pushed, Versions};
 
@@ -93,13 +94,13 @@ impl Topic {
             match self.push(index, &record) {
                 Ok(Pushed::Row) => break,
                 Ok(Pushed::Turn) => self.flush(index, desk)?,
-                Ok(Pushed::Mark(mark)) => return self.mark(index, record.offset, mark, desk),
+                Ok(Pushed::Mark(mark)) => return self.mark(index, record.offset(), mark, desk),
                 Err(error) => return self.reject(index, &record, error, desk),
             }
         }
         let limit = usize::try_from(desk.options.memory.0 / 8).unwrap_or(usize::MAX).min(BYTES);
         let lane = self.lane(index)?;
-        lane.pass(record.offset);
+        lane.pass(record.offset());
         match lane.reader.rows() >= ROWS || lane.reader.bytes() >= limit {
             true => self.flush(index, desk),
             false => Ok(()),
@@ -108,8 +109,8 @@ impl Topic {
 
     fn push(&mut self, index: usize, record: &Record) -> Result<Pushed> {
         let lane = self.lanes.get_mut(index).ok_or_else(not_there)?;
-        let seq = numbers::of(record.offset, lane.number)?;
-        lane.reader.push(record.key.as_deref(), &record.value, seq, &mut self.versions)
+        let seq = numbers::of(record.offset(), lane.number)?;
+        lane.reader.push(record.key(), record.value().unwrap_or_default(), seq, &mut self.versions)
     }
 
     fn mark(&mut self, index: usize, offset: i64, mark: TableMark, desk: &mut Desk) -> Result<(), End> {
@@ -184,9 +185,9 @@ impl Topic {
             _ => return Err(error.into()),
         }
         let lane = self.lane(index)?;
-        let letter = record.letter(&lane.topic, lane.number);
+        let letter = Letter { topic: &lane.topic, number: lane.number, record };
         match judge(desk.dead_letters.as_mut(), &letter, &error, desk.options.stop_all)? {
-            Verdict::Aside => lane.put_aside(record.offset),
+            Verdict::Aside => lane.put_aside(record.offset()),
             Verdict::Stops => lane.stop(error.message()),
         }
         Ok(())
