@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use jsonschema::Validator;
 use lakeward_core::{
-    Answer, BinlogPosition, Checkpoint, Column, ColumnType, Command, KafkaPosition, Position, Request,
-    Snapshot, SnapshotPlan, SnapshotState, TableId, TableSchema, TableState, TableStatus,
+    Answer, BinlogPosition, Checkpoint, Column, ColumnType, Command, KafkaPosition, Position, PreparedXa,
+    Request, Snapshot, SnapshotPlan, SnapshotState, TableId, TableSchema, TableState, TableStatus,
     TopicPartitionPosition, TypeOptions,
 };
 use lakeward_lake::columns::{IncompatibleChange, LakeVersion};
@@ -84,6 +84,10 @@ fn checkpoint(offset: u64, gtids: &str, next_seq: i64) -> Checkpoint {
         next_seq,
         commit_us: Some(1_795_269_600_000_000),
         retired: 1,
+        prepared: vec![PreparedXa {
+            xid: "X'31' , X'' , 1".into(),
+            tables: vec![TableId::new("shop", "orders")],
+        }],
         requests: vec![
             Answer::done("00001795269600000000-0a1b2c3d"),
             Answer::refused("00001795269600000001-4e5f6a7b", "the table is not stopped"),

@@ -272,7 +272,7 @@ fn committed(requests: Vec<Answer>, snapshot: SnapshotState) -> Checkpoint {
     let state =
         TableState { schema_version: 0, status: TableStatus::Active, snapshot, deleted_by_key: false };
     let tables = Arc::new([(orders(), state)].into());
-    Checkpoint { position, next_seq: 1, commit_us: None, retired: 0, requests, tables }
+    Checkpoint { position, next_seq: 1, commit_us: None, retired: 0, requests, prepared: Vec::new(), tables }
 }
 
 fn spawned(place: &Place, arguments: &[&str]) -> Child {

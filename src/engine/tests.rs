@@ -123,6 +123,7 @@ fn checkpoint(transaction: usize, next_seq: i64, stopped: bool) -> Checkpoint {
         next_seq,
         commit_us: None,
         retired: 0,
+        prepared: Vec::new(),
         requests: Vec::new(),
         tables: Arc::new(tables),
     }

@@ -24,9 +24,22 @@ pub struct Checkpoint {
     /// What became of requests, while they may still stand in the sink ([`crate::request`]).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Answer>,
+    /// XA transactions before `position` that no transaction before it decides, in the order in which they were
+    /// prepared; those that touch very many tables left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepared: Vec<PreparedXa>,
     /// Every table seen so far. Shared: a source yields many checkpoints between two changes of it.
     #[serde(with = "table_list")]
     pub tables: Arc<BTreeMap<TableId, TableState>>,
+}
+
+/// An XA transaction of the source that is prepared: its rows are in the log, and nobody sees them before its COMMIT.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreparedXa {
+    /// Its name, as the log writes it.
+    pub xid: String,
+    /// The tables that it touches, captured or not.
+    pub tables: Vec<TableId>,
 }
 
 fn is_zero(number: &i64) -> bool {
@@ -278,6 +291,7 @@ mod tests {
             commit_us: Some(-1),
             retired: 1,
             requests: vec![Answer::done("a"), Answer::refused("b", "no such table")],
+            prepared: vec![PreparedXa { xid: "x".into(), tables: vec![TableId::new("a", "b.c")] }],
             tables: Arc::new(tables.into()),
         };
         assert_eq!(checkpoint.without_event(), 2);
@@ -293,7 +307,15 @@ mod tests {
             position.topics.entry("t".into()).or_default().insert(*number, place);
         }
         let (position, tables) = (Position::Kafka(position), Arc::default());
-        Checkpoint { position, next_seq, commit_us: None, retired: 0, requests: Vec::new(), tables }
+        Checkpoint {
+            position,
+            next_seq,
+            commit_us: None,
+            retired: 0,
+            requests: Vec::new(),
+            prepared: Vec::new(),
+            tables,
+        }
     }
 
     #[test]

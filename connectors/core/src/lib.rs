@@ -27,7 +27,8 @@ pub mod table_filter;
 
 pub use change_batch::{Began, ChangeBatch, ChangeMeta, MarkReason, Op, Origin, OriginRun, TableMark};
 pub use checkpoint::{
-    Checkpoint, KeyBound, Snapshot, SnapshotCause, SnapshotPlan, SnapshotState, TableState, TableStatus,
+    Checkpoint, KeyBound, PreparedXa, Snapshot, SnapshotCause, SnapshotPlan, SnapshotState, TableState,
+    TableStatus,
 };
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result, Scope};

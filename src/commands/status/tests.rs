@@ -53,6 +53,7 @@ pub(crate) fn checkpoint() -> Checkpoint {
         next_seq: 11,
         commit_us: Some(0),
         retired: 0,
+        prepared: Vec::new(),
         requests: Vec::new(),
         tables: Arc::new(states.into()),
     }

@@ -12,6 +12,7 @@ mod many_tables;
 mod modes;
 mod narrow;
 pub(crate) mod pipeline;
+mod prepared;
 mod progress;
 mod read_once;
 mod replica;

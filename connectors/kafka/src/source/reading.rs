@@ -236,6 +236,7 @@ fn beginning() -> Checkpoint {
         next_seq: FIRST_SEQ,
         commit_us: None,
         retired: 0,
+        prepared: Vec::new(),
         requests: Vec::new(),
         tables: Arc::default(),
     }

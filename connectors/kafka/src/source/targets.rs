@@ -101,6 +101,7 @@ mod tests {
             next_seq: 1,
             commit_us: None,
             retired: 0,
+            prepared: Vec::new(),
             requests: Vec::new(),
             tables: Arc::default(),
         };

@@ -212,6 +212,7 @@ impl Writer {
             next_seq: self.next_seq,
             commit_us: Some(1_795_269_600_000_000 + self.next_seq),
             retired: 0,
+            prepared: Vec::new(),
             requests: Vec::new(),
             tables: Arc::new(tables),
         };

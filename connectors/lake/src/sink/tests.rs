@@ -131,6 +131,7 @@ pub(crate) fn checkpoint(next_seq: i64) -> Checkpoint {
         next_seq,
         commit_us: Some(next_seq),
         retired: 0,
+        prepared: Vec::new(),
         requests: Vec::new(),
         tables: Arc::new(tables),
     }

@@ -96,7 +96,9 @@ fn understand(assembler: &mut Assembler, event: Event<'_>, inner: bool) -> Resul
         | Step::Statement { .. }
         | Step::RolledBackTo
         | Step::RolledBack
-        | Step::Ended => {}
+        | Step::Ended
+        | Step::Prepared
+        | Step::Decided { .. } => {}
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! Between --GTID--> Announced --BEGIN | XA START | CREATE … START TRANSACTION--> Open
 //! Announced --other statement (DDL), XA COMMIT, XA ROLLBACK--> Between
-//! Open --XID | COMMIT | ROLLBACK | XA PREPARE--> Between
+//! Open --XID | COMMIT | ROLLBACK | XA PREPARE | XA COMMIT … ONE PHASE--> Between
 //! ```
 //! (Servers without GTID events go from Between as from Announced.) Guarantee: `Between` is reached
 //! only by an event that ends a transaction, so a boundary made there never cuts one. Every pair of
@@ -25,8 +25,8 @@ pub struct Transaction {
     pub gtid: Option<Gtid>,
     /// Commit time, µs UTC.
     pub commit_us: i64,
-    /// Whether it is an XA transaction, whose outcome is not known yet.
-    pub xa: bool,
+    /// The xid of an XA transaction, as the log writes it; its outcome is not known yet.
+    pub xa: Option<String>,
     /// `server_id` of the server where it began.
     pub server_id: u32,
     /// The thread of its first statement; `None` before that is seen.
@@ -74,6 +74,15 @@ pub enum Step<'a> {
     RolledBack,
     /// The transaction ends here.
     Ended,
+    /// The XA transaction ends here, and waits for a later one that decides it.
+    Prepared,
+    /// The transaction ends here; it decides the prepared one of this xid.
+    Decided {
+        /// As in [`Transaction::xa`].
+        xid: String,
+        /// Its rows are visible from here on; otherwise they never are.
+        committed: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,9 +200,18 @@ impl Assembler {
                 self.must_be_open(ty)?;
                 Ok(Step::Rows(event))
             }
-            T::Xid | T::XaPrepare => {
+            T::Xid => {
                 self.must_be_open(ty)?;
                 Ok(self.end(Step::Ended))
+            }
+            T::XaPrepare => {
+                self.must_be_open(ty)?;
+                // Its first byte says that the commit is in the same step (`XA COMMIT … ONE PHASE`).
+                match event.body.first() {
+                    Some(0) => Ok(self.end(Step::Prepared)),
+                    Some(_) => Ok(self.end(Step::Ended)),
+                    None => Err(corrupt("an empty XA_PREPARE event")),
+                }
             }
             T::TransactionPayload => match self.state {
                 State::Open => Err(corrupt("a compressed transaction inside a transaction")),
@@ -234,7 +252,7 @@ impl Assembler {
         };
         let commit_us = chosen.unwrap_or_else(|| seconds(event));
         let server_id = event.header.server_id;
-        self.transaction = Transaction { gtid: gtid.gtid, commit_us, xa: false, server_id, thread: None };
+        self.transaction = Transaction { gtid: gtid.gtid, commit_us, xa: None, server_id, thread: None };
         self.state = State::Announced;
         Ok(Step::Nothing)
     }
@@ -244,7 +262,7 @@ impl Assembler {
         if self.state == State::Between {
             // A server without GTID events (5.5, or a file of one).
             let (commit_us, server_id) = (seconds(event), event.header.server_id);
-            self.transaction = Transaction { gtid: None, commit_us, xa: false, server_id, thread: None };
+            self.transaction = Transaction { gtid: None, commit_us, xa: None, server_id, thread: None };
             self.state = State::Announced;
         }
         self.transaction.thread = Some(query.thread);
@@ -264,12 +282,15 @@ impl Assembler {
             Statement::Transaction(Control::Savepoint | Control::ReleaseSavepoint) => Ok(Step::Nothing),
             Statement::Xa(xa) => match xa.verb {
                 XaVerb::Start => {
-                    self.transaction.xa = true;
+                    self.transaction.xa = Some(xa.xid);
                     Ok(self.opened(Step::Nothing))
                 }
                 XaVerb::End if open => Ok(Step::Nothing),
                 XaVerb::End => misplaced(),
-                XaVerb::Prepare | XaVerb::Commit | XaVerb::Rollback => Ok(self.end(Step::Ended)),
+                XaVerb::Prepare => Ok(self.end(Step::Prepared)),
+                XaVerb::Commit | XaVerb::Rollback if open => Ok(self.end(Step::Ended)),
+                XaVerb::Commit => Ok(self.end(Step::Decided { xid: xa.xid, committed: true })),
+                XaVerb::Rollback => Ok(self.end(Step::Decided { xid: xa.xid, committed: false })),
             },
             Statement::Tables { opens_transaction: true, .. } if !open => {
                 Ok(self.opened(Step::Statement { query, statement, whole: false }))
@@ -417,16 +438,23 @@ mod tests {
     }
 
     #[test]
-    fn xa_transactions_are_known_as_such() {
+    fn xa_transactions_are_known_as_such_and_decided_by_their_xid() {
         let mut a = Assembler::new(false, false);
-        gtid(&mut a).unwrap();
-        sql(&mut a, "XA START X'31',X'',1").unwrap();
-        assert!(a.transaction().xa);
-        sql(&mut a, "XA END X'31',X'',1").unwrap();
-        assert_eq!(run(&mut a, 38, &[]).unwrap(), "Ended");
-        gtid(&mut a).unwrap();
-        assert_eq!(sql(&mut a, "XA COMMIT X'31',X'',1").unwrap(), "Ended");
-        assert!(!a.transaction().xa);
+        let xid = "X'31' , X'' , 1";
+        for (one_phase, ended) in [(0, "Prepared"), (1, "Ended")] {
+            gtid(&mut a).unwrap();
+            sql(&mut a, "XA START X'31',X'',1").unwrap();
+            assert_eq!(a.transaction().xa.as_deref(), Some(xid));
+            sql(&mut a, "XA END X'31',X'',1").unwrap();
+            assert_eq!(run(&mut a, 38, &[one_phase]).unwrap(), ended);
+        }
+        for (verb, committed) in [("COMMIT", true), ("ROLLBACK", false)] {
+            gtid(&mut a).unwrap();
+            let decided = format!("Decided {{ xid: {xid:?}, committed: {committed} }}");
+            assert_eq!(sql(&mut a, &format!("XA {verb} X'31',X'',1")).unwrap(), decided);
+            assert_eq!(a.transaction().xa, None);
+            assert!(a.is_between());
+        }
     }
 
     #[test]

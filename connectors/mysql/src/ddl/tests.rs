@@ -705,3 +705,22 @@ fn a_name_before_a_dot_is_a_database_with_or_without_space_around() {
     assert_eq!(say(&statement), "unparsed");
     assert!(statement.may_touch(&TableId::new("shop", "victim")));
 }
+
+#[test]
+fn quoted_text_means_what_the_server_takes_it_for() {
+    let meant = |sql: &str, session: &SqlSession<'_>| Tokens::of(sql, session).text();
+    for (sql, text) in [
+        (r"'C:\files'", "C:files"),
+        (r"'50\% a\_b'", r"50\% a\_b"),
+        (r#"'\\\'\"\0\b\n\r\t\Z'"#, "\\'\"\0\u{8}\n\r\t\u{1a}"),
+        (r"'\\%'", r"\%"),
+        ("'it''s \"\"'", "it's \"\""),
+        ("\"it''s \"\"\"", "it''s \""),
+    ] {
+        assert_eq!(meant(sql, &SHOP).as_deref(), Some(text), "{sql}");
+    }
+    let plain = SqlSession { no_backslash_escapes: true, ..SHOP };
+    assert_eq!(meant(r"'C:\files''\'", &plain).as_deref(), Some(r"C:\files'\"));
+    let mut name = Tokens::of("`a``b`.\"c\"\"\\d\"", &SqlSession { ansi_quotes: true, ..SHOP });
+    assert_eq!(name.table(), Some(TableId::new("a`b", "c\"\\d")));
+}

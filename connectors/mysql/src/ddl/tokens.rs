@@ -59,8 +59,46 @@ fn cut(sql: &str, session: &SqlSession<'_>) -> (Vec<TokenWithSpan>, Option<Strin
     let lexical =
         Lexical { ansi_quotes: session.ansi_quotes, backslash_escapes: !session.no_backslash_escapes };
     let mut tokens = Vec::new();
-    let done = Tokenizer::new(&lexical, sql).tokenize_with_location_into_buf(&mut tokens);
+    let mut tokenizer = Tokenizer::new(&lexical, sql).with_unescape(false);
+    let done = tokenizer.tokenize_with_location_into_buf(&mut tokens);
+    tokens.iter_mut().for_each(|token| unescape(&mut token.token, lexical.backslash_escapes));
     (tokens, done.err().map(|error| error.to_string()))
+}
+
+/// What a quoted token means. The tokenizer's own escapes are not MySQL's.
+fn unescape(token: &mut Token, backslashes: bool) {
+    match token {
+        Token::Word(Word { value, quote_style: Some(quote), .. }) => *value = unescaped(value, *quote, false),
+        Token::SingleQuotedString(text) | Token::NationalStringLiteral(text) => {
+            *text = unescaped(text, '\'', backslashes);
+        }
+        Token::DoubleQuotedString(text) => *text = unescaped(text, '"', backslashes),
+        _ => {}
+    }
+}
+
+/// MySQL manual, "String Literals", table "Special Character Escape Sequences": `\%` and `\_` stay as they are, all other
+/// letters lose their backslash. A quote within is doubled.
+fn unescaped(text: &str, quote: char, backslashes: bool) -> String {
+    let mut meant = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if letter == quote {
+            letters.next_if_eq(&quote);
+        }
+        match letters.next_if(|_| letter == '\\' && backslashes) {
+            None => meant.push(letter),
+            Some('0') => meant.push('\0'),
+            Some('b') => meant.push('\u{8}'),
+            Some('n') => meant.push('\n'),
+            Some('r') => meant.push('\r'),
+            Some('t') => meant.push('\t'),
+            Some('Z') => meant.push('\u{1a}'),
+            Some(wildcard @ ('%' | '_')) => meant.extend(['\\', wildcard]),
+            Some(other) => meant.push(other),
+        }
+    }
+    meant
 }
 
 /// The tokens of a statement, comments and white space left out, and a place among them.

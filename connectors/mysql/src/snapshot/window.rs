@@ -35,6 +35,10 @@
 //! so it is in `H` and is yielded before the release. [`Decoder::structure_touched`] voids all windows
 //! of the table then. So the structure that a chunk was read with is the table's at its release.
 //!
+//! *An XA transaction* is in the log twice: its rows when it is prepared, and its COMMIT. SELECTs see it only from the
+//! latter on, so for it `T` is both together; what a COMMIT makes visible is read after it
+//! (`crate::source::decoder::prepared`).
+//!
 //! *On a replica* all of step 2 happens on the replica, whose `gtid_executed` holds the same names of
 //! transactions. `H` is cut to those that the source has, as the stream never yields the others. With
 //! AFTER_SYNC a replica may be ahead of the source's own `gtid_executed`; such a row is a moment ahead.

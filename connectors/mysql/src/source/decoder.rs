@@ -21,6 +21,7 @@ mod chunks;
 mod draft;
 mod living;
 mod place;
+mod prepared;
 mod proofs;
 pub(crate) mod reading;
 mod replay;
@@ -38,8 +39,8 @@ use std::time::Duration;
 
 use lakeward_core::stats::SourceStats;
 use lakeward_core::{
-    Answer, BinlogPosition, Clock, Error, ErrorKind, Feed, GtidSet, Origin, Position, Result, SchemaChange,
-    TableFilter, TableId, TypeOptions, failpoint,
+    Answer, BinlogPosition, Clock, Error, ErrorKind, Feed, GtidSet, Origin, Position, PreparedXa, Result,
+    SchemaChange, TableFilter, TableId, TypeOptions, failpoint,
 };
 use uuid::Uuid;
 
@@ -54,6 +55,7 @@ use crate::binlog::stream::Place;
 use crate::binlog::transaction::{Assembler, Step};
 use lakeward_core::queue::{Closed, Sender};
 pub(super) use place::is_at_or_after;
+use prepared::Prepared;
 use replay::Replay;
 use rows::Mapped;
 
@@ -137,6 +139,7 @@ pub(super) struct Begin {
     pub(super) commit_us: Option<i64>,
     pub(super) retired: i64,
     pub(super) requests: Vec<Answer>,
+    pub(super) prepared: Vec<PreparedXa>,
     pub(super) tables: Tables,
     /// Events of the file before this offset are passed over; they are read only because the server
     /// cannot begin later, or for their GTIDs.
@@ -174,6 +177,7 @@ pub(crate) struct Decoder {
     retired: i64,
     /// What became of requests ([`lakeward_core::Checkpoint::requests`]).
     requests: Vec<Answer>,
+    prepared: Prepared,
     /// Counts transactions, to know what belongs to the open one.
     transaction: u64,
     /// The server has not yet said where the stream begins.
@@ -239,6 +243,7 @@ impl Decoder {
             commit_us: begin.commit_us,
             retired: begin.retired,
             requests: begin.requests,
+            prepared: Prepared::after(begin.prepared),
             transaction: 1,
             stream_begins: true,
             event_offset: 0,
@@ -363,6 +368,8 @@ impl Decoder {
                 self.ended()
             }
             Step::Ended => self.ended(),
+            Step::Prepared => self.prepared(),
+            Step::Decided { xid, committed } => self.decided(&xid, committed),
             Step::Payload(_) => {
                 Err(Error::new(ErrorKind::CorruptEvent, "nested compressed transactions").into())
             }

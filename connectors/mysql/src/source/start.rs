@@ -37,6 +37,7 @@ pub(super) fn begin(conn: &mut Conn, facts: &ServerFacts, options: &MysqlOptions
             commit_us: None,
             retired: 0,
             requests: Vec::new(),
+            prepared: Vec::new(),
             tables,
             pass_until,
         });
@@ -55,6 +56,7 @@ pub(super) fn begin(conn: &mut Conn, facts: &ServerFacts, options: &MysqlOptions
         commit_us: checkpoint.commit_us,
         retired: checkpoint.retired,
         requests: checkpoint.requests.clone(),
+        prepared: checkpoint.prepared.clone(),
         tables,
         pass_until: None,
     })

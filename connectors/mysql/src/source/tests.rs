@@ -55,6 +55,7 @@ fn begin(resume: &Resume, with_gtids: bool) -> Begin {
         next_seq: 1,
         commit_us: None,
         retired: 0,
+        prepared: Vec::new(),
         requests: Vec::new(),
         tables: Tables::resume(resume).unwrap(),
         pass_until: None,
@@ -522,6 +523,7 @@ fn known() -> Resume {
         next_seq: 1,
         commit_us: None,
         retired: 0,
+        prepared: Vec::new(),
         requests: Vec::new(),
         tables: Arc::new(tables),
     };
@@ -635,6 +637,7 @@ fn unnamed(bytes: &[u8]) -> Resume {
             next_seq: 1,
             commit_us: None,
             retired: 0,
+            prepared: Vec::new(),
             requests: Vec::new(),
             tables: Arc::new(tables),
         }),

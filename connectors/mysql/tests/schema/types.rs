@@ -112,6 +112,7 @@ pub(crate) const SPELLINGS: &[&str] = &[
     "LONGBLOB",
     "ENUM('a','b''c','d\\\\e','','\u{e9},x','n\\n')",
     "ENUM('a','b') CHARACTER SET latin1 COLLATE latin1_bin NOT NULL",
+    r"ENUM('50\%','a\_b','\f\a\b\Z\q','\\%')",
     "ENUM('x  ','y ')",
     "ENUM(\"p\",'q')",
     "ENUM(0x61, x'62')",

@@ -71,6 +71,7 @@ fn beginning() -> Checkpoint {
         next_seq: numbers::above(0),
         commit_us: None,
         retired: 0,
+        prepared: Vec::new(),
         requests: Vec::new(),
         tables: Arc::default(),
     }

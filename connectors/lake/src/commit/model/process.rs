@@ -58,6 +58,7 @@ fn checkpoint(next_seq: i64) -> Checkpoint {
         next_seq,
         commit_us: None,
         retired: 0,
+        prepared: Vec::new(),
         requests: Vec::new(),
         tables: Arc::new(tables.into()),
     }

@@ -76,6 +76,7 @@ fn part(own: &BTreeSet<i32>, at: u64) -> Checkpoint {
         next_seq: 8 * at.cast_signed() + 8,
         commit_us: Some(at.cast_signed()),
         retired: 0,
+        prepared: Vec::new(),
         requests: Vec::new(),
         tables: Arc::new([(table(0), state.clone()), (table(1), state)].into()),
     }

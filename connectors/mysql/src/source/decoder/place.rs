@@ -172,6 +172,7 @@ impl Decoder {
             commit_us: self.commit_us,
             retired: self.retired,
             requests: self.requests.clone(),
+            prepared: self.prepared.waiting(),
             tables: self.tables.states(),
         };
         Ok(self.out.send(Ok(Feed::Boundary(checkpoint)), SMALL_BYTES)?)

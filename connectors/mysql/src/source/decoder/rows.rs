@@ -26,6 +26,9 @@ impl Decoder {
         }
         let id = table_map::table_id(event)?;
         let transaction = self.transaction;
+        if self.assembler.transaction().xa.is_some() {
+            self.prepared.touch(table_map::table_name(event).map_err(|error| self.located(error))?);
+        }
         if let Some(known) = self.maps.get_mut(&id).filter(|known| known.bytes == event.body) {
             known.transaction = transaction;
             return Ok(());
@@ -100,7 +103,7 @@ impl Decoder {
             self.settings.stats.events_of_stopped.add(&table.id, 1);
             return Ok(());
         }
-        if self.assembler.transaction().xa {
+        if self.assembler.transaction().xa.is_some() {
             let error = Error::new(ErrorKind::XaTransaction, "an XA transaction changes the table")
                 .remedy("keep XA transactions away from captured tables; then read the table anew");
             return self.settle(at, Err(error));

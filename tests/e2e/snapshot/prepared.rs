@@ -1,0 +1,68 @@
+//! XA transactions that are prepared before a table is read and committed after that: their rows are in no row event
+//! that is still to come, and the lake has them nevertheless.
+
+use lakeward_test_support::Pipeline;
+use lakeward_test_support::mysql::{MySql, MySqlOptions};
+
+use super::fire::Target;
+use super::keys::kind;
+use super::pipeline::{initial, server_with_numbers};
+use crate::whole::{Keyed, assert_equal};
+use crate::world::{CAUGHT_UP_WITH_STOPPED_TABLES, catches_up_with, finish, view};
+
+const ROWS: u64 = 500;
+
+/// A server with `shop.t` and `shop.other`, and `crm.people`, which is not captured.
+fn begin() -> (MySql, Pipeline) {
+    let server = server_with_numbers(ROWS, MySqlOptions::default());
+    Target::create(&server, kind("counted"), "t", ROWS);
+    Target::create(&server, kind("counted"), "other", ROWS);
+    server.sql("CREATE DATABASE crm; CREATE TABLE crm.people (id INT PRIMARY KEY)");
+    let pipeline = initial(&server);
+    (server, pipeline)
+}
+
+fn prepare(server: &MySql, xid: &str, change: &str) {
+    server.sql(&format!("XA START '{xid}'; {change}; XA END '{xid}'; XA PREPARE '{xid}'"));
+}
+
+/// Both tables in the lake are the source's; how often each was read anew.
+fn read_anew(server: &MySql, pipeline: &Pipeline) -> [u64; 2] {
+    let tables = [Keyed::shop("t", &["k"]), Keyed::shop("other", &["k"])];
+    let ops = assert_equal(server, &view(pipeline), &tables);
+    [0, 1].map(|at| ops[at].get("t").copied().unwrap_or(0))
+}
+
+#[test]
+fn a_commit_of_what_was_prepared_before_the_pipeline_began_is_in_the_lake() {
+    let (server, pipeline) = begin();
+    prepare(&server, "early", "UPDATE shop.t SET n = -1 WHERE k < 10");
+    prepare(&server, "given up", "UPDATE shop.other SET n = -1 WHERE k < 10");
+    catches_up_with(&pipeline, 0);
+    assert_eq!(read_anew(&server, &pipeline), [0, 0]);
+    server.sql("XA ROLLBACK 'given up'");
+    catches_up_with(&pipeline, 0);
+    assert_eq!(read_anew(&server, &pipeline), [0, 0], "nothing became visible");
+    server.sql("XA COMMIT 'early'");
+    catches_up_with(&pipeline, 0);
+    assert_eq!(read_anew(&server, &pipeline), [1, 1], "which table it touches is in no log that was read");
+}
+
+#[test]
+fn a_table_that_was_brought_back_before_the_commit_is_read_after_it() {
+    let (server, pipeline) = begin();
+    catches_up_with(&pipeline, 0);
+    prepare(&server, "elsewhere", "INSERT INTO crm.people VALUES (1)");
+    prepare(&server, "here", "UPDATE shop.t SET n = -1 WHERE k < 10");
+    catches_up_with(&pipeline, CAUGHT_UP_WITH_STOPPED_TABLES);
+    let asked = finish(&pipeline, &["resume", "shop.t", "--no-wait"]);
+    assert_eq!(asked.code, Some(0), "{}", asked.printed());
+    catches_up_with(&pipeline, 0);
+    assert_eq!(read_anew(&server, &pipeline), [1, 0]);
+    server.sql("XA COMMIT 'elsewhere'");
+    catches_up_with(&pipeline, 0);
+    assert_eq!(read_anew(&server, &pipeline), [1, 0], "it touches no captured table");
+    server.sql("XA COMMIT 'here'");
+    catches_up_with(&pipeline, 0);
+    assert_eq!(read_anew(&server, &pipeline), [2, 0]);
+}
