@@ -38,7 +38,8 @@ impl Decoder {
         self.place = Place { file: self.done.file.clone(), offset };
         self.stream_begins = true;
         if offset < self.done.offset && self.gtids.is_none() {
-            self.pass_until = Some(self.done.offset);
+            // A link that broke in what is passed over left `done` there.
+            self.pass_until = self.pass_until.max(Some(self.done.offset));
         }
     }
 
