@@ -5,6 +5,9 @@
 //! the server did not mean as one is an error, so nobody takes a shutdown for the end of the log. Memory: the client
 //! library holds an event twice while it is received (packet, event), we hold no further copy.
 //!
+//! Table maps, rotations and descriptions of formats the client library takes apart before we see, and check, their
+//! bytes: what it refuses is told as `CorruptEvent`, which it is ([`refused`]).
+//!
 //! Unknown: the client library panics on a length that lies about its packet. TCP's and TLS's own
 //! checks make that unlikely; here it is caught and told as `CorruptEvent`. A length that is too large has the library
 //! wait for the rest, which heartbeats fill: nothing wrong passes, and `/healthz` tells that nothing moves.
@@ -120,7 +123,7 @@ impl EventStream for ServerStream {
             Some(Ok(event)) => event,
             Some(Err(error)) => {
                 self.stream = None;
-                return Err(failure(error, "reading the binlog"));
+                return Err(refused(error));
             }
             None => {
                 self.stream = None;
@@ -173,6 +176,17 @@ fn sids(set: &GtidSet) -> Vec<String> {
             text
         })
         .collect()
+}
+
+/// What the library says in place of an event. It tells troubles of the link as errors of its packets, and the link's
+/// end as a broken pipe; any other I/O error is that of an event whose bytes it cannot take apart.
+fn refused(error: mysql::Error) -> Error {
+    match error {
+        mysql::Error::IoError(io) if io.kind() != std::io::ErrorKind::BrokenPipe => {
+            Error::new(ErrorKind::CorruptEvent, "an event cannot be taken apart").caused_by(io)
+        }
+        link => failure(link, "reading the binlog"),
+    }
 }
 
 fn disconnected() -> Error {

@@ -214,7 +214,7 @@ impl Reader {
             let event = match stream.next() {
                 Ok(Some(event)) => event,
                 Ok(None) => return Err(Error::new(ErrorKind::SourceUnreachable, "the stream ended").into()),
-                Err(error) => return self.turns.stream(|decoder| Err(decoder.located(error).into())),
+                Err(error) => return self.turns.stream(|decoder| Err(decoder.located_next(error).into())),
             };
             self.turns.stream(|decoder| decoder.event(event))?;
             self.out.check()?;
