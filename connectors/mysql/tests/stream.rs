@@ -14,6 +14,7 @@ use lakeward_core::{
 use lakeward_mysql::snapshot::{SnapshotMode, SnapshotOptions};
 use lakeward_mysql::{MysqlConfig, MysqlOptions, MysqlSource, OnError, OnTruncate, Start, Until};
 use lakeward_test_support::mysql::{MySql, MySqlOptions, PASSWORD, RowMetadata, USER};
+use mysql::prelude::Queryable;
 
 fn server(gtid: bool, row_metadata: RowMetadata) -> MySql {
     let server = MySql::start(MySqlOptions { gtid, row_metadata, ..MySqlOptions::default() });
@@ -231,6 +232,29 @@ fn a_purged_position_is_told_before_anything_is_read() {
             run(options(&server, Start::Earliest, Until::CaughtUp, taken.resume()), &mut taken).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PositionLost, "{error}");
         assert!(error.remedy_text().is_some(), "{error}");
+    }
+}
+
+/// Each time that a table is opened its map has another id.
+#[test]
+fn tables_that_are_opened_again_and_again_do_not_fill_the_memory() {
+    const OPENED: usize = 400;
+    for gtid in [true, false] {
+        let server = server(gtid, RowMetadata::Full);
+        server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY)");
+        let mut conn = server.conn();
+        for id in 0..OPENED {
+            conn.query_drop("FLUSH LOCAL TABLES shop.t").unwrap();
+            conn.query_drop(format!("INSERT INTO shop.t VALUES ({id})")).unwrap();
+        }
+        let mut options = options(&server, Start::Earliest, Until::CaughtUp, Resume::default());
+        options.memory = ByteSize::mib(1);
+        let stats = options.stats.clone();
+        let mut taken = Taken::default();
+        run(options, &mut taken).unwrap();
+        taken.assert_dense(OPENED);
+        let opened_anew = stats.reconnects.get();
+        assert!((1..10).contains(&opened_anew), "{opened_anew}");
     }
 }
 

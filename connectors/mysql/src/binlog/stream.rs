@@ -68,6 +68,29 @@ pub struct ServerStream {
     /// A format description event, put together again.
     whole: Vec<u8>,
     max_event: u64,
+    held: HeldMaps,
+}
+
+/// Table maps that the client library holds: each that it saw, by its table's id, until a file ends.
+#[derive(Debug, Default)]
+struct HeldMaps {
+    newest: u64,
+    bytes: u64,
+}
+
+impl HeldMaps {
+    /// What the library holds of a map beside its bytes, about.
+    const OVERHEAD: u64 = 400;
+
+    /// A map, whose body begins with its table's id. The server counts ids up: a lower one is of a table that it has
+    /// had open, of which it has a limited number (`table_definition_cache`).
+    fn note(&mut self, size: u32, body: &[u8]) {
+        let id = body.iter().take(6).rev().fold(0, |id, byte| (id << 8) | u64::from(*byte));
+        if id > self.newest {
+            self.newest = id;
+            self.bytes += u64::from(size) + Self::OVERHEAD;
+        }
+    }
 }
 
 impl ServerStream {
@@ -107,7 +130,13 @@ impl ServerStream {
             event: None,
             whole: Vec::new(),
             max_event,
+            held: HeldMaps::default(),
         })
+    }
+
+    /// Bytes of table maps that the client library holds, about. They are free when the stream is opened anew.
+    pub fn held_bytes(&self) -> u64 {
+        self.held.bytes
     }
 }
 
@@ -144,6 +173,11 @@ impl EventStream for ServerStream {
         }
         let event = self.event.insert(event);
         let (body, stored) = (event.data(), event.checksum());
+        match header.event_type() {
+            Some(EventType::TableMap) => self.held.note(header.size, body),
+            Some(EventType::Rotate) if !header.is_artificial() => self.held = HeldMaps::default(),
+            _ => {}
+        }
         if header.event_type() == Some(EventType::FormatDescription) {
             // The library took off the algorithm and the checksum; they are checked with the rest.
             self.whole.clear();
