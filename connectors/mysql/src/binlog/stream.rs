@@ -6,7 +6,7 @@
 //! library holds an event twice while it is received (packet, event), we hold no further copy.
 //!
 //! Table maps, rotations and descriptions of formats the client library takes apart before we see, and check, their
-//! bytes: what it refuses is told as `CorruptEvent`, which it is ([`refused`]).
+//! bytes: what it refuses is told as `CorruptEvent`, as a checksum that does not fit is.
 //!
 //! Unknown: the client library panics on a length that lies about its packet. TCP's and TLS's own
 //! checks make that unlikely; here it is caught and told as `CorruptEvent`. A length that is too large has the library
