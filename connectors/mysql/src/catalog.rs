@@ -88,7 +88,7 @@ const CHUNK: usize = 200;
 
 /// Every base table that the account can see, with its engine. Temporary tables are not among them.
 pub fn visible_tables(conn: &mut Conn) -> Result<BTreeMap<TableId, String>> {
-    Ok(listed(conn)?.into_iter().map(|(table, listed)| (table, listed.engine)).collect())
+    Ok(listed(conn, None)?.into_iter().map(|(table, listed)| (table, listed.engine)).collect())
 }
 
 /// A table as it is listed.
@@ -98,10 +98,12 @@ struct Listed {
     collation: Option<String>,
 }
 
-fn listed(conn: &mut Conn) -> Result<BTreeMap<TableId, Listed>> {
+/// All tables, or those whose names are equal to that of `only` where the server compares them.
+fn listed(conn: &mut Conn, only: Option<&TableId>) -> Result<BTreeMap<TableId, Listed>> {
+    let named = only.map_or_else(String::new, |table| format!(" AND {}", is_named(table)));
     let sql = format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_COLLATION FROM information_schema.TABLES \
-         WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN {SYSTEM}"
+         WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN {SYSTEM}{named}"
     );
     Ok(rows(conn, &sql)?
         .into_iter()
@@ -121,7 +123,7 @@ pub fn read(conn: &mut Conn, filter: &TableFilter) -> Result<Catalog> {
 /// The tables that are wanted.
 pub(crate) fn read_some(conn: &mut Conn, wanted: impl Fn(&TableId) -> bool) -> Result<Catalog> {
     let listed: Vec<(TableId, Listed)> =
-        listed(conn)?.into_iter().filter(|(table, _)| wanted(table)).collect();
+        listed(conn, None)?.into_iter().filter(|(table, _)| wanted(table)).collect();
     let collations = collations(conn)?;
     let mut catalog = Catalog { databases: databases(conn)?, ..Catalog::default() };
     for chunk in listed.chunks(CHUNK) {
@@ -158,7 +160,7 @@ pub fn read_one(
     table: &TableId,
     collations: &BTreeMap<String, u16>,
 ) -> Result<Option<Definition>> {
-    let Some(listed) = listed(conn)?.remove(table) else { return Ok(None) };
+    let Some(listed) = listed(conn, Some(table))?.remove(table) else { return Ok(None) };
     let collation = listed.collation.as_ref().and_then(|name| collations.get(name).copied());
     let one = [(table.clone(), listed)];
     let Some(columns) = read_columns(conn, &one, collations)?.remove(table) else { return Ok(None) };
@@ -170,11 +172,7 @@ pub fn read_one(
 
 /// Whether a view, and no table, has the name now.
 pub(crate) fn is_view(conn: &mut Conn, name: &TableId) -> Result<bool> {
-    let sql = format!(
-        "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
-        quoted(&name.database),
-        quoted(&name.table)
-    );
+    let sql = format!("SELECT TABLE_TYPE FROM information_schema.TABLES WHERE {}", is_named(name));
     let kind = rows(conn, &sql)?.into_iter().flatten().flatten().next();
     Ok(kind.is_some_and(|kind| kind != "BASE TABLE"))
 }
@@ -247,6 +245,11 @@ fn index_order(conn: &mut Conn, table: &TableId) -> Result<Vec<String>> {
         }
     }
     Ok(names)
+}
+
+/// The condition for one table.
+fn is_named(table: &TableId) -> String {
+    format!("TABLE_SCHEMA = {} AND TABLE_NAME = {}", quoted(&table.database), quoted(&table.table))
 }
 
 /// `(schema, name) IN (…)`, over the tables of a chunk.
@@ -387,8 +390,7 @@ pub fn cascades(conn: &mut Conn, filter: &TableFilter) -> Result<Vec<Cascade>> {
 /// What a table has that may refuse rows, or make others of them, when they are copied into it; unique indexes and
 /// the types of columns, as far as a [`ColumnType`] tells them, are not among it.
 pub fn limits(conn: &mut Conn, table: &TableId) -> Result<Option<String>> {
-    let named =
-        format!("TABLE_SCHEMA = {} AND TABLE_NAME = {}", quoted(&table.database), quoted(&table.table));
+    let named = is_named(table);
     let sql = format!(
         "SELECT CONCAT('it has the constraint ', CONSTRAINT_NAME) FROM information_schema.TABLE_CONSTRAINTS \
          WHERE {named} AND CONSTRAINT_TYPE IN ('CHECK', 'FOREIGN KEY') \

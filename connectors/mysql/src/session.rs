@@ -3,8 +3,10 @@
 //! Guarantee: a connection that [`apply`] let through has the settings below. Why: they are set and
 //! then read back, so a proxy that drops or pools them is found. They are what values and answers
 //! depend on: `time_zone` decides what a TIMESTAMP looks like, `sql_mode` how text is quoted,
-//! `character_set_results` its bytes, and `show_gipk_in_create_table_and_information_schema` whether
-//! the catalog shows generated invisible primary keys, which row images hold.
+//! `character_set_results` its bytes, `sql_select_limit` how many rows come of a SELECT that says
+//! nothing about it, and `show_gipk_in_create_table_and_information_schema` whether the catalog shows
+//! generated invisible primary keys, which row images hold. What is not set here a session has of the
+//! server's globals, where anybody may have put a guard against others' mistakes.
 
 use lakeward_core::{Error, ErrorKind, Result};
 use mysql::Conn;
@@ -21,6 +23,12 @@ const SETTINGS: &[(&str, &str)] = &[
     ("character_set_connection", "utf8mb4"),
     ("character_set_results", "utf8mb4"),
     ("max_execution_time", "0"),
+    // No limit. DEFAULT would be the global one, and a SELECT that it cuts short does not say so.
+    ("sql_select_limit", "18446744073709551615"),
+    // Whatever `max_join_size` is.
+    ("sql_big_selects", "1"),
+    // A COMMIT that begins the next transaction would leave all that follows in an old view.
+    ("completion_type", "NO_CHAIN"),
     // Seconds; a reader that is busy with the lake must not be cut off by the server.
     ("net_write_timeout", "3600"),
     // Seconds; this reader takes metadata locks only, and must not queue behind an ALTER for long.

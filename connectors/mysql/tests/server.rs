@@ -147,6 +147,20 @@ fn a_silent_server_and_a_packet_over_the_limit_are_told_apart() {
     assert!(error.kind() == ErrorKind::EventTooLarge && error.to_string().contains("max_event"), "{error}");
 }
 
+/// Sessions have what the server's globals say, unless they say otherwise.
+#[test]
+fn what_follows_a_commit_does_not_see_an_old_view_although_the_server_chains_transactions() {
+    let server = server(Tls::Signed, &["--completion-type=CHAIN"]);
+    server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY)");
+    let mut conn = connect(&config(&server, USER, PASSWORD), Purpose::Chunks).unwrap();
+    session::run(&mut conn, "START TRANSACTION WITH CONSISTENT SNAPSHOT").unwrap();
+    session::run(&mut conn, "COMMIT").unwrap();
+    let mut count = || session::rows(&mut conn, "SELECT COUNT(*) FROM shop.t").unwrap();
+    assert_eq!(count(), [[Some("0".to_owned())]]);
+    server.sql("INSERT INTO shop.t VALUES (1)");
+    assert_eq!(count(), [[Some("1".to_owned())]]);
+}
+
 #[test]
 fn every_missing_grant_is_named_with_its_statement() {
     let server = server(Tls::Signed, &[]);

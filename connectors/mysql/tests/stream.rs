@@ -14,6 +14,7 @@ use lakeward_core::{
 use lakeward_mysql::snapshot::{SnapshotMode, SnapshotOptions};
 use lakeward_mysql::{MysqlConfig, MysqlOptions, MysqlSource, OnError, OnTruncate, Start, Until};
 use lakeward_test_support::mysql::{MySql, MySqlOptions, PASSWORD, RowMetadata, USER};
+use mysql::prelude::Queryable;
 
 fn server(gtid: bool, row_metadata: RowMetadata) -> MySql {
     let server = MySql::start(MySqlOptions { gtid, row_metadata, ..MySqlOptions::default() });
@@ -232,6 +233,77 @@ fn a_purged_position_is_told_before_anything_is_read() {
         assert_eq!(error.kind(), ErrorKind::PositionLost, "{error}");
         assert!(error.remedy_text().is_some(), "{error}");
     }
+}
+
+/// Each time that a table is opened its map has another id.
+#[test]
+fn tables_that_are_opened_again_and_again_do_not_fill_the_memory() {
+    const OPENED: usize = 400;
+    for gtid in [true, false] {
+        let server = server(gtid, RowMetadata::Full);
+        server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY)");
+        let mut conn = server.conn();
+        for id in 0..OPENED {
+            conn.query_drop("FLUSH LOCAL TABLES shop.t").unwrap();
+            conn.query_drop(format!("INSERT INTO shop.t VALUES ({id})")).unwrap();
+        }
+        let mut options = options(&server, Start::Earliest, Until::CaughtUp, Resume::default());
+        options.memory = ByteSize::mib(1);
+        let stats = options.stats.clone();
+        let mut taken = Taken::default();
+        run(options, &mut taken).unwrap();
+        taken.assert_dense(OPENED);
+        let opened_anew = stats.reconnects.get();
+        assert!((1..10).contains(&opened_anew), "{opened_anew}");
+    }
+}
+
+/// Where a table map begins in a binlog file, and where its table's name's length stands.
+fn last_table_map(bytes: &[u8]) -> (usize, usize) {
+    const TABLE_MAP: u8 = 19;
+    let (mut at, mut last) = (4, None);
+    while at < bytes.len() {
+        if bytes[at + 4] == TABLE_MAP {
+            last = Some(at);
+        }
+        at += u32::from_le_bytes(bytes[at + 9..at + 13].try_into().unwrap()) as usize;
+    }
+    let begins = last.expect("a table map");
+    // The header, the table's id, flags; the database's name with its length before it and a zero behind.
+    let database = begins + 19 + 6 + 2;
+    (begins, database + usize::from(bytes[database]) + 2)
+}
+
+/// The client library takes table maps apart before their checksums are looked at.
+#[test]
+fn a_table_map_that_is_damaged_on_the_servers_disk_ends_the_run_with_its_place() {
+    let mut server = server(true, RowMetadata::Full);
+    server.sql(
+        "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1), (2)",
+    );
+    server.stop();
+    let file = server.data().join("binlog.000001");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let (begins, length) = last_table_map(&bytes);
+    bytes[length] ^= 0x80;
+    std::fs::write(&file, bytes).unwrap();
+    server.start_again();
+    let mut taken = Taken::default();
+    let source = MysqlSource::open(options(&server, Start::Earliest, Until::CaughtUp, Resume::default()));
+    let error = block_on(async {
+        let mut source = source.unwrap();
+        let all = async {
+            loop {
+                match source.next().await {
+                    Ok(item) => taken.take(item.expect("it must not end well")),
+                    Err(error) => return error,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), all).await.expect("it must not be tried for ever")
+    });
+    assert_eq!(error.kind(), ErrorKind::CorruptEvent, "{error}");
+    assert!(error.to_string().contains(&format!("binlog.000001:{begins}")), "{error}, not at {begins}");
 }
 
 #[test]

@@ -5,6 +5,9 @@
 //! the server did not mean as one is an error, so nobody takes a shutdown for the end of the log. Memory: the client
 //! library holds an event twice while it is received (packet, event), we hold no further copy.
 //!
+//! Table maps, rotations and descriptions of formats the client library takes apart before we see, and check, their
+//! bytes: what it refuses is told as `CorruptEvent`, as a checksum that does not fit is.
+//!
 //! Unknown: the client library panics on a length that lies about its packet. TCP's and TLS's own
 //! checks make that unlikely; here it is caught and told as `CorruptEvent`. A length that is too large has the library
 //! wait for the rest, which heartbeats fill: nothing wrong passes, and `/healthz` tells that nothing moves.
@@ -65,6 +68,29 @@ pub struct ServerStream {
     /// A format description event, put together again.
     whole: Vec<u8>,
     max_event: u64,
+    held: HeldMaps,
+}
+
+/// Table maps that the client library holds: each that it saw, by its table's id, until a file ends.
+#[derive(Debug, Default)]
+struct HeldMaps {
+    newest: u64,
+    bytes: u64,
+}
+
+impl HeldMaps {
+    /// What the library holds of a map beside its bytes, about.
+    const OVERHEAD: u64 = 400;
+
+    /// A map, whose body begins with its table's id. The server counts ids up: a lower one is of a table that it has
+    /// had open, of which it has a limited number (`table_definition_cache`).
+    fn note(&mut self, size: u32, body: &[u8]) {
+        let id = body.iter().take(6).rev().fold(0, |id, byte| (id << 8) | u64::from(*byte));
+        if id > self.newest {
+            self.newest = id;
+            self.bytes += u64::from(size) + Self::OVERHEAD;
+        }
+    }
 }
 
 impl ServerStream {
@@ -104,7 +130,13 @@ impl ServerStream {
             event: None,
             whole: Vec::new(),
             max_event,
+            held: HeldMaps::default(),
         })
+    }
+
+    /// Bytes of table maps that the client library holds, about. They are free when the stream is opened anew.
+    pub fn held_bytes(&self) -> u64 {
+        self.held.bytes
     }
 }
 
@@ -120,7 +152,7 @@ impl EventStream for ServerStream {
             Some(Ok(event)) => event,
             Some(Err(error)) => {
                 self.stream = None;
-                return Err(failure(error, "reading the binlog"));
+                return Err(refused(error));
             }
             None => {
                 self.stream = None;
@@ -141,6 +173,11 @@ impl EventStream for ServerStream {
         }
         let event = self.event.insert(event);
         let (body, stored) = (event.data(), event.checksum());
+        match header.event_type() {
+            Some(EventType::TableMap) => self.held.note(header.size, body),
+            Some(EventType::Rotate) if !header.is_artificial() => self.held = HeldMaps::default(),
+            _ => {}
+        }
         if header.event_type() == Some(EventType::FormatDescription) {
             // The library took off the algorithm and the checksum; they are checked with the rest.
             self.whole.clear();
@@ -173,6 +210,17 @@ fn sids(set: &GtidSet) -> Vec<String> {
             text
         })
         .collect()
+}
+
+/// What the library says in place of an event. It tells troubles of the link as errors of its packets, and the link's
+/// end as a broken pipe; any other I/O error is that of an event whose bytes it cannot take apart.
+fn refused(error: mysql::Error) -> Error {
+    match error {
+        mysql::Error::IoError(io) if io.kind() != std::io::ErrorKind::BrokenPipe => {
+            Error::new(ErrorKind::CorruptEvent, "an event cannot be taken apart").caused_by(io)
+        }
+        link => failure(link, "reading the binlog"),
+    }
 }
 
 fn disconnected() -> Error {

@@ -15,6 +15,7 @@ pub struct RowBuilder {
     schema: Arc<TableSchema>,
     columns: Vec<Column>,
     rows: usize,
+    sent_bytes: usize,
 }
 
 impl RowBuilder {
@@ -28,7 +29,7 @@ impl RowBuilder {
                 .map_err(|error| error.of_table(&schema.table).at("column", &column.name))
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        Ok(RowBuilder { schema, columns, rows: 0 })
+        Ok(RowBuilder { schema, columns, rows: 0, sent_bytes: 0 })
     }
 
     /// Appends a row. After an error the builder is of no use.
@@ -41,6 +42,9 @@ impl RowBuilder {
             return Err(Error::new(ErrorKind::Bug, "a selected row with another number of columns"));
         }
         for (index, (column, value)) in self.columns.iter_mut().zip(row).enumerate() {
+            if let Value::Bytes(bytes) = value {
+                self.sent_bytes += bytes.len();
+            }
             if let Err(error) = column.push_sent(value, self.rows) {
                 let name = self.schema.columns.get(index).map_or("", |column| &column.name);
                 return Err(error.of_table(&self.schema.table).at("column", name));
@@ -55,6 +59,11 @@ impl RowBuilder {
         self.rows
     }
 
+    /// Bytes of the values held that were sent as bytes: text, documents and the like, of any length.
+    pub fn sent_bytes(&self) -> usize {
+        self.sent_bytes
+    }
+
     /// Bytes of the values held.
     pub fn bytes(&mut self) -> usize {
         self.columns.iter_mut().map(Column::byte_len).sum()
@@ -66,6 +75,7 @@ impl RowBuilder {
     /// `Bug` if the values do not form arrays.
     pub fn finish(&mut self, stats: &SourceStats) -> Result<RecordBatch> {
         let rows = std::mem::take(&mut self.rows);
+        self.sent_bytes = 0;
         let mut arrays = Vec::with_capacity(self.columns.len());
         for ((column, field), described) in
             self.columns.iter_mut().zip(self.schema.arrow.fields()).zip(&self.schema.columns)

@@ -201,16 +201,19 @@ impl ChunkThread {
             range.to = to.unwrap_or(range.to);
         }
         failpoint::hit("mysql.snapshot.read")?;
-        let sql = read::chunk_sql(&schema, &described, &range, rows, ticket.condition.as_deref());
+        // What a distance of keys cut may hold any number of rows.
+        let most = if is_cut { u64::MAX } else { rows };
+        let sql = read::chunk_sql(&schema, &described, &range, most, ticket.condition.as_deref());
         let begun = self.common.clock.elapsed();
         let common = &self.common;
+        let piece_bytes = read::PIECE_BYTES.min(common.chunk_bytes_max);
         let (mut pieces, mut bytes) = (Vec::new(), 0);
-        read::rows(&mut link.conn, &schema, &sql, &common.stats, |piece| {
+        read::rows(&mut link.conn, &schema, &sql, piece_bytes, &common.stats, |piece| {
             if common.turns.has_ended() {
                 return Err(Halt::Closed.into());
             }
             bytes += piece.bytes();
-            if bytes > common.chunk_bytes_max && rows > 1 {
+            if bytes > common.chunk_bytes_max && most > 1 {
                 return Err(Trouble::TooLarge);
             }
             pieces.push(piece);
@@ -277,7 +280,7 @@ impl ChunkThread {
         let found = Found { schema: schema.clone(), seen, outcome, took: Duration::ZERO };
         let common = &self.common;
         let link = self.sight.link()?;
-        read::rows(&mut link.conn, &schema, &sql, &common.stats, |piece| {
+        read::rows(&mut link.conn, &schema, &sql, read::PIECE_BYTES, &common.stats, |piece| {
             let mut piece: Option<Piece> = Some(piece);
             wait_for_view(common, || turns.between(|decoder| decoder.take_view(ticket, &found, &mut piece)))
         })?;

@@ -129,7 +129,7 @@ fn find<'a>(
             named(&key.table),
             by_index(described)
         );
-        read::rows(conn, key, &sql, stats, |piece: Piece| {
+        read::rows(conn, key, &sql, read::PIECE_BYTES, stats, |piece: Piece| {
             found.extend(piece.keys.iter().flat_map(|keys| keys.iter()).map(|row| row.owned()));
             Ok(())
         })?;

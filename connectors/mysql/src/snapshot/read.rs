@@ -30,8 +30,8 @@ use crate::source::decoder::Halt;
 pub(crate) const SELECT_LIMIT: Duration = Duration::from_secs(5);
 /// Rows that go out together.
 pub(crate) const PIECE_ROWS: usize = 16_384;
-/// Bytes of rows that go out together, about.
-const PIECE_BYTES: usize = 8 << 20;
+/// Bytes of rows that go out together: they do with the row that passes it.
+pub(super) const PIECE_BYTES: usize = 8 << 20;
 
 /// Rows with their keys.
 pub(crate) struct Piece {
@@ -192,18 +192,18 @@ pub(crate) fn cut(
     })
 }
 
-/// The SELECT of a chunk of about so many rows.
+/// The SELECT of a chunk of so many rows at most.
 pub(crate) fn chunk_sql(
     schema: &TableSchema,
     described: &Described,
     range: &Range,
-    rows: u64,
+    most: u64,
     condition: Option<&str>,
 ) -> String {
     let only = condition.map_or_else(String::new, |condition| format!(" AND ({condition}\n)"));
     format!(
         "SELECT {} {} FROM {}{} WHERE {}{only}",
-        limit(rows),
+        limit(most),
         select_list(schema),
         named(&schema.table),
         by_index(described),
@@ -221,16 +221,17 @@ fn select_list(schema: &TableSchema) -> String {
     columns.collect::<Vec<_>>().join(", ")
 }
 
-/// Runs a SELECT and hands over its rows in pieces, until `each` refuses one. After an error the
-/// connection is of no use.
+/// Runs a SELECT and hands over its rows in pieces of about `piece_bytes` at most, until `each` refuses
+/// one. After an error the connection is of no use.
 pub(crate) fn rows(
     conn: &mut Conn,
     schema: &Arc<TableSchema>,
     sql: &str,
+    piece_bytes: usize,
     stats: &SourceStats,
     mut each: impl FnMut(Piece) -> Result<(), Trouble>,
 ) -> Result<(), Trouble> {
-    /// Rows between two looks at the bytes gathered.
+    /// Rows between two looks at the bytes gathered; those that were sent as such are counted by the row.
     const LOOK: usize = 256;
     let doing = "reading rows";
     let by = KeyBytes::of(schema)?;
@@ -246,11 +247,13 @@ pub(crate) fn rows(
     let mut take = |row: mysql::Result<mysql::Row>| -> Result<(), Trouble> {
         let values = row.map_err(|error| trouble(error, doing))?.unwrap();
         builder.push(&values)?;
+        // They may be large, and who takes the piece may let us wait.
+        drop(values);
         let rows = builder.rows();
-        match rows >= PIECE_ROWS || (rows.is_multiple_of(LOOK) && builder.bytes() >= PIECE_BYTES) {
-            true => hand_over(&mut builder),
-            false => Ok(()),
-        }
+        let is_full = rows >= PIECE_ROWS
+            || builder.sent_bytes() >= piece_bytes
+            || (rows.is_multiple_of(LOOK) && builder.bytes() >= piece_bytes);
+        if is_full { hand_over(&mut builder) } else { Ok(()) }
     };
     if let Err(trouble) = answer.by_ref().try_for_each(&mut take) {
         // Dropped, it would read the rest of the rows first. The caller drops the connection.

@@ -398,4 +398,9 @@ impl Decoder {
     pub(super) fn located(&self, error: Error) -> Error {
         error.at("position", format!("{}:{}", self.place.file, self.event_offset))
     }
+
+    /// Says where the event begins that did not come.
+    pub(super) fn located_next(&self, error: Error) -> Error {
+        error.at("position", format!("{}:{}", self.place.file, self.place.offset))
+    }
 }

@@ -56,6 +56,8 @@ pub(super) struct Reader {
     standing: Arc<Standing>,
     /// The list of requests that was served last.
     served: u64,
+    /// Bytes of table maps above which the stream is opened anew.
+    held_bytes_max: u64,
 }
 
 impl Reader {
@@ -102,6 +104,7 @@ impl Reader {
             None => free_server_id(&mut conn, &facts, options.seed)?,
         };
         drop(conn);
+        let held_bytes_max = options.memory.0 / 8;
         let settings = settings(&options, &facts);
         let declares = options.schema_changes;
         let MysqlOptions { config, tables, types, clock, seed, stats, on_error, snapshot, .. } = options;
@@ -147,6 +150,7 @@ impl Reader {
             chunks,
             standing,
             served: 0,
+            held_bytes_max,
         })
     }
 
@@ -214,11 +218,20 @@ impl Reader {
             let event = match stream.next() {
                 Ok(Some(event)) => event,
                 Ok(None) => return Err(Error::new(ErrorKind::SourceUnreachable, "the stream ended").into()),
-                Err(error) => return self.turns.stream(|decoder| Err(decoder.located(error).into())),
+                Err(error) => return self.turns.stream(|decoder| Err(decoder.located_next(error).into())),
             };
             self.turns.stream(|decoder| decoder.event(event))?;
             self.out.check()?;
             self.serve_requests()?;
+            if stream.held_bytes() > self.held_bytes_max
+                && self.turns.stream(|decoder| Ok(decoder.may_begin_here()))?
+            {
+                tracing::debug!("many tables were opened since the file began; the stream is opened anew");
+                drop(stream);
+                self.turns.stream(Decoder::break_off)?;
+                stream = self.connect()?;
+                self.stats.reconnects.add(1);
+            }
         }
     }
 

@@ -446,6 +446,35 @@ fn a_transaction_that_a_crash_took_from_the_log_is_not_taken_for_the_next_one() 
     }
 }
 
+/// Beyond 4 GiB, where a request has no place for the offset.
+#[test]
+fn a_link_that_breaks_while_a_file_without_gtids_is_passed_over_doubles_nothing() {
+    let bytes = anonymous("mysql-9.7-full");
+    // The file's second transaction with rows begins there.
+    let resumed = || {
+        let mut begin = begin(&Resume::default(), false);
+        begin.position.offset = 1362;
+        let mut run = run_from(begin, 1);
+        run.decoder.stream_begins(uuid::Uuid::nil(), 4);
+        run
+    };
+    let ended = |mut run: Run| {
+        assert!(feed_events(&mut run.decoder, &bytes, 0, usize::MAX).unwrap());
+        run.decoder.boundary().unwrap();
+        changes(&drain(run))
+    };
+    let unbroken = ended(resumed());
+    for broken_after in 0.. {
+        let mut run = resumed();
+        if feed_events(&mut run.decoder, &bytes, 0, broken_after).unwrap() {
+            break;
+        }
+        run.decoder.break_off().unwrap();
+        run.decoder.stream_begins(uuid::Uuid::nil(), 4);
+        assert_eq!(ended(run), unbroken, "broken after event {broken_after}");
+    }
+}
+
 #[test]
 fn a_start_inside_a_file_gathers_the_gtids_before_it_and_takes_the_rest() {
     let bytes = data("mysql-9.7-full");

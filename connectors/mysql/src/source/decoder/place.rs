@@ -25,6 +25,11 @@ impl Decoder {
         (self.position(), self.pass_until.is_some() && self.gtids.is_some())
     }
 
+    /// Whether a stream that is opened anew begins just here, and passes over nothing.
+    pub(in crate::source) fn may_begin_here(&self) -> bool {
+        self.is_between() && (self.gtids.is_some() || u32::try_from(self.done.offset).is_ok())
+    }
+
     /// A stream begins at [`Decoder::position`]: at `offset` of its file, with what lies between
     /// passed over.
     pub(in crate::source) fn stream_begins(&mut self, server_uuid: Uuid, offset: u64) {
@@ -38,7 +43,8 @@ impl Decoder {
         self.place = Place { file: self.done.file.clone(), offset };
         self.stream_begins = true;
         if offset < self.done.offset && self.gtids.is_none() {
-            self.pass_until = Some(self.done.offset);
+            // A link that broke in what is passed over left `done` there.
+            self.pass_until = self.pass_until.max(Some(self.done.offset));
         }
     }
 
