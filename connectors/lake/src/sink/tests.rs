@@ -1,5 +1,6 @@
 //! The sink over real stores: a folder here, an S3 server in `objects/s3/tests.rs`.
 
+mod counts;
 pub(crate) mod requests;
 pub(crate) mod shared;
 mod versions;
