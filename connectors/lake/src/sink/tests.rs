@@ -213,6 +213,13 @@ impl Place {
     }
 }
 
+/// A sink that has claimed its pipeline; over any store.
+pub(crate) async fn opened<S: Store>(store: Arc<S>, lake: Lake) -> LakeSink<S> {
+    let mut sink = LakeSink::over(store, options(lake, 1));
+    sink.open().await.unwrap();
+    sink
+}
+
 /// Commits, resumes, and ends with what was committed; over any store.
 pub(crate) async fn what_is_committed_is_there_after_a_restart<S: Store>(store: Arc<S>, lake: Lake) {
     let mut sink = LakeSink::over(Arc::clone(&store), options(lake.clone(), 1));
