@@ -88,6 +88,8 @@ pub struct Plan {
     pub boundary_grace: Duration,
     /// How long a stopping run waits for the answer to a commit; the next start tells its outcome.
     pub commit_grace: Duration,
+    /// How long the sink may take, after an error, to drop what it staged; the next open drops the rest.
+    pub close_grace: Duration,
     /// Waits between attempts.
     pub backoff: Backoff,
 }
@@ -102,6 +104,7 @@ impl Plan {
             requests_interval: Duration::from_secs(5),
             boundary_grace: Duration::from_secs(5),
             commit_grace: Duration::from_secs(15),
+            close_grace: Duration::from_secs(5),
             backoff: Backoff::standard(seed),
         }
     }
@@ -250,13 +253,21 @@ impl<R: Route> Engine<R> {
 
     async fn attempt(&mut self) -> Result<Reason> {
         let mut stop = self.stop.clone();
-        let (sink, source) = tokio::select! {
+        let (mut sink, source) = tokio::select! {
             biased;
             // To leave an unfinished open is like a crash in it: the next one finishes it.
             () = stop.wait() => return Ok(Reason::Abandoned),
             opened = self.open() => opened?,
         };
-        self.follow(sink, source).await
+        let outcome = self.follow(&mut sink, source).await;
+        if outcome.is_err() {
+            match tokio::time::timeout(self.plan.close_grace, sink.close()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!("what was staged could not be dropped; the next start does: {error}"),
+                Err(_elapsed) => debug!("what was staged could not be dropped in time; the next start does"),
+            }
+        }
+        outcome
     }
 
     async fn open(&mut self) -> Result<(R::Sink, R::Source)> {
@@ -276,10 +287,10 @@ impl<R: Route> Engine<R> {
         Ok((sink, source))
     }
 
-    async fn follow(&mut self, mut sink: R::Sink, mut source: R::Source) -> Result<Reason> {
+    async fn follow(&mut self, sink: &mut R::Sink, mut source: R::Source) -> Result<Reason> {
         let mut span = Span::begin(self.committed.clone(), self.clock.elapsed());
         let mut beside = Beside {
-            standing: Standing::after(self.plan.requests_interval, &sink),
+            standing: Standing::after(self.plan.requests_interval, sink),
             keys: KeyReading::default(),
         };
         let mut stop = self.stop.clone();
@@ -287,7 +298,7 @@ impl<R: Route> Engine<R> {
             let due = tokio::select! {
                 biased;
                 () = stop.overdue(self.plan.boundary_grace) => return Ok(Reason::Abandoned),
-                due = self.gather(&mut sink, &mut source, &mut beside, &mut span) => due?,
+                due = self.gather(sink, &mut source, &mut beside, &mut span) => due?,
             };
             let (ending, asked, checkpoint) = match due {
                 Due::Commit => (None, None, span.reached()),
@@ -299,12 +310,12 @@ impl<R: Route> Engine<R> {
                 tokio::select! {
                     biased;
                     () = stop.overdue(self.plan.commit_grace) => return Ok(Reason::Abandoned),
-                    done = self.commit(&mut sink, checkpoint, span.rows()) => done?,
+                    done = self.commit(sink, checkpoint, span.rows()) => done?,
                 }
                 span = Span::begin(self.committed.clone(), self.clock.elapsed());
             }
             if let Some(asked) = asked {
-                beside.keys.ask(asked, &sink);
+                beside.keys.ask(asked, sink);
             }
             if let Some(reason) = ending {
                 sink.close().await?;

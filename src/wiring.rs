@@ -36,6 +36,8 @@ pub struct Connectors {
     pipeline: Arc<Pipeline>,
     telemetry: Telemetry,
     seed: u64,
+    /// Names that no column of a table may have.
+    reserved: Vec<String>,
     before_images: bool,
     /// Statements that change tables are told.
     schema_changes: bool,
@@ -46,8 +48,9 @@ pub struct Connectors {
 impl Connectors {
     /// The ends of `pipeline`, which count in `telemetry`.
     pub fn new(pipeline: Arc<Pipeline>, telemetry: Telemetry, seed: u64) -> Self {
-        let before_images = pipeline.before_images;
-        Connectors { pipeline, telemetry, seed, before_images, schema_changes: false, begun_from: None }
+        let (reserved, before_images) = (pipeline.checked_lake.taken_names(), pipeline.before_images);
+        let schema_changes = false;
+        Connectors { pipeline, telemetry, seed, reserved, before_images, schema_changes, begun_from: None }
     }
 
     /// A source that is opened again after an error goes on with what this process has begun to read:
@@ -101,6 +104,7 @@ impl Route for Connectors {
             config: self.pipeline.mysql.clone(),
             tables: self.pipeline.tables.clone(),
             types: self.pipeline.types,
+            reserved: self.reserved.clone(),
             before_images: self.before_images,
             schema_changes: self.schema_changes,
             start: start(&self.pipeline.start),
@@ -162,7 +166,7 @@ pub async fn check(pipeline: &Pipeline) -> Result<Vec<Finding>> {
         return Ok(findings);
     }
     let (mysql, tables) = (pipeline.mysql.clone(), pipeline.tables.clone());
-    let reserved = reserved(pipeline);
+    let reserved = pipeline.checked_lake.taken_names();
     let mut findings =
         off_thread(move || Ok(lakeward_mysql::preflight::check(&mysql, &tables, &reserved))).await?;
     let captured = captured(&pipeline.mysql, &pipeline.tables).await;
@@ -183,15 +187,6 @@ async fn snapshot_needs(pipeline: &Pipeline) -> Result<SnapshotNeeds> {
     let (mysql, tables) = (pipeline.mysql.clone(), pipeline.tables.clone());
     let options = pipeline.snapshot.clone();
     off_thread(move || Ok(lakeward_mysql::preflight::snapshots::check(&mysql, &tables, &options))).await
-}
-
-/// Names that the lake gives to its own columns and folders.
-fn reserved(pipeline: &Pipeline) -> Vec<String> {
-    let before = pipeline.before_images;
-    let columns = pipeline.checked_lake.files.columns.named();
-    let columns = columns.into_iter().filter(|(key, _)| before || *key != "before");
-    let folders = pipeline.lake.layout.folder_names(pipeline.lake.partition);
-    columns.map(|(_, name)| name.to_owned()).chain(folders.iter().map(|name| (*name).to_owned())).collect()
 }
 
 /// The captured tables, as far as the server tells; that it does not is a finding of its own.

@@ -67,7 +67,7 @@ impl<R: Route> Engine<R> {
             ));
         }
         let committed = self.committed.clone();
-        self.commit(sink, to, files.len() as u64).await?;
+        self.commit(sink, to, span.rows()).await?;
         self.committed = committed;
         Ok(())
     }

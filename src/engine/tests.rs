@@ -42,6 +42,7 @@ struct World {
     purged: bool,
     repaired: Vec<i64>,
     commits: u64,
+    closes: u64,
     /// The sink wants so many in any case.
     wanted_commits: u64,
     stop_tables: bool,
@@ -72,6 +73,7 @@ fn world(seed: u64, fault: u64, log: Vec<usize>) -> Shared {
         purged: false,
         repaired: Vec::new(),
         commits: 0,
+        closes: 0,
         wanted_commits: 0,
         stop_tables: false,
         kind: ErrorKind::LakeUnreachable,
@@ -341,6 +343,7 @@ impl Sink for MemorySink {
     }
 
     async fn close(&mut self) -> Result<()> {
+        self.world.lock().unwrap().closes += 1;
         Ok(())
     }
 }
@@ -468,6 +471,14 @@ fn a_stop_inside_a_huge_transaction_leaves_without_it() {
         assert_eq!(ended.unwrap().reason, Reason::Abandoned);
     });
     assert_eq!(world.lock().unwrap().committed, Vec::<i64>::new());
+}
+
+#[test]
+fn a_sink_is_closed_after_an_error_too() {
+    let world = world(1, 12, vec![3; 20]);
+    let ended = block_on(engine(&world, Until::CaughtUp, 5).0.run());
+    assert_eq!(ended.unwrap().reason, Reason::CaughtUp);
+    assert!(world.lock().unwrap().closes > 1);
 }
 
 #[test]

@@ -37,7 +37,9 @@ impl Capture {
         };
         let before_images = pipeline.before_in_records;
         let source = Connectors::new(pipeline, telemetry, seed);
-        Capture { source: Connectors { before_images, schema_changes, ..source }, sink }
+        // Topics have no names of their own in a record's row.
+        let reserved = Vec::new();
+        Capture { source: Connectors { reserved, before_images, schema_changes, ..source }, sink }
     }
 }
 

@@ -1,14 +1,15 @@
 //! Broken wires and servers: the run ends right, or says plainly why it stopped; nothing is lost and
 //! nothing doubled.
 
+use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lakeward_test_support::http_faults::{Fault, HttpFaults, Rule};
 use lakeward_test_support::mysql::MySql;
-use lakeward_test_support::s3::S3;
+use lakeward_test_support::s3::{ACCESS_KEY, S3, SECRET_KEY};
 use lakeward_test_support::tcp_proxy::{TcpProxy, Wire};
-use lakeward_test_support::{Lakeward, Lister, Pipeline, Place, Random, seed, wait_until};
+use lakeward_test_support::{Lakeward, Lister, Pipeline, Place, Random, Scratch, seed, wait_until};
 use serde_json::json;
 
 use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
@@ -90,6 +91,27 @@ fn the_first_requests_to_s3_fail() {
             assert_lake_is_source(&server, &view(&pipeline));
         }
     }
+}
+
+/// Credentials come from a program, which fails three times first, as though its service were away.
+#[test]
+fn credentials_that_cannot_be_fetched_for_a_while_are_fetched_again() {
+    let (server, s3, folder) = (server_with_tables(), S3::start(), Scratch::new("credentials"));
+    burst(&server, &mut Random::new(seed()), 50);
+    let mut pipeline = Pipeline::new(PIPELINE, &server, &["shop.*"], &Place::s3(&s3));
+    let keys = json!({ "Version": 1, "AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET_KEY });
+    let (tries, program) = (folder.join("tries"), folder.join("credentials.sh"));
+    let (asked, config) = (tries.display(), folder.join("config"));
+    let text = format!("echo >> {asked}; [ $(wc -l < {asked}) -gt 3 ] || exit 1; echo '{keys}'");
+    fs::write(&program, text).unwrap();
+    let process = format!("[profile lake]\ncredential_process = sh {}\n", program.display());
+    fs::write(&config, process).unwrap();
+    pipeline.environment.retain(|(name, _)| !name.starts_with("AWS_"));
+    pipeline.environment.push(("AWS_CONFIG_FILE".into(), config.display().to_string()));
+    set(&mut pipeline, "lake/s3/profile", "lake");
+    pipeline.catch_up();
+    assert!(fs::read_to_string(&tries).unwrap().lines().count() > 3);
+    assert_lake_is_source(&server, &view(&pipeline));
 }
 
 #[test]

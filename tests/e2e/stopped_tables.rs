@@ -1,14 +1,18 @@
 //! Changes that cannot be followed stop their table, by name and with the remedy, while the others go
 //! on; a table that was stopped stays so over the next start.
 
+use std::time::Duration;
+
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
+use lakeward_test_support::{Pipeline, wait_until};
 use mysql::prelude::Queryable;
 
 use crate::expected::{self, Mapping};
 use crate::lake::{Reader, assert_latest_is};
 use crate::versions::differences;
 use crate::world::{
-    CAUGHT_UP_WITH_STOPPED_TABLES, catches_up_with, finish, folder, refuses, server_with, utc, view, with,
+    CAUGHT_UP_WITH_STOPPED_TABLES, catches_up_with, finish, folder, refuses, server_with, stop, utc, view,
+    wait_until_complete, with,
 };
 
 /// `shop.bad` has the trouble, `shop.good` must not notice.
@@ -55,6 +59,12 @@ const TROUBLES: &[Trouble] = &[
                      RENAME TABLE shop.bad TO elsewhere.bad, elsewhere.other TO shop.bad; INSERT INTO shop.bad VALUES (2, 'b')",
         kind: "TableChanged",
         remedy: &["lakeward resume shop.bad"],
+    },
+    Trouble {
+        name: "it gets a column that the lake has for itself",
+        statements: "ALTER TABLE shop.bad ADD COLUMN Dt DATE; INSERT INTO shop.bad VALUES (2, 'b', '2026-01-01')",
+        kind: "TableChanged",
+        remedy: &["rename the column", "tables.exclude", "lakeward resume"],
     },
     Trouble {
         name: "an XA transaction touches it",
@@ -125,6 +135,48 @@ fn trouble_stops_one_table_under_minimal_metadata_without_gtids() {
             trouble,
             MySqlOptions { gtid: false, row_metadata: RowMetadata::Minimal, ..MySqlOptions::default() },
         );
+    }
+}
+
+#[test]
+fn a_table_that_gets_a_column_of_the_lake_stops_in_a_run_and_comes_back_once_it_is_renamed() {
+    let server = server(MySqlOptions::default());
+    server
+        .sql("CREATE TABLE shop.taken (id INT PRIMARY KEY, _SEQ INT); INSERT INTO shop.taken VALUES (1, 1)");
+    let table = |name: &str| ("shop".to_owned(), name.to_owned());
+    let stopped = |pipeline: &Pipeline| -> Vec<String> {
+        view(pipeline).stopped().into_keys().map(|(_, name)| name).collect()
+    };
+    let pipeline = with(folder(&server), "snapshot/mode", "initial");
+    let mut run = pipeline.start(&["run"]);
+    wait_until("a table that has one already to stop", Duration::from_secs(60), || {
+        assert!(run.ended().is_none(), "the run ended: {}", run.printed());
+        (stopped(&pipeline) == ["taken"]).then_some(())
+    });
+    wait_until_complete(&pipeline, &server, &mut run);
+    server.sql("ALTER TABLE shop.bad ADD COLUMN _OP INT; INSERT INTO shop.bad VALUES (2, 'b', 1)");
+    server.sql("INSERT INTO shop.good VALUES (2, 'b')");
+    wait_until_complete(&pipeline, &server, &mut run);
+    assert_eq!(stopped(&pipeline), ["bad", "taken"]);
+    let events = view(&pipeline).events(Reader::Duckdb);
+    assert_eq!(events[&table("good")].ops().len(), 2, "the others go on");
+    assert_eq!(events[&table("bad")].bare("id"), [Some("1".to_owned())], "nothing after it stopped");
+    assert!(!events.contains_key(&table("taken")));
+    server.sql(
+        "ALTER TABLE shop.bad RENAME COLUMN _OP TO op; ALTER TABLE shop.taken DROP COLUMN _SEQ;
+         UPDATE shop.bad SET op = 2",
+    );
+    for name in ["shop.bad", "shop.taken"] {
+        let asked = finish(&pipeline, &["resume", name]);
+        assert_eq!(asked.code, Some(0), "{}", asked.printed());
+    }
+    stop(&mut run);
+    pipeline.catch_up();
+    let events = view(&pipeline).events(Reader::Duckdb);
+    view(&pipeline).assert_dense(&events);
+    for name in ["bad", "taken"] {
+        let source = expected::rows(&mut utc(&server), "shop", name, Mapping::default());
+        assert_latest_is(&table(name), &events[&table(name)], &["id"], source);
     }
 }
 

@@ -131,7 +131,7 @@ pub trait Sink: Send {
     /// An error of policy `StopTable`: the keys of this table cannot be told, whenever it is asked.
     fn keys(&self, asked: KeysAsked) -> impl Future<Output = Result<LivingKeys>> + Send + 'static;
 
-    /// Drops what is staged and undecided, waits for what is under way. Called last, once, on an
-    /// orderly end; never needed for correctness.
+    /// Drops what is staged and undecided, waits for what is under way. Called last, once, also after an
+    /// error; it may be cancelled, and is never needed for correctness.
     fn close(&mut self) -> impl Future<Output = Result<()>> + Send;
 }

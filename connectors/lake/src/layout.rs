@@ -159,9 +159,14 @@ pub struct FileName {
 }
 
 impl FileName {
-    /// The name of a file of `pipeline`, at the end of `key`; `None` for any other.
+    /// The name of a file of `pipeline`, which is `key` or its end; `None` for any other, and for a key that
+    /// is of another lake, whose prefix lies below ours.
     pub fn of(pipeline: &str, key: &str) -> Option<FileName> {
-        let name = key.rsplit('/').next()?.strip_suffix(".parquet")?;
+        let name = match key.rsplit_once('/') {
+            Some((folders, name)) => are_of_a_table(folders).then_some(name)?,
+            None => key,
+        };
+        let name = name.strip_suffix(".parquet")?;
         let numbers = name.strip_prefix(&escape(pipeline))?.strip_prefix('-')?;
         let mut parts = numbers.split('-');
         let (seq, epoch, n) = (parts.next()?, parts.next()?, parts.next()?);
@@ -171,6 +176,16 @@ impl FileName {
         }
         Some(FileName { first_seq: seq.parse().ok()?, epoch: epoch.parse().ok()? })
     }
+}
+
+/// Whether folders are `<database>/<table>/<partition>`: the first two hold no `=`, as escaping leaves none,
+/// and all others do. Those of a lake whose prefix lies below ours are not: its prefix stands before its
+/// database, so its table is the third or later.
+fn are_of_a_table(folders: &str) -> bool {
+    let mut parts = folders.split('/');
+    let names = parts.by_ref().take(2).filter(|part| !part.is_empty() && !part.contains('=')).count();
+    let mut partition = parts.peekable();
+    names == 2 && partition.peek().is_some() && partition.all(|part| part.contains('='))
 }
 
 /// A name as one part of a path: letters and digits of any script, `-`, `.`, `_` stay (so that the
@@ -277,10 +292,29 @@ mod tests {
         let name = Some(FileName { first_seq: 42, epoch: 7 });
         assert_eq!(FileName::of("a", key), name);
         assert_eq!(FileName::of("b", key), None);
-        assert_eq!(FileName::of("a", "db/t/a-b-00000000000000000042-7-3.parquet"), None);
-        assert_eq!(FileName::of("a-b", "db/t/a-b-00000000000000000042-7-3.parquet"), name);
-        assert_eq!(FileName::of("a", "db/t/a-42-7-3.parquet"), None);
-        assert_eq!(FileName::of("a", "db/t/a-00000000000000000042-7-3.txt"), None);
+        assert_eq!(FileName::of("a", "a-00000000000000000042-7-3.parquet"), name);
+        assert_eq!(FileName::of("a", "a-b-00000000000000000042-7-3.parquet"), None);
+        assert_eq!(FileName::of("a-b", "a-b-00000000000000000042-7-3.parquet"), name);
+        assert_eq!(FileName::of("a", "a-42-7-3.parquet"), None);
+        assert_eq!(FileName::of("a", "a-00000000000000000042-7-3.txt"), None);
+    }
+
+    #[test]
+    fn a_file_of_a_lake_below_ours_is_not_ours() {
+        for preset in [Preset::DtHr, Preset::Ymdh] {
+            for partitioning in [Partitioning::Hour, Partitioning::Day] {
+                let layout = Layout { preset, partitioning };
+                let table = TableId::new("_d=b", "t=/x=1");
+                let key = file_key(&table, &folder(layout, 0), "a", 42, 7, 3);
+                assert_eq!(FileName::of("a", &key), Some(FileName { first_seq: 42, epoch: 7 }), "{key}");
+                for prefix in
+                    ["staging", "a/b", "env=staging", "a/b/dt=1970-01-01", "a/b/dt=1970-01-01/hr=00"]
+                {
+                    assert_eq!(FileName::of("a", &format!("{prefix}/{key}")), None, "{prefix}/{key}");
+                }
+            }
+        }
+        assert_eq!(FileName::of("a", "db/t/a-00000000000000000042-7-3.parquet"), None);
     }
 
     #[test]

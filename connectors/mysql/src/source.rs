@@ -117,6 +117,8 @@ pub struct MysqlOptions {
     pub tables: TableFilter,
     /// Mapping of types.
     pub types: TypeOptions,
+    /// Names that the sink has for itself: a table that gets a column of such a name, in any case, stops.
+    pub reserved: Vec<String>,
     /// Whether batches hold previous images.
     pub before_images: bool,
     /// Whether statements that change tables are told ([`Feed::SchemaChange`]).

@@ -36,6 +36,7 @@ fn options(server: &MySql, start: Start, until: Until, resume: Resume) -> MysqlO
         config: config(server),
         tables: TableFilter { include: vec!["shop.*".into()], exclude: Vec::new() },
         types: TypeOptions::default(),
+        reserved: Vec::new(),
         before_images: false,
         schema_changes: false,
         start,

@@ -66,6 +66,7 @@ impl Pipeline {
             config: self.config(),
             tables: TableFilter { include: vec!["shop.*".into()], exclude: Vec::new() },
             types: TypeOptions::default(),
+            reserved: Vec::new(),
             before_images: false,
             schema_changes: false,
             start: self.start.clone(),

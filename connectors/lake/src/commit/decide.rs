@@ -55,6 +55,7 @@ impl<S: Store> Writer<S> {
         self.last = record.bare();
         self.options.stats.commits.add(1);
         self.options.stats.record.set(i64::try_from(number).unwrap_or(i64::MAX));
+        self.count(&change);
         failpoint::hit("lake.show.before")?;
         let lost = show(&*self.store, &self.options, schemas, change.files).await?;
         if !lost.is_empty() {
@@ -69,6 +70,20 @@ impl<S: Store> Writer<S> {
         self.unsettled = false;
         self.log.hint_sometimes(number).await;
         Ok(())
+    }
+
+    /// Counts what was decided: here alone, as it may be shown more than once. The files of a repair hold rows
+    /// that were counted with the lost ones.
+    fn count(&self, change: &Change) {
+        if change.repairs.is_some() {
+            return;
+        }
+        let stats = &self.options.stats;
+        for file in &change.files {
+            stats.files.add(1);
+            stats.file_bytes.add(file.bytes);
+            stats.rows.add(&file.table, file.rows);
+        }
     }
 
     /// What the next record says of `change`: it goes on from the last one.

@@ -33,11 +33,7 @@ pub(super) async fn show<S: Store>(
     let mut lost = Vec::new();
     while let Some((file, shown)) = showing.try_next().await? {
         match shown {
-            Shown::Visible => {
-                options.stats.files.add(1);
-                options.stats.file_bytes.add(file.bytes);
-                options.stats.rows.add(&file.table, file.rows);
-            }
+            Shown::Visible => {}
             Shown::Lost => lost.push(file),
         }
     }

@@ -142,11 +142,19 @@ impl OpenFile {
             let outcome = step.await;
             self.encoding = Encoding::Failed;
             let bug = |error| Error::new(ErrorKind::Bug, "an encoding step ended early").caused_by(error);
-            let encoder = outcome.map_err(bug)??;
+            let encoder = match outcome.map_err(bug).and_then(|encoded| encoded) {
+                Ok(encoder) => encoder,
+                Err(error) => return Err(self.why(error).await),
+            };
             self.encoded = encoder.size();
             self.encoding = Encoding::Idle(encoder);
         }
         Ok(())
+    }
+
+    /// Why writing failed: where the upload broke off, that is the reason, and it tells why.
+    async fn why(&mut self, error: Error) -> Error {
+        self.upload.dropped().await.err().unwrap_or(error)
     }
 
     /// Begins to encode what is gathered, after the step before it.
@@ -210,8 +218,7 @@ impl OpenFile {
         let written = self.finish().await;
         let (written, taken) = match written {
             Ok(written) => written,
-            // When the upload broke off, that is the reason, and it tells why.
-            Err(error) => return Err(self.upload.dropped().await.err().unwrap_or(error)),
+            Err(error) => return Err(self.why(error).await),
         };
         let (upload, parts) = self.upload.sealed().await?;
         Ok(FileEntry {

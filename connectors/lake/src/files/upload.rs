@@ -3,7 +3,8 @@
 //!
 //! The upload begins with its first part, so a file that is dropped early costs no request. It is
 //! sealed only after [`UploadHandle::sealed`] asked for it; when the writing end goes away without that,
-//! what was sent is aborted.
+//! what was sent is aborted. When the handle itself is dropped nobody waits for the store: nothing more is
+//! sent, what waited gives its memory back, and what was sent is left for the next epoch to abort.
 
 use std::sync::Arc;
 
@@ -33,33 +34,43 @@ pub(super) type Pieces = UnboundedSender<Piece>;
 /// A sealed upload and its parts, in order.
 pub(super) type Sealed = (Upload, Vec<Part>);
 
-/// An upload that runs on its own.
+/// An upload that runs on its own, until the handle is dropped.
 pub(super) struct UploadHandle {
-    task: JoinHandle<Result<Option<Sealed>>>,
+    /// `None` once its outcome was told.
+    task: Option<JoinHandle<Result<Option<Sealed>>>>,
+}
+
+impl Drop for UploadHandle {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
 }
 
 impl UploadHandle {
     pub(super) fn start<S: Store>(store: Arc<S>, key: String, lakeward_id: String) -> (Self, Pieces) {
         let (pieces, received) = unbounded_channel();
         let task = tokio::spawn(run(store, key, lakeward_id, received));
-        (UploadHandle { task }, pieces)
+        (UploadHandle { task: Some(task) }, pieces)
     }
 
     /// Waits until the upload is sealed; the writing end has sent [`Piece::End`].
-    pub(super) async fn sealed(self) -> Result<Sealed> {
-        let ended = |what: &str| Error::new(ErrorKind::Bug, format!("an upload {what}"));
-        self.task
-            .await
-            .map_err(|error| ended("ended early").caused_by(error))?
-            .and_then(|sealed| sealed.ok_or_else(|| ended("was dropped while its file was written")))
+    pub(super) async fn sealed(mut self) -> Result<Sealed> {
+        let dropped = || Error::new(ErrorKind::Bug, "an upload was dropped while its file was written");
+        self.outcome().await?.ok_or_else(dropped)
     }
 
-    /// Waits for the end of an upload whose writing end is gone.
-    pub(super) async fn dropped(self) -> Result<()> {
-        match self.task.await {
-            Ok(outcome) => outcome.map(|_| ()),
-            Err(error) => Err(Error::new(ErrorKind::Bug, "an upload ended early").caused_by(error)),
-        }
+    /// Waits for the end of an upload whose writing end is gone; why it broke off is told once.
+    pub(super) async fn dropped(&mut self) -> Result<()> {
+        self.outcome().await.map(|_| ())
+    }
+
+    async fn outcome(&mut self) -> Result<Option<Sealed>> {
+        let Some(task) = &mut self.task else { return Ok(None) };
+        let ended = task.await;
+        self.task = None;
+        ended.map_err(|error| Error::new(ErrorKind::Bug, "an upload ended early").caused_by(error))?
     }
 }
 

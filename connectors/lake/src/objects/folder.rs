@@ -215,8 +215,11 @@ fn least_keys(
         entries => entries.map_err(|error| failed("list the folder", folder, error))?,
     };
     for entry in entries {
-        let path = entry.map_err(|error| failed("list the folder", folder, error))?.path();
-        if path.is_dir() {
+        let entry = entry.map_err(|error| failed("list the folder", folder, error))?;
+        let path = entry.path();
+        // Most filesystems tell the kind with the name; of a link, only its target does.
+        let kind = entry.file_type().map_err(|error| failed("list the folder", &path, error))?;
+        if kind.is_dir() || kind.is_symlink() && path.is_dir() {
             least_keys(root, &path, after, limit, found)?;
             continue;
         }

@@ -116,7 +116,8 @@ pub trait Store: Send + Sync + 'static {
     fn show(&self, upload: &Upload, parts: &[Part]) -> impl Future<Output = Result<Shown>> + Send;
     /// Drops an invisible object; nothing if it is gone.
     fn abort(&self, upload: &OpenUpload) -> impl Future<Output = Result<()>> + Send;
-    /// Invisible objects of a pipeline; others may be among them, the caller tells by the name.
+    /// Invisible objects of a pipeline; others may be among them, also of a lake below this one: the caller
+    /// tells by the key.
     fn open_uploads(&self, pipeline: &str) -> impl Future<Output = Result<Vec<OpenUpload>>> + Send;
     /// Bytes of every part but the last.
     fn part_size(&self) -> usize;

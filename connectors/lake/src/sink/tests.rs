@@ -1,5 +1,6 @@
 //! The sink over real stores: a folder here, an S3 server in `objects/s3/tests.rs`.
 
+mod counts;
 pub(crate) mod requests;
 pub(crate) mod shared;
 mod versions;
@@ -211,6 +212,13 @@ impl Place {
     async fn sink(&self, writer: u128) -> LakeSink {
         LakeSink::new(options(self.lake.clone(), writer)).await.unwrap()
     }
+}
+
+/// A sink that has claimed its pipeline; over any store.
+pub(crate) async fn opened<S: Store>(store: Arc<S>, lake: Lake) -> LakeSink<S> {
+    let mut sink = LakeSink::over(store, options(lake, 1));
+    sink.open().await.unwrap();
+    sink
 }
 
 /// Commits, resumes, and ends with what was committed; over any store.

@@ -105,6 +105,8 @@ pub(crate) type Outcome<T = ()> = std::result::Result<T, Halt>;
 pub(super) struct Settings {
     pub(super) filter: TableFilter,
     pub(super) types: TypeOptions,
+    /// Names that no column of a table may have.
+    pub(super) reserved: Vec<String>,
     pub(super) before_images: bool,
     pub(super) on_error: OnError,
     pub(super) truncate: OnTruncate,

@@ -334,6 +334,7 @@ fn settings(options: &MysqlOptions, facts: &ServerFacts) -> Settings {
     Settings {
         filter: options.tables.clone(),
         types: options.types,
+        reserved: options.reserved.clone(),
         before_images: options.before_images,
         on_error: options.on_error,
         truncate: options.truncate,

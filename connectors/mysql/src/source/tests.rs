@@ -90,6 +90,7 @@ fn run_as(include: &[&str], begin: Begin, set: impl FnOnce(&mut Settings)) -> Ru
             exclude: vec!["shop.other".into()],
         },
         types: TypeOptions::default(),
+        reserved: Vec::new(),
         before_images: false,
         on_error: OnError::StopTable,
         truncate: OnTruncate::Mark,

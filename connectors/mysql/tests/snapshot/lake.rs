@@ -252,6 +252,7 @@ impl Setup {
             config: config(server),
             tables: TableFilter { include: vec!["shop.*".into()], exclude: Vec::new() },
             types: self.types,
+            reserved: Vec::new(),
             before_images: false,
             schema_changes: false,
             start: self.start,

@@ -8,6 +8,7 @@ mod topic_partitions;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use bytes::Bytes;
@@ -273,6 +274,56 @@ async fn the_error_of_a_broken_upload_is_the_one_that_is_told() {
     drop(files.discard().await);
     drop(files);
     assert_eq!(stats.memory_bytes.get(), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_is_still_open_tells_why_its_upload_broke() {
+    let store = Arc::new(MemoryStore::default());
+    store.fail_part.store(true, Ordering::SeqCst);
+    // No file is ever closed.
+    let options = FileOptions { file_size: usize::MAX, row_group_size: 8 << 10, ..small_options() };
+    let (mut files, _) = files(&store, options, ByteSize::mib(64));
+    let orders = table("orders", 1);
+    files.version(own(&orders));
+    let mut seq = 0;
+    let error = loop {
+        assert!(seq < 1_000_000, "writing goes on although no part is taken");
+        let wrote = files.write(batch(&orders, seq..seq + 10_000, HOUR)).await;
+        seq += 10_000;
+        match wrote {
+            Ok(()) => tokio::task::yield_now().await,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::LakeUnreachable, "{error}");
+    drop(files.discard().await);
+}
+
+#[tokio::test]
+async fn files_that_are_dropped_send_nothing_more_and_hold_no_memory() {
+    let store = Arc::new(MemoryStore::default());
+    store.hold_parts.store(true, Ordering::SeqCst);
+    let options = FileOptions { row_group_size: 8 << 10, ..small_options() };
+    let (mut files, stats) = files(&store, options, ByteSize::mib(64));
+    let orders = table("orders", 1);
+    files.version(own(&orders));
+    // One file that is open, and one that waits for its parts to be sealed.
+    for hour in 1..6 {
+        files.write(batch(&orders, hour * 50_000..(hour + 1) * 50_000, hour * HOUR)).await.unwrap();
+    }
+    while store.begun() < 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(stats.memory_bytes.get() > 0);
+    drop(files);
+    let given_back = async {
+        while stats.memory_bytes.get() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let limit = Duration::from_secs(10);
+    tokio::time::timeout(limit, given_back).await.expect("what waits to be sent is let go");
+    assert_eq!(store.left(), store.begun(), "what was begun is for the next epoch to abort");
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ struct Staged {
 pub(super) struct MemoryStore {
     files: Mutex<BTreeMap<String, Staged>>,
     pub(super) fail_part: AtomicBool,
+    /// No part is answered.
+    pub(super) hold_parts: AtomicBool,
 }
 
 impl MemoryStore {
@@ -75,6 +77,9 @@ impl Store for MemoryStore {
 
     async fn part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part> {
         tokio::task::yield_now().await;
+        if self.hold_parts.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if self.fail_part.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::LakeUnreachable, "no parts today"));
         }

@@ -12,6 +12,7 @@
 //! shows as 412 too, and the caller tells by the record's hash (Amazon S3 User Guide, "How to prevent
 //! object overwrites with conditional writes").
 
+mod complete;
 mod connect;
 mod probe;
 mod settle;
@@ -25,11 +26,12 @@ use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
+use aws_sdk_s3::types::ServerSideEncryption;
 use bytes::Bytes;
 use lakeward_core::stats::LakeStats;
 use lakeward_core::{Clock, Error, ErrorKind, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::sync::Semaphore;
 
 pub use connect::S3Options;
 use settle::{Failure, Refused};
@@ -54,6 +56,8 @@ pub struct S3 {
     clock: Arc<dyn Clock>,
     stats: Arc<LakeStats>,
     jitter: AtomicU64,
+    /// As many as parts may be under way.
+    part_turns: Semaphore,
     patience: Duration,
 }
 
@@ -264,6 +268,10 @@ impl Store for S3 {
 
     async fn part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part> {
         let (bytes, sent_as) = (body.len() as u64, part_number(number)?);
+        // Before the patience begins: to wait for the others is no fault of the store.
+        let turn = self.part_turns.acquire().await;
+        let _turn =
+            turn.map_err(|error| Error::new(ErrorKind::Bug, "parts have no turns").caused_by(error))?;
         let sent = self
             .settle("UploadPart", &upload.key, || async {
                 Ok(self
@@ -288,29 +296,14 @@ impl Store for S3 {
     }
 
     async fn show(&self, upload: &Upload, parts: &[Part]) -> Result<Shown> {
-        let completed = parts
-            .iter()
-            .map(|part| {
-                let number = part_number(part.number)?;
-                Ok(CompletedPart::builder().part_number(number).e_tag(&part.etag).build())
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let completed = CompletedMultipartUpload::builder().set_parts(Some(completed)).build();
-        let shown = self
-            .settle("CompleteMultipartUpload", &upload.key, || async {
-                self.client
-                    .complete_multipart_upload()
-                    .bucket(&self.bucket)
-                    .key(self.full_key(&upload.key))
-                    .upload_id(&upload.upload_id)
-                    .multipart_upload(completed.clone())
-                    .send()
-                    .await?;
-                Ok(())
-            })
-            .await?;
+        let mut completed = self.complete(upload, parts).await?;
+        if matches!(&completed, Err(refused) if refused.code == "InvalidPart")
+            && let Some(stored) = self.as_stored(upload, parts).await?
+        {
+            completed = self.complete(upload, &stored).await?;
+        }
         let bytes = parts.iter().map(|part| part.bytes).sum();
-        match shown {
+        match completed {
             // Believed only when seen: a store that died in the middle may have lost both.
             Ok(()) => self.look(upload, bytes).await,
             Err(refused) if refused.code == "NoSuchUpload" => self.look(upload, bytes).await,

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use lakeward_core::{Error, ErrorKind, Result};
@@ -42,6 +43,16 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Whether there are no credentials, or it is written down wrongly where they come from. That they could not
+/// be fetched (an outage of the service that gives them) passes.
+fn lacks_credentials(error: &dyn std::error::Error) -> bool {
+    let mut causes = std::iter::successors(error.source(), |error| error.source());
+    matches!(
+        causes.find_map(|cause| cause.downcast_ref::<CredentialsError>()),
+        Some(CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_))
+    )
+}
+
 /// Errors that pass although their status is below 500 (Amazon S3 API Reference, "Error responses").
 const PASSING: &[&str] = &[
     "SlowDown",
@@ -78,8 +89,8 @@ where
                 }
             }
             SdkError::ConstructionFailure(_) => refused(0, "ConstructionFailure", chain(&error)),
-            // Without credentials nothing was sent, and waiting brings none.
-            SdkError::DispatchFailure(_) if chain(&error).contains("credential") => {
+            // Nothing was sent, and waiting brings none.
+            SdkError::DispatchFailure(_) if lacks_credentials(&error) => {
                 refused(403, "NoCredentials", chain(&error))
             }
             _ => Failure::Passing(chain(&error)),
@@ -150,10 +161,14 @@ impl S3 {
                 ErrorKind::LakeDenied,
                 "set `lake.s3.access_key` and `secret_key`, or `profile`, or give the machine a role",
             ),
+            (_, "RequestTimeTooSkewed") => {
+                (ErrorKind::LakeDenied, "set the clock of this machine: it differs from that of the store")
+            }
             (401 | 403, _) => (
                 ErrorKind::LakeDenied,
-                "give the account s3:GetObject, s3:PutObject, s3:ListBucket, s3:AbortMultipartUpload and \
-                 s3:ListBucketMultipartUploads on bucket and prefix, and the use of the KMS key if one is set",
+                "give the account s3:GetObject, s3:PutObject, s3:ListBucket, s3:AbortMultipartUpload, \
+                 s3:ListMultipartUploadParts and s3:ListBucketMultipartUploads on bucket and prefix, and the use \
+                 of the KMS key if one is set",
             ),
             (501, _) => (ErrorKind::LakeUnsuited, "use a store that has this operation, as Amazon S3 does"),
             (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded") => {
@@ -165,5 +180,36 @@ impl S3 {
             .at("bucket", &self.bucket)
             .at("key", self.full_key(key))
             .remedy(remedy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::error::ConnectorError;
+    use aws_sdk_s3::operation::get_object::GetObjectError;
+
+    use super::*;
+
+    fn of(credentials: CredentialsError) -> Failure {
+        let error = ConnectorError::other(credentials.into(), None);
+        Failure::from(SdkError::<GetObjectError, _>::dispatch_failure(error))
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_fetched_now_pass_and_those_that_are_missing_do_not() {
+        for passing in [
+            CredentialsError::provider_error("503 from the token service"),
+            CredentialsError::provider_timed_out(Duration::from_secs(5)),
+            CredentialsError::unhandled("half an answer"),
+        ] {
+            assert!(matches!(of(passing), Failure::Passing(_)));
+        }
+        for definite in [
+            CredentialsError::not_loaded("no provider in the chain has any"),
+            CredentialsError::invalid_configuration("a loop of profiles"),
+        ] {
+            let Failure::Refused(refused) = of(definite) else { panic!("it is tried again") };
+            assert_eq!(refused.code, "NoCredentials");
+        }
     }
 }

@@ -252,6 +252,9 @@ impl Decoder {
             return self.end_snapshot(at);
         }
         self.adopt(at, &found.schema)?;
+        if !self.tables.get(at)?.is_active() {
+            return Ok(());
+        }
         if let FoundOutcome::OtherKey = found.outcome {
             // A statement that changed it would have voided the ticket. What went out by the key that the plan
             // has may be told apart wrongly.
@@ -276,7 +279,7 @@ impl Decoder {
     }
 
     /// The structure that rows were read with is the table's here: where the stream does not know it
-    /// yet, it is the next version.
+    /// yet, it is the next version. A table that cannot have it stops, and what is read of it is void.
     pub(super) fn adopt(&mut self, at: usize, found: &TableSchema) -> Outcome {
         let known = self.tables.get(at)?.schema.clone();
         let same = |schema: &TableSchema| {
@@ -297,6 +300,10 @@ impl Decoder {
         if let Some(known) = &known {
             succeed(&mut structure, Some(&Definition::of(known)), true, &Fills::new());
         }
+        let structure = match self.unreserved(structure) {
+            Ok(structure) => structure,
+            Err(error) => return self.stop_table(at, error),
+        };
         let schema = structure.version(table, version, self.settings.types);
         self.tables.set_schema(at, Arc::new(schema))?;
         self.tables.get_mut(at)?.builder = None;

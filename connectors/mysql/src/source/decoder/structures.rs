@@ -13,6 +13,8 @@
 //! - *No structure is taken up that a statement has changed since.* Every statement that touches an active
 //!   table voids what is being read of it, also where nothing is known of the table yet: what a thread
 //!   described before the statement is then not taken for what stands behind it.
+//! - *No version has a column that the sink has no name for*: its table stops where it would begin
+//!   ([`Decoder::unreserved`]). Unknown: a version of an earlier run, under other settings of the sink, which refuses it.
 //! - *No table goes on whose rows change unlogged.* Where the server does not log cascades of foreign keys, one that
 //!   comes under a captured name with such a key stops. Unknown: a key that the table has lost again by the time that
 //!   the catalog is asked.
@@ -271,6 +273,10 @@ impl Decoder {
 
     /// A table has a structure, and rows or not; the inner error stops it.
     fn stand(&mut self, at: usize, definition: Option<Definition>, rows: Rows) -> Outcome<Result<()>> {
+        let definition = match definition.map(|definition| self.unreserved(definition)).transpose() {
+            Ok(definition) => definition,
+            Err(error) => return Ok(Err(error)),
+        };
         if let Rows::Emptied = rows {
             self.void(at, false)?;
         }
@@ -318,6 +324,25 @@ impl Decoder {
         };
         let before = key_ids(&schema.key, &schema.columns);
         Ok(key_ids(&definition.key, &definition.columns).iter().any(|id| !before.contains(id)))
+    }
+
+    /// The structure, where no column of it has a name that the sink has for itself.
+    pub(super) fn unreserved(&self, definition: Definition) -> Result<Definition> {
+        let is_reserved = |column: &&Column| {
+            self.settings.reserved.iter().any(|name| name.eq_ignore_ascii_case(&column.name))
+        };
+        match definition.columns.iter().find(is_reserved) {
+            None => Ok(definition),
+            Some(column) => Err(Error::new(
+                ErrorKind::TableChanged,
+                "a column has the name of a column or partition folder of the lake",
+            )
+            .at("column", &column.name)
+            .remedy(
+                "rename the column, or give the lake's own other names (lake.columns, lake.layout), and then \
+                 `lakeward resume` the table; or leave it out with tables.exclude",
+            )),
+        }
     }
 
     /// A structure is in force from here on: a new version, if it is another.
@@ -389,9 +414,10 @@ impl Decoder {
             }
             Ok(None) => return Ok(map.check(&schema).map(|()| schema)),
         };
-        match definition {
+        let definition = definition.map_err(|error| error.remedy(format!("lakeward resume {}", map.table)));
+        match definition.and_then(|definition| self.unreserved(definition)) {
             Ok(definition) => self.follow_version(at, definition)?,
-            Err(error) => return Ok(Err(error.remedy(format!("lakeward resume {}", map.table)))),
+            Err(error) => return Ok(Err(error)),
         }
         let Some(schema) = self.tables.get(at)?.schema.clone() else { return self.first_version(at, map) };
         Ok(map.check(&schema).map(|()| schema))
@@ -441,7 +467,7 @@ impl Decoder {
                     .remedy("SET PERSIST binlog_row_metadata = FULL, and begin after that")
             }),
         };
-        let definition = match found {
+        let definition = match found.and_then(|definition| self.unreserved(definition)) {
             Ok(definition) => definition,
             Err(error) => return Ok(Err(error)),
         };
