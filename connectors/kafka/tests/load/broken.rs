@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lakeward_core::{ErrorKind, Op};
-use lakeward_kafka::format::{BinaryMode, FormatOptions};
+use lakeward_kafka::format::{BinaryMode, Format, FormatOptions};
 use lakeward_kafka::source::{KafkaOptions, Until};
 use lakeward_test_support::kafka::Kafka;
 
@@ -183,12 +183,20 @@ async fn values_that_were_written_in_another_way_are_refused() {
     let mut writer = Writer::start(&broker);
     writer.version(&table("orders"));
     writer.events("orders", 1, &[(Op::Create, 1)]);
-    let hex = FormatOptions { binary_handling_mode: BinaryMode::Hex, ..FormatOptions::default() };
-    writer.modes = Some(hex.modes());
-    writer.commit();
-    let error = failed(caught_up(&broker, None).await);
-    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-    assert!(error.to_string().contains("binary_handling_mode: hex"), "{error}");
+    let default = FormatOptions::default();
+    for (options, told) in [
+        (
+            FormatOptions { binary_handling_mode: BinaryMode::Hex, ..default.clone() },
+            "binary_handling_mode: hex",
+        ),
+        (FormatOptions { format: Format::Avro, ..default }, "format: avro"),
+    ] {
+        writer.modes = Some(options.modes());
+        writer.commit();
+        let error = failed(caught_up(&broker, None).await);
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains(told), "{error}");
+    }
 }
 
 /// Puts so many records with this value, which is no envelope, for a source that puts them aside.
