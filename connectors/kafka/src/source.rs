@@ -68,6 +68,7 @@ use crate::config::Kafka;
 use crate::group::Membership;
 
 pub use foreign::{ForeignOptions, Found, find};
+pub(crate) use link::OVERTAKEN;
 pub(crate) use places::lacks;
 pub(crate) use targets::{Counts, count};
 
