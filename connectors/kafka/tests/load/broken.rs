@@ -39,6 +39,20 @@ async fn counts_that_do_not_fit_the_records_are_told() {
     }
 }
 
+/// The marker of the last transaction lies between the place and the end: the client's word counts, not the offsets.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_counted_and_never_comes_is_lost() {
+    let broker = broker();
+    broker.create_topic(&topic("orders"), 1, &[]);
+    let mut writer = Writer::start(&broker);
+    writer.version(&table("orders"));
+    writer.events("orders", 1, &[(Op::Create, 1)]);
+    writer.count(&topic("orders"), 0, 1);
+    writer.commit();
+    let error = failed(caught_up(&broker, None).await);
+    assert_eq!(error.kind(), ErrorKind::TopicLost, "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_was_deleted_or_made_anew_is_told() {
     let broker = broker();
