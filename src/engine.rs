@@ -73,6 +73,9 @@ pub enum Until {
 /// Between an attempt that was overtaken by other workers and the next one.
 const BREATH: Duration = Duration::from_millis(100);
 
+/// A source that hands on nothing is looked at this often.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// When to commit, and how long to wait for what.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -212,9 +215,9 @@ impl<R: Route> Engine<R> {
                 Err(error) => error,
             };
             let now = self.clock.elapsed();
-            let succeeded = self.progress.succeeded_since(before);
-            if succeeded {
+            if self.progress.succeeded_since(before) {
                 self.progress.mended();
+                self.plan.backoff.mended();
             }
             if error.kind() == ErrorKind::Rebalanced && !self.stop.requested() {
                 // No failure: others came or went. What is ours now is told by opening anew, and at once.
@@ -227,7 +230,7 @@ impl<R: Route> Engine<R> {
                 Policy::Retry => {}
                 Policy::StopTable | Policy::StopPipeline => return Err(error),
             }
-            let Some(wait) = self.plan.backoff.next(now, succeeded) else {
+            let Some(wait) = self.plan.backoff.next(now) else {
                 return Err(error);
             };
             if self.stop.requested() {
@@ -288,6 +291,7 @@ impl<R: Route> Engine<R> {
     }
 
     async fn follow(&mut self, sink: &mut R::Sink, mut source: R::Source) -> Result<Reason> {
+        self.progress.begins();
         let mut span = Span::begin(self.committed.clone(), self.clock.elapsed());
         let mut beside = Beside {
             standing: Standing::after(self.plan.requests_interval, sink),
@@ -355,7 +359,7 @@ impl<R: Route> Engine<R> {
                     self.progress.moved(self.clock.elapsed());
                     continue;
                 }
-                feed = source.next() => feed?,
+                feed = self.next(source) => feed?,
                 // The clock decides, at the top of the loop; this only wakes it.
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => continue,
             };
@@ -375,6 +379,18 @@ impl<R: Route> Engine<R> {
                     deliver(sink, feed).await?;
                     self.progress.moved(self.clock.elapsed());
                 }
+            }
+        }
+    }
+
+    /// What the source hands on next. While that takes long, what it reads tells that it lives.
+    async fn next(&self, source: &mut R::Source) -> Result<Option<Feed>> {
+        loop {
+            self.progress.waits(self.clock.elapsed());
+            tokio::select! {
+                biased;
+                feed = source.next() => return feed,
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     }

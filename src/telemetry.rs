@@ -58,7 +58,8 @@ pub struct EngineStats {
 impl Telemetry {
     /// Counters at zero.
     pub fn new(pipeline: &str, clock: Arc<dyn Clock>, interval: Duration) -> Self {
-        let engine = EngineStats { progress: Arc::default(), source: Arc::default() };
+        let source = Arc::default();
+        let engine = EngineStats { progress: Arc::new(Progress::of(&source)), source };
         Telemetry {
             pipeline: pipeline.to_owned(),
             source: Arc::clone(&engine.source),

@@ -33,12 +33,16 @@ impl Backoff {
         Backoff { first, longest, patience, seed, failing: None }
     }
 
-    /// The wait after a failure at `now` (elapsed); where the attempt had `succeeded` before it failed, this starts
-    /// over. `None` when patience is at its end.
-    pub fn next(&mut self, now: Duration, succeeded: bool) -> Option<Duration> {
+    /// An attempt succeeded: this starts over.
+    pub fn mended(&mut self) {
+        self.failing = None;
+    }
+
+    /// The wait after a failure at `now` (elapsed). `None` when patience is at its end.
+    pub fn next(&mut self, now: Duration) -> Option<Duration> {
         let failing = match self.failing {
-            Some(failing) if !succeeded => Failing { tries: failing.tries + 1, ..failing },
-            Some(_) | None => Failing { since: now, tries: 0 },
+            Some(failing) => Failing { tries: failing.tries + 1, ..failing },
+            None => Failing { since: now, tries: 0 },
         };
         self.failing = Some(failing);
         if now.saturating_sub(failing.since) > self.patience {
@@ -68,7 +72,7 @@ mod tests {
         let mut backoff = Backoff::standard(7);
         let mut now = Duration::ZERO;
         let mut waits = Vec::new();
-        while let Some(wait) = backoff.next(now, false) {
+        while let Some(wait) = backoff.next(now) {
             waits.push(wait);
             now += wait;
         }
@@ -83,9 +87,10 @@ mod tests {
     fn success_between_failures_starts_over() {
         let mut backoff = Backoff::standard(7);
         for _ in 0..20 {
-            backoff.next(Duration::ZERO, false);
+            backoff.next(Duration::ZERO);
         }
-        assert!(backoff.next(Duration::from_hours(1), true).unwrap() <= backoff.first);
-        assert!(backoff.next(Duration::from_hours(2), false).is_none());
+        backoff.mended();
+        assert!(backoff.next(Duration::from_hours(1)).unwrap() <= backoff.first);
+        assert!(backoff.next(Duration::from_hours(2)).is_none());
     }
 }

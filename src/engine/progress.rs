@@ -1,8 +1,9 @@
 //! What the loop tells the outside about itself; read by the telemetry.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use lakeward_core::stats::{Counter, Gauge};
+use lakeward_core::stats::{Counter, Gauge, SourceStats};
 
 /// Signs of life of the loop. Times are milliseconds on the run's [`lakeward_core::Clock::elapsed`].
 #[derive(Debug, Default)]
@@ -13,7 +14,8 @@ pub struct Progress {
     pub failures: Counter,
     /// Boundaries reached.
     pub boundaries: Counter,
-    /// When something last moved: an item taken, a boundary reached, a commit made.
+    /// When something last moved: an item taken, a boundary reached, a commit made; something read while the source is
+    /// waited for.
     pub moved_ms: Gauge,
     /// When attempts began to fail without a commit between them, µs UTC; 0 while they do not.
     pub failing_since_us: Gauge,
@@ -24,9 +26,18 @@ pub struct Progress {
     pub commit_us: Counter,
     /// 1 while the loop waits for another engine to end, or has ended itself: it need not move then.
     pub at_rest: Gauge,
+    /// What the source reads.
+    source: Arc<SourceStats>,
+    /// Events that it had read when it was waited for last.
+    read: Gauge,
 }
 
 impl Progress {
+    /// Of a loop whose source counts in `source`.
+    pub fn of(source: &Arc<SourceStats>) -> Progress {
+        Progress { source: Arc::clone(source), ..Progress::default() }
+    }
+
     /// Takes changes of which the oldest was committed on the source at `commit_us`.
     pub(super) fn waiting(&self, commit_us: i64) {
         if self.oldest_waiting_us.get() == 0 {
@@ -36,6 +47,21 @@ impl Progress {
 
     pub(super) fn moved(&self, now: Duration) {
         self.moved_ms.set(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    /// The source is waited for. It may read for long what it hands nothing on of: a transaction of tables that are not
+    /// captured.
+    pub(super) fn waits(&self, now: Duration) {
+        let read = i64::try_from(self.source.events.get()).unwrap_or(i64::MAX);
+        if read != self.read.get() {
+            self.read.set(read);
+            self.moved(now);
+        }
+    }
+
+    /// Both ends are open: what was taken before and is still to be had is taken again.
+    pub(super) fn begins(&self) {
+        self.oldest_waiting_us.set(0);
     }
 
     pub(super) fn boundary(&self, now: Duration, nothing_waits: bool) {
@@ -96,5 +122,18 @@ mod tests {
         assert!(progress.succeeded_since(before));
         let next = progress.reached();
         assert!(!progress.succeeded_since(next), "that was the attempt before");
+    }
+
+    #[test]
+    fn a_source_that_hands_on_nothing_moves_as_long_as_it_reads() {
+        let source = Arc::new(SourceStats::default());
+        let progress = Progress::of(&source);
+        source.events.add(3);
+        progress.waits(Duration::from_secs(1));
+        progress.waits(Duration::from_secs(2));
+        assert_eq!(progress.moved_ms.get(), 1_000);
+        source.events.add(1);
+        progress.waits(Duration::from_secs(3));
+        assert_eq!(progress.moved_ms.get(), 3_000);
     }
 }

@@ -9,7 +9,7 @@
 //! that lived then, one by one: those are not told any more.
 
 use lakeward_core::{
-    Checkpoint, Error, ErrorKind, Feed, LostRange, Position, Result, Resume, Sink, SnapshotState, Source,
+    Checkpoint, Error, ErrorKind, Feed, LostRange, Position, Result, Resume, Sink, SnapshotState,
 };
 use tracing::warn;
 
@@ -40,7 +40,8 @@ impl<R: Route> Engine<R> {
         let mut source = self.route.source(resume, until).await.map_err(gone)?;
         sink.repair(lost).await?;
         let mut end = None;
-        while let Some(feed) = source.next().await.map_err(gone)? {
+        while let Some(feed) = self.next(&mut source).await.map_err(gone)? {
+            self.progress.moved(self.clock.elapsed());
             match feed {
                 Feed::Boundary(checkpoint) => {
                     end = Some(checkpoint.clone());

@@ -1,6 +1,6 @@
 //! The loop over a source and a sink in memory, under seeded faults, crashes and stops.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch};
 use lakeward_core::clock::ManualClock;
+use lakeward_core::stats::SourceStats;
 use lakeward_core::{
     Answer, BinlogPosition, ChangeBatch, ChangeMeta, Checkpoint, Column, ColumnType, Command, Error,
     ErrorKind, Feed, KeysAsked, LivingKeys, LostFile, LostRange, Op, Opened, Origin, OriginRun, Position,
@@ -57,6 +58,13 @@ struct World {
     asks: bool,
     /// Answers that it got: the rows that lived.
     told: Vec<(u64, usize)>,
+    /// Whether the source is refused, for the next times that it is opened.
+    refused: VecDeque<bool>,
+    /// Once the log is read, and so much later, all of it is another worker's.
+    taken_away: Option<Duration>,
+    /// Once the log is read the source reads on and hands on nothing.
+    silent: bool,
+    read: Arc<SourceStats>,
 }
 
 type Shared = Arc<Mutex<World>>;
@@ -82,6 +90,10 @@ fn world(seed: u64, fault: u64, log: Vec<usize>) -> Shared {
         handed: Vec::new(),
         asks: false,
         told: Vec::new(),
+        refused: VecDeque::new(),
+        taken_away: None,
+        silent: false,
+        read: Arc::default(),
     }))
 }
 
@@ -136,7 +148,7 @@ fn batch(seqs: std::ops::Range<i64>) -> ChangeBatch {
     let seq: Vec<i64> = seqs.collect();
     let rows =
         RecordBatch::try_new(schema.arrow.clone(), vec![Arc::new(Int64Array::from(seq.clone()))]).unwrap();
-    let origin = Origin { commit_us: 0, file: "binlog.000001".into(), offset: 0, ..Origin::default() };
+    let origin = Origin { commit_us: 1, file: "binlog.000001".into(), offset: 0, ..Origin::default() };
     let meta = ChangeMeta {
         op: vec![Op::Create; seq.len()],
         topic_partition: None,
@@ -157,6 +169,25 @@ struct MemorySource {
 }
 
 impl MemorySource {
+    /// What happens where the log is read.
+    async fn at_end(&self) -> Result<()> {
+        let (taken_away, silent, read) = {
+            let mut world = self.world.lock().unwrap();
+            (world.taken_away.take(), world.silent, world.read.clone())
+        };
+        if let Some(after) = taken_away {
+            self.clock.advance(after);
+            self.world.lock().unwrap().log.clear();
+            return Err(Error::new(ErrorKind::Rebalanced, "another's"));
+        }
+        while silent {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.clock.advance(Duration::from_secs(1));
+            read.events.add(1);
+        }
+        Ok(())
+    }
+
     /// The next transactions, cut into batches and followed by a boundary as the dice fall.
     fn refill(&mut self) {
         let mut world = self.world.lock().unwrap();
@@ -221,6 +252,7 @@ impl Source for MemorySource {
             return Ok(None);
         }
         if self.pending.is_empty() && at_end && self.begun {
+            self.at_end().await?;
             if self.until == Until::CaughtUp {
                 return Ok(None);
             }
@@ -363,6 +395,9 @@ impl Route for MemoryRoute {
 
     async fn source(&mut self, resume: Resume, until: Until) -> Result<MemorySource> {
         fails(&self.world)?;
+        if self.world.lock().unwrap().refused.pop_front() == Some(true) {
+            return Err(Error::new(ErrorKind::SourceUnreachable, "refused"));
+        }
         if self.world.lock().unwrap().purged {
             return Err(Error::new(ErrorKind::PositionLost, "purged"));
         }
@@ -389,7 +424,7 @@ fn engine(world: &Shared, until: Until, interval_ms: u64) -> (Engine<MemoryRoute
     plan.boundary_grace = Duration::from_millis(20);
     plan.requests_interval = Duration::from_millis(7);
     plan.backoff = Backoff::new(Duration::from_micros(10), Duration::from_micros(20), Duration::MAX, 1);
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(Progress::of(&world.lock().unwrap().read));
     let route = MemoryRoute { world: world.clone(), clock: clock.clone() };
     (Engine::new(route, plan, clock, progress.clone(), stop), stopper, progress)
 }
@@ -563,6 +598,73 @@ fn an_outage_without_end_becomes_an_exit_code() {
     engine.clock = clock;
     assert_eq!(block_on(engine.run()).unwrap_err().kind(), ErrorKind::LakeUnreachable);
     assert!(progress.failures.get() > 1 && progress.failing_since_us.get() > 0);
+}
+
+/// Stops the run once `reached` says so.
+async fn run_until(
+    engine: Engine<MemoryRoute>,
+    stopper: Stopper,
+    reached: impl Fn() -> bool,
+) -> Result<Ended> {
+    let stop = async {
+        while !reached() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        stopper.stop();
+    };
+    let (ended, ()) = tokio::join!(engine.run(), stop);
+    ended
+}
+
+#[test]
+fn rows_that_became_another_workers_wait_for_no_commit_of_this_one() {
+    let world = world(1, 0, vec![3]);
+    {
+        let mut world = world.lock().unwrap();
+        (world.endless, world.taken_away) = (true, Some(Duration::ZERO));
+    }
+    block_on(async {
+        let (engine, stopper, progress) = engine(&world, Until::Forever, 3_600_000);
+        let waited = std::cell::Cell::new(false);
+        let reached = || {
+            waited.set(waited.get() || progress.oldest_waiting_us.get() > 0);
+            world.lock().unwrap().log.is_empty() && progress.boundaries.get() > 10
+        };
+        assert_eq!(run_until(engine, stopper, reached).await.unwrap().reason, Reason::Stopped);
+        assert!(waited.get(), "the rows were taken");
+        assert_eq!(progress.oldest_waiting_us.get(), 0);
+    });
+}
+
+#[test]
+fn a_share_that_goes_to_others_after_a_success_leaves_the_patience_whole() {
+    let world = world(1, 0, vec![3]);
+    let patience = Duration::from_mins(15);
+    {
+        let mut world = world.lock().unwrap();
+        world.endless = true;
+        world.taken_away = Some(patience * 2);
+        // At first, and after the share was taken away; in between for a look and for the run.
+        world.refused = VecDeque::from([true, false, false, true]);
+    }
+    block_on(async {
+        let (mut engine, stopper, progress) = engine(&world, Until::Forever, 10);
+        engine.plan.backoff = Backoff::new(Duration::from_micros(10), Duration::from_micros(20), patience, 1);
+        let reached = || world.lock().unwrap().refused.is_empty() && progress.boundaries.get() > 10;
+        assert_eq!(run_until(engine, stopper, reached).await.unwrap().reason, Reason::Stopped);
+        assert_eq!(progress.failures.get(), 2);
+    });
+}
+
+#[test]
+fn a_source_that_reads_and_hands_on_nothing_moves() {
+    let world = world(1, 0, vec![3]);
+    world.lock().unwrap().silent = true;
+    block_on(async {
+        let (engine, stopper, progress) = engine(&world, Until::Forever, 10);
+        let reached = || progress.moved_ms.get() > 10_000;
+        assert_eq!(run_until(engine, stopper, reached).await.unwrap().reason, Reason::Stopped);
+    });
 }
 
 fn with_lost_files(world: &Shared) {

@@ -36,8 +36,8 @@ impl Verdict {
 
 impl Health<'_> {
     /// Fails when nothing moved for several commit intervals (an idle source still yields
-    /// boundaries, so silence means that the loop is stuck or the server is gone), or when
-    /// attempts have failed for so long without a commit between them.
+    /// boundaries, and one that reads moves, so silence means that the loop is stuck or the server is
+    /// gone), or when attempts have failed for so long without a commit between them.
     pub fn alive(&self) -> Verdict {
         let verdicts = self.at_work().map(|engine| self.alive_by(engine));
         verdicts.reduce(Verdict::and).unwrap_or_else(|| Verdict::of(true, "at its end"))

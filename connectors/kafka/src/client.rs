@@ -293,6 +293,19 @@ pub fn explained(what: &'static str, error: &KafkaError, trouble: &Trouble) -> E
             "the brokers do not allow transactions as long as `transport.kafka.transaction_timeout`",
             Some("lower it, or raise the brokers' transaction.max.timeout.ms"),
         ),
+        Some(Code::InvalidSessionTimeout) => (
+            ErrorKind::Config,
+            "the brokers do not take `transport.kafka.load.session_timeout`",
+            Some(
+                "set it between the brokers' group.min.session.timeout.ms (6 s, unless changed) and \
+                 group.max.session.timeout.ms, or change those",
+            ),
+        ),
+        Some(Code::InconsistentGroupProtocol) => (
+            ErrorKind::Config,
+            "members of the consumer group are no workers of `load`",
+            Some("give the workers a group of their own: `transport.kafka.load.group`"),
+        ),
         Some(
             Code::UnknownTopicOrPartition
             | Code::UnknownTopic

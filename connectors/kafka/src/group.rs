@@ -42,7 +42,8 @@ struct State {
     joined: bool,
     wanted: BTreeSet<String>,
     subscribed: BTreeSet<String>,
-    failed: Option<String>,
+    /// What keeps this worker out of the group.
+    failed: Option<Error>,
 }
 
 #[derive(Default)]
@@ -114,6 +115,7 @@ impl ConsumerContext for Callbacks {
             info!(topic_partitions = new.len(), "topic partitions are given to this worker");
             self.shared.change(|state| {
                 state.joined = true;
+                state.failed = None;
                 state.assignment.generation += u64::from(!new.is_empty());
                 state.assignment.ours.extend(new);
             });
@@ -221,7 +223,7 @@ impl Membership {
     /// What is ours, once the group has given something out since the first topic was wanted.
     ///
     /// # Errors
-    /// `KafkaUnreachable` if it does not within `wait`.
+    /// `KafkaUnreachable` if it does not within `wait`; at once `KafkaDenied` and `Config` if it never will.
     pub fn assigned(&self, wait: Duration) -> Result<Assignment> {
         let state = self.shared.lock();
         if state.wanted.is_empty() {
@@ -231,9 +233,7 @@ impl Membership {
         let waited = self.shared.changed.wait_timeout_while(state, wait, waiting);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if let Some(failed) = state.failed.take() {
-            return Err(Error::new(ErrorKind::KafkaUnreachable, "the group of workers cannot be joined")
-                .at("group", &self.group)
-                .caused_by(failed));
+            return Err(failed.at("group", &self.group));
         }
         match state.joined {
             true => Ok(state.assignment.clone()),
@@ -287,15 +287,27 @@ fn serve(consumer: &BaseConsumer<Callbacks>, shared: &Shared) {
             match consumer.subscribe(&topics) {
                 Ok(()) => shared.change(|state| state.subscribed.clone_from(&wanted)),
                 Err(error) => {
-                    shared.change(|state| state.failed = Some(error.to_string()));
+                    let message = "the group of workers cannot be joined";
+                    let failed = Error::new(ErrorKind::KafkaUnreachable, message).caused_by(error);
+                    shared.change(|state| state.failed = Some(failed));
                     std::thread::sleep(TURN);
                 }
             }
         }
         if let Some(Err(error)) = consumer.poll(TURN) {
             tracing::debug!(%error, "the group's client tells");
+            if let Some(refused) = refused(consumer, &error) {
+                shared.change(|state| state.failed = Some(refused));
+            }
         }
     }
+}
+
+/// What an error says that no waiting mends: a right or a setting, which the client tries again for ever. Whether the login
+/// is good and the topics are there, the clients that read tell.
+fn refused(consumer: &BaseConsumer<Callbacks>, error: &KafkaError) -> Option<Error> {
+    let explained = explained("membership", error, consumer.context().client.trouble());
+    matches!(explained.kind(), ErrorKind::KafkaDenied | ErrorKind::Config).then_some(explained)
 }
 
 impl Drop for Membership {

@@ -106,7 +106,14 @@ fn looked_at(
     let admin = Admin::new(kafka, clock, runtime)?;
     let there = topics::partitions(&reader)?;
     let mut findings = vec![Finding::ok("kafka.brokers", format!("{} brokers answer", brokers.len()))];
-    findings.extend(brokers.first().map(|broker| transaction_timeout(kafka, &admin, *broker)));
+    if let Some(broker) = brokers.first() {
+        let millis = |setting: &str| {
+            let value = admin.broker_setting(*broker, setting)?.parse().ok();
+            value.map(Duration::from_millis)
+        };
+        findings.push(transaction_timeout(kafka, millis));
+        findings.extend(session_timeout(kafka, millis));
+    }
     findings.extend(own_topics(kafka, &admin, &there));
     findings.extend(beside_topics(kafka, &there));
     findings.extend(dead_letter(kafka, &there));
@@ -127,15 +134,12 @@ fn brokers(reader: &Reader) -> Result<Vec<i32>> {
     Ok(client::metadata(reader)?.brokers().iter().map(|broker| broker.id()).collect())
 }
 
-fn transaction_timeout(kafka: &Kafka, admin: &Admin, broker: i32) -> Finding {
+/// `millis` asks for a setting of the brokers.
+fn transaction_timeout(kafka: &Kafka, millis: impl Fn(&str) -> Option<Duration>) -> Finding {
     const SUBJECT: &str = "kafka.transaction_timeout";
     const SETTING: &str = "transaction.max.timeout.ms";
     let ours = kafka.transaction_timeout;
-    match admin
-        .broker_setting(broker, SETTING)
-        .and_then(|value| value.parse().ok())
-        .map(Duration::from_millis)
-    {
+    match millis(SETTING) {
         Some(most) if most < ours => {
             let message = format!(
                 "transactions may take {most:?} by the brokers' {SETTING}, and are to take up to {ours:?}"
@@ -147,6 +151,21 @@ fn transaction_timeout(kafka: &Kafka, admin: &Admin, broker: i32) -> Finding {
         None => Finding::warning(SUBJECT, format!("the account may not ask for the brokers' {SETTING}"))
             .fix("grant the account DescribeConfigs on the cluster, or compare by hand"),
     }
+}
+
+/// Whether the brokers take the session timeout of `load`; nothing where the account may not ask.
+fn session_timeout(kafka: &Kafka, millis: impl Fn(&str) -> Option<Duration>) -> Option<Finding> {
+    const LEAST: &str = "group.min.session.timeout.ms";
+    const MOST: &str = "group.max.session.timeout.ms";
+    let (least, most, ours) = (millis(LEAST)?, millis(MOST)?, kafka.load.session_timeout);
+    let allowed = ours.max(least).min(most);
+    (ours != allowed).then(|| {
+        let message = format!("{ours:?}, and the brokers take {least:?} ({LEAST}) to {most:?} ({MOST}) only");
+        Finding::error("kafka.load.session_timeout", message).fix(format!(
+            "transport: {{ kafka: {{ load: {{ session_timeout: {}ms }} }} }}",
+            allowed.as_millis()
+        ))
+    })
 }
 
 fn own_topics(kafka: &Kafka, admin: &Admin, there: &BTreeMap<String, usize>) -> Vec<Finding> {

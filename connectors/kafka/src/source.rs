@@ -18,7 +18,7 @@
 //!
 //! *Waiting is enough.* A checkpoint that is visible is committed, so every event it counts is committed, or on its way
 //! to being visible: the brokers write the markers of one transaction one after the other. A topic partition that lags
-//! is waited for; where its end stands still and the events do not come, they are missing, and that is an error.
+//! is waited for; where it is read to its end and the events do not come, they are missing, and that is an error.
 //!
 //! *Compaction and skipping are harmless.* Any later checkpoint counts all that earlier ones do (`targets`). Going past
 //! some only makes a step longer. Every boundary still lies at a checkpoint of capture: between source transactions.
@@ -68,6 +68,7 @@ use crate::config::Kafka;
 use crate::group::Membership;
 
 pub use foreign::{ForeignOptions, Found, find};
+pub(crate) use link::OVERTAKEN;
 pub(crate) use places::lacks;
 pub(crate) use targets::{Counts, count};
 

@@ -79,7 +79,7 @@ fn a_right_that_is_denied_is_told() {
     let authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
     let (server, kafka) = (server_with_tables(), Kafka::with(&[("authorizer.class.name", authorizer)]));
     burst(&server, &mut lakeward_test_support::Random::new(1), 5);
-    let pipeline = secured(&server, &kafka, password("plain"));
+    let mut pipeline = secured(&server, &kafka, password("plain"));
     let user = format!("User:{USER}");
     let grant = |more: &[&str]| {
         let mut arguments = vec!["--add", "--allow-principal", &user];
@@ -103,4 +103,9 @@ fn a_right_that_is_denied_is_told() {
     assert!(told.contains("ok       kafka.rights"), "{told}");
     captures(&pipeline);
     topics(&kafka).assert_source(&server);
+    // It may read, and not join.
+    set(&mut pipeline, "transport/kafka/load", json!({ "group": "workers" }));
+    grant(&["--operation", "Read", "--group", "workers-reader"]);
+    let ended = finish(&pipeline, &["load", "--until-caught-up"]);
+    super::tells(&ended, REFUSED, &["KafkaDenied", "group: workers", "transport.kafka.load.group"]);
 }

@@ -1,9 +1,13 @@
 //! A record that cannot be read; files that vanish; a cluster that is away.
 
+use std::time::Duration;
+
+use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::{Random, seed, wait_until};
 
 use super::{LIMIT, broker, capture, catch_up, loads_with, over};
-use crate::traffic::{assert_lake_is_source, burst, server_with_tables};
+use crate::metrics::{free_port, get};
+use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
 use crate::world::{ended, finish, set, view};
 
 #[test]
@@ -79,9 +83,13 @@ fn a_worker_waits_for_a_cluster_that_is_away_and_for_a_capture_that_never_ran() 
     set(&mut pipeline, "log/level", "debug");
     burst(&server, &mut Random::new(seed()), 20);
     kafka.kill9();
+    let port = free_port();
+    set(&mut pipeline, "metrics/listen", format!("127.0.0.1:{port}"));
     let mut load = pipeline.start(&["load"]);
+    pipeline.config.as_object_mut().unwrap().remove("metrics");
     load.wait_for("KafkaUnreachable", LIMIT);
     kafka.start_again();
+    wait_until_ready(port, "a worker that waits for capture");
     capture(&pipeline);
     // A claim, the beginning, and what was captured.
     wait_until("what was captured to be in the lake", LIMIT, || {
@@ -91,4 +99,47 @@ fn a_worker_waits_for_a_cluster_that_is_away_and_for_a_capture_that_never_ran() 
     load.kill();
     catch_up(&pipeline);
     assert_lake_is_source(&server, &view(&pipeline));
+}
+
+fn wait_until_ready(port: u16, what: &str) {
+    wait_until(&format!("{what} to be ready"), Duration::from_secs(60), || {
+        (get(port, "/readyz").0 == 200).then_some(())
+    });
+}
+
+/// The client tells of every link that ends; that what is due comes shows that the cluster answers.
+#[test]
+fn a_busy_worker_whose_links_ended_is_ready() {
+    let idle = [("group.min.session.timeout.ms", "500"), ("connections.max.idle.ms", "1000")];
+    let (server, mut kafka) = (server_with_tables(), Kafka::with(&idle));
+    let mut pipeline = over(&server, &kafka);
+    set(&mut pipeline, "log/level", "debug");
+    let traffic = Traffic::start(&server, seed(), Duration::from_millis(5));
+    let mut capturing = pipeline.start(&["capture"]);
+    let port = free_port();
+    set(&mut pipeline, "metrics/listen", format!("127.0.0.1:{port}"));
+    let mut load = pipeline.start(&["load"]);
+    load.wait_for("the Kafka client tells", LIMIT);
+    wait_until_ready(port, "a worker whose idle links were closed");
+    kafka.kill9();
+    kafka.start_again();
+    wait_until_ready(port, "a worker whose broker was started again");
+    traffic.finish();
+    capturing.kill();
+    load.kill();
+    pipeline.config.as_object_mut().unwrap().remove("metrics");
+    catch_up(&pipeline);
+    assert_lake_is_source(&server, &view(&pipeline));
+}
+
+#[test]
+fn a_session_timeout_that_the_brokers_do_not_take_is_told_at_once() {
+    const KEY: &str = "load.session_timeout";
+    let (server, kafka) = (server_with_tables(), Kafka::start());
+    let pipeline = over(&server, &kafka);
+    burst(&server, &mut Random::new(seed()), 5);
+    capture(&pipeline);
+    loads_with(&pipeline, 2, &["transport.kafka", KEY, "group.min.session.timeout.ms"]);
+    let checked = finish(&pipeline, &["check"]).stdout;
+    assert!(checked.contains(&format!("ERROR    kafka.{KEY}: 2s")), "{checked}");
 }

@@ -53,7 +53,7 @@ impl Default for FormatOptions {
 }
 
 /// The form of a record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Debezium's envelope as JSON.
@@ -119,6 +119,9 @@ pub enum BinaryMode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "as the settings are named")]
 pub struct Modes {
+    /// `None` where a version wrote it that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<Format>,
     decimal_handling_mode: DecimalMode,
     bigint_unsigned_handling_mode: UnsignedMode,
     time_precision_mode: TimeMode,
@@ -154,6 +157,7 @@ impl FormatOptions {
     /// How values are written.
     pub fn modes(&self) -> Modes {
         Modes {
+            format: Some(self.format),
             decimal_handling_mode: self.decimal_handling_mode,
             bigint_unsigned_handling_mode: self.bigint_unsigned_handling_mode,
             time_precision_mode: self.time_precision_mode,
@@ -212,6 +216,20 @@ mod tests {
         let refused = bytes.are_those_of(&stored).unwrap_err().to_string();
         assert!(refused.contains("`binary_handling_mode: hex`"), "{refused}");
         assert!(refused.contains("key transport.kafka.binary_handling_mode"), "{refused}");
+    }
+
+    #[test]
+    fn records_of_another_format_are_refused_where_it_is_known() {
+        let json = FormatOptions::default().modes();
+        let avro = FormatOptions { format: Format::Avro, ..FormatOptions::default() }.modes();
+        let refused = json.are_those_of(&avro).unwrap_err().to_string();
+        assert!(
+            refused.contains("`format: avro`") && refused.contains("key transport.kafka.format"),
+            "{refused}"
+        );
+        let unsaid = Modes { format: None, ..json };
+        let stored: Modes = serde_json::from_str(&serde_json::to_string(&unsaid).unwrap()).unwrap();
+        avro.are_those_of(&stored).unwrap();
     }
 
     #[test]

@@ -11,12 +11,14 @@ use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::{ANSWER, Reader, explained};
-use crate::source::{Counts, count, lacks};
+use crate::source::{Counts, OVERTAKEN, count, lacks};
 use crate::topics::{Admin, bounds};
 
 const SUBJECT: &str = "kafka.retention";
 /// Retention below which a sink that is down over a night loses events.
 const SHORT: Duration = Duration::from_hours(24);
+/// What is advised, at least.
+const LONG: Duration = Duration::from_hours(7 * 24);
 
 /// What the lake has of the topics.
 #[derive(Clone, Copy)]
@@ -27,6 +29,13 @@ pub(super) struct Sink<'a> {
     pub(super) lake: Option<&'a KafkaPosition>,
     /// Events that the newest checkpoint counts; `None` where the topics have none.
     pub(super) counts: Option<&'a Counts>,
+}
+
+/// What bounds how much a topic keeps.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Limit {
+    Time(Duration),
+    Bytes(u64),
 }
 
 /// What a topic keeps.
@@ -40,8 +49,8 @@ struct Kept {
 enum Lag {
     /// No more than it may be.
     Fine,
-    /// What waits is about to be removed.
-    Near,
+    /// What waits is about to be removed, by this limit.
+    Near(Limit),
     /// Records were removed that it lacks.
     Overtaken,
 }
@@ -58,7 +67,7 @@ impl Sink<'_> {
             Vec::from_iter(kept.time.filter(|time| *time < SHORT).map(|time| short(topic, time)));
         match self.lag(topic, partitions, &kept) {
             Ok(Lag::Fine) => {}
-            Ok(Lag::Near) => findings.push(near(topic)),
+            Ok(Lag::Near(limit)) => findings.push(near(topic, limit)),
             Ok(Lag::Overtaken) => findings.push(overtaken(topic)),
             Err(error) => findings.push(super::failed(SUBJECT, &error)),
         }
@@ -88,12 +97,13 @@ impl Sink<'_> {
         if is_overtaken(known, first, self.counts.is_some()) {
             return Ok(Lag::Overtaken);
         }
-        let old = match kept.time {
-            Some(time) => offset < self.first_after(at, time / 2)?.unwrap_or(end),
-            None => false,
-        };
-        let many = kept.bytes.is_some() && first > 0 && offset - first < (end - first) / 2;
-        Ok(if old || many { Lag::Near } else { Lag::Fine })
+        if let Some(time) = kept.time
+            && offset < self.first_after(at, time / 2)?.unwrap_or(end)
+        {
+            return Ok(Lag::Near(Limit::Time(time)));
+        }
+        let many = first > 0 && offset - first < (end - first) / 2;
+        Ok(kept.bytes.filter(|_| many).map_or(Lag::Fine, |bytes| Lag::Near(Limit::Bytes(bytes))))
     }
 
     /// The offset of the first record that is not older than `age`; `None` if there is none.
@@ -126,30 +136,33 @@ fn is_overtaken(known: Option<&TopicPartitionPosition>, first: i64, counted: boo
     }
 }
 
-fn raise(topic: &str) -> String {
-    format!("kafka-configs.sh --alter --topic {topic} --add-config retention.ms=604800000")
+/// The command that raises a limit.
+fn raise(topic: &str, limit: Limit) -> String {
+    let setting = match limit {
+        Limit::Time(time) => format!("retention.ms={}", LONG.max(time.saturating_mul(2)).as_millis()),
+        Limit::Bytes(bytes) => format!("retention.bytes={}", bytes.saturating_mul(2)),
+    };
+    format!("kafka-configs.sh --alter --topic {topic} --add-config {setting}")
 }
 
 fn short(topic: &str, kept: Duration) -> Finding {
     let message = format!("{topic} keeps events for {kept:?}: a sink that is down for longer loses them");
-    Finding::warning(SUBJECT, message).fix(raise(topic))
+    Finding::warning(SUBJECT, message).fix(raise(topic, Limit::Time(kept)))
 }
 
-fn near(topic: &str) -> Finding {
+fn near(topic: &str, limit: Limit) -> Finding {
     let message = format!(
         "events of {topic} wait for the lake since more than half of what the topic keeps: soon they are removed unread"
     );
     Finding::warning(SUBJECT, message)
-        .fix(format!("start `lakeward load`, or more of them; or {}", raise(topic)))
+        .fix(format!("start `lakeward load`, or more of them; or {}", raise(topic, limit)))
 }
 
 fn overtaken(topic: &str) -> Finding {
     let message = format!(
         "retention has removed records of {topic} that the lake does not have: `load` stops there (12)"
     );
-    let fix = "begin anew: a new name for the pipeline, and topics that begin with a new snapshot (of `capture`: another \
-               `topic_prefix`); then keep `retention.ms` above the longest time that the lake may be behind";
-    Finding::error(SUBJECT, message).fix(fix)
+    Finding::error(SUBJECT, message).fix(OVERTAKEN)
 }
 
 #[cfg(test)]
@@ -163,5 +176,13 @@ mod tests {
         assert_eq!([told(10, true), told(11, true), told(12, true)], [false, false, true]);
         assert_eq!([told(10, false), told(11, false)], [false, true]);
         assert_eq!([is_overtaken(None, 1, true), is_overtaken(None, 1, false)], [true, false]);
+    }
+
+    #[test]
+    fn the_limit_that_is_near_is_the_one_to_raise() {
+        let fix = |limit| near("t", limit).fix.unwrap_or_default();
+        assert!(fix(Limit::Bytes(1_000)).ends_with("--topic t --add-config retention.bytes=2000"));
+        assert!(fix(Limit::Time(SHORT)).ends_with("--topic t --add-config retention.ms=604800000"));
+        assert!(fix(Limit::Time(LONG)).ends_with("--topic t --add-config retention.ms=1209600000"));
     }
 }

@@ -282,6 +282,8 @@ impl Writer {
         headers: Option<OwnedHeaders>,
     ) -> Result<()> {
         let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+        // The brokers look at the compressed batch, which may be smaller. But how well a value is compressed is luck, and of
+        // a batch that is refused nobody knows which record it was; so the limit is for the record as it is.
         if lane.max_bytes.is_some_and(|max| bytes as u64 > max) {
             let error = too_large(bytes).of_table(&lane.table).at("key", shown(key)).at("topic", &lane.topic);
             return Err(error.at("limit", lane.max_bytes.unwrap_or_default()));

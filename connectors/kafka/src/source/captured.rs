@@ -200,7 +200,11 @@ impl Captured {
 
     /// Whether the cluster answers.
     pub(super) fn answers(&self) -> bool {
-        self.reader.fetch_watermarks(&self.topic, 0, HEARTBEAT).is_ok()
+        match self.next {
+            // Before capture ran the topic may not be there.
+            0 => self.reader.fetch_metadata(None, HEARTBEAT).is_ok(),
+            _ => self.reader.fetch_watermarks(&self.topic, 0, HEARTBEAT).is_ok(),
+        }
     }
 }
 

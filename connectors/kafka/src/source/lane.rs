@@ -167,6 +167,11 @@ impl Lane {
         self.place.stopped = Some(reason.to_owned());
     }
 
+    /// Up to where the client has read it, as far as is known: nothing visible lies between the place and there.
+    pub(super) fn read_to(&self) -> i64 {
+        self.queue.end().unwrap_or(0).max(self.place.offset)
+    }
+
     /// Records and bytes since the last call.
     pub(super) fn received(&mut self) -> (u64, u64) {
         (std::mem::take(&mut self.records), std::mem::take(&mut self.bytes))

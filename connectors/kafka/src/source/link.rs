@@ -19,6 +19,11 @@ const AHEAD: (u64, u64) = (64 * 1024, 8 * 1024 * 1024);
 /// How long a question between two events may take: whoever stops the source waits for the answer.
 pub(super) const BRIEF: Duration = Duration::from_secs(5);
 
+/// What mends it that retention has removed records that are not in the lake.
+pub(crate) const OVERTAKEN: &str = "let the topics keep more than the lake may be behind (`retention.ms`, `retention.bytes`); then begin \
+     anew: a new name for the pipeline, and topics that begin with a new snapshot (of `capture`: another `topic_prefix`; of \
+     Debezium: new topics)";
+
 /// Makes a reader that fetches at most `ahead` bytes for each topic partition before they are asked for.
 pub(super) fn reader(kafka: &Kafka, clock: &Arc<dyn Clock>, group: &str, ahead: u64) -> Result<Reader> {
     let ahead = ahead.clamp(AHEAD.0, AHEAD.1);
@@ -52,6 +57,7 @@ pub(super) fn trouble(reader: &Reader, error: &KafkaError) -> Option<Error> {
     match error.rdkafka_error_code() {
         Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
             of(ErrorKind::PositionLost, "the place to go on from is not in the topic any more")
+                .map(|error| error.remedy(OVERTAKEN))
         }
         Some(Code::BadMessage | Code::InvalidMessage | Code::InvalidMessageSize) => {
             of(ErrorKind::UnreadableRecord, "records in Kafka are damaged")
@@ -65,5 +71,23 @@ pub(super) fn trouble(reader: &Reader, error: &KafkaError) -> Option<Error> {
                 (explained.policy() != Policy::Retry).then_some(explained)
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lakeward_core::clock::SystemClock;
+
+    use super::*;
+    use crate::config::KafkaConfig;
+
+    #[test]
+    fn a_place_that_retention_overtook_under_a_running_reader_is_told_with_its_remedy() {
+        let config: KafkaConfig = serde_json::from_str(r#"{ "brokers": "127.0.0.1:1" }"#).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let reader = reader(&config.checked("p").unwrap(), &clock, "g", 0).unwrap();
+        let told = trouble(&reader, &KafkaError::MessageConsumption(Code::OffsetOutOfRange)).unwrap();
+        assert_eq!(told.kind(), ErrorKind::PositionLost);
+        assert!(told.to_string().contains("`retention.ms`, `retention.bytes`"), "{told}");
     }
 }

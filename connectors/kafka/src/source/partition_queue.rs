@@ -40,6 +40,8 @@ pub(super) struct PartitionQueue {
     held: VecDeque<Record>,
     /// How many are taken at once.
     many: usize,
+    /// The last place after which the client said that nothing more is there.
+    end: Option<i64>,
 }
 
 // SAFETY: librdkafka's objects may be used from any thread, and here each is by one at a time.
@@ -55,7 +57,7 @@ impl PartitionQueue {
         let queue = NonNull::new(queue)?;
         // SAFETY: the queue was just made; without a target it keeps what comes.
         unsafe { native::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut()) };
-        Some(PartitionQueue { queue, reader: Arc::clone(reader), held: VecDeque::new(), many: 1 })
+        Some(PartitionQueue { queue, reader: Arc::clone(reader), held: VecDeque::new(), many: 1, end: None })
     }
 
     /// What comes next, waited for as long as `wait`: a record, the end of the topic partition, or an error.
@@ -70,6 +72,11 @@ impl PartitionQueue {
             None => Ok(record),
             Some(error) => Err(self.told(&record, error)),
         })
+    }
+
+    /// The last place after which the client said that nothing more is there; `None` before it did.
+    pub(super) fn end(&self) -> Option<i64> {
+        self.end
     }
 
     /// Forgets what is held: the place to read from is about to be another one.
@@ -97,9 +104,10 @@ impl PartitionQueue {
     }
 
     /// An error that came in the place of a record; the client's context hears of it as of any other.
-    fn told(&self, record: &Record, error: KafkaError) -> KafkaError {
-        if !matches!(error, KafkaError::PartitionEOF(_)) {
-            self.reader.context().error(error.clone(), &record.error_text());
+    fn told(&mut self, record: &Record, error: KafkaError) -> KafkaError {
+        match error {
+            KafkaError::PartitionEOF(_) => self.end = Some(record.offset()),
+            _ => self.reader.context().error(error.clone(), &record.error_text()),
         }
         error
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use lakeward_core::{Error, ErrorKind, KafkaPosition, Result, TopicPartitionPosition};
 
+use super::link::OVERTAKEN;
 use super::targets::{Counts, count};
 use crate::client::Reader;
 use crate::topics::{bounds, partitions};
@@ -45,10 +46,7 @@ pub(super) fn judged(
             );
             return Err(Error::new(ErrorKind::PositionLost, message)
                 .at("events not in the lake, at most", captured.saturating_sub(place.events))
-                .remedy(
-                    "raise the topic's retention above the lake's longest lag (`retention.ms`, `retention.bytes`), then give \
-                     the pipeline a new name and topic prefix: it begins with a new snapshot",
-                ));
+                .remedy(OVERTAKEN));
         }
         place.offset = first;
     }

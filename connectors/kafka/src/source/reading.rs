@@ -104,9 +104,12 @@ impl Reading {
         for (table, state) in target.checkpoint.tables.iter() {
             self.desk.give(table, state.schema_version)?;
         }
+        let stats = &self.desk.options.stats;
         if let Some(commit_us) = target.checkpoint.commit_us {
-            self.desk.options.stats.last_commit_us.set(commit_us);
+            stats.last_commit_us.set(commit_us);
         }
+        // Whatever the client told meanwhile: what was due has come.
+        stats.connected.set(1);
         self.boundary(&target.checkpoint)
     }
 
@@ -168,11 +171,19 @@ impl Reading {
             self.said = clock.elapsed();
             let answers = self.desk.captured.answers();
             self.desk.options.stats.connected.set(i64::from(answers));
-            if let (true, Some(last)) = (answers, self.last.clone()) {
-                self.desk.out.send(Feed::Boundary(last))?;
+            if answers {
+                self.beat()?;
             }
         }
         Ok(())
+    }
+
+    /// Says the last boundary again; where capture never ran, where reading began.
+    fn beat(&mut self) -> Result<(), End> {
+        match (self.last.clone(), self.desk.options.resume.checkpoint.clone()) {
+            (Some(last), _) => Ok(self.desk.out.send(Feed::Boundary(last))?),
+            (None, from) => self.boundary(&from.unwrap_or_else(beginning)),
+        }
     }
 
     fn take_up(&mut self, checkpoint: CaptureCheckpoint) {

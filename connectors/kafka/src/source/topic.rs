@@ -16,7 +16,7 @@ use super::dead_letters::{Verdict, judge};
 use super::desk::Desk;
 use super::gathering::Gathering;
 use super::lane::{Head, Lane};
-use super::link::BRIEF;
+use super::link::{BRIEF, OVERTAKEN};
 use super::outlet::End;
 use super::places::lacks;
 use super::record::{Event, What};
@@ -37,6 +37,8 @@ const WAIT: Duration = Duration::from_millis(100);
 /// How often a lane that stands still is asked about, and how often its brokers must say that it is at its end.
 const ASK_EVERY: Duration = Duration::from_secs(15);
 const ASK_TIMES: u32 = 5;
+/// How often they may say that it is not, before it is read by another link.
+const STALLED_TIMES: u32 = 20;
 
 impl Topic {
     pub(super) fn new(name: Arc<str>, lanes: Vec<Lane>) -> Topic {
@@ -197,15 +199,17 @@ fn bug(message: &str) -> Error {
 }
 
 /// A lane that is waited for. Its events were counted, so they are there, or lost: lost if the brokers say several
-/// times, long after each other, that nothing visible lies beyond the place.
+/// times, long after each other, that nothing visible lies beyond the place. Where something may lie there and does not
+/// come, the link is opened anew.
 struct Still {
     asked: Duration,
     at_end: u32,
+    before_end: u32,
 }
 
 impl Still {
     fn since(desk: &Desk) -> Still {
-        Still { asked: desk.options.clock.elapsed(), at_end: 0 }
+        Still { asked: desk.options.clock.elapsed(), at_end: 0, before_end: 0 }
     }
 
     fn ask(&mut self, lane: &Lane, desk: &Desk) -> Result<()> {
@@ -227,15 +231,62 @@ impl Still {
             )
             .at("topic partition", lane.name())
             .at("offset", lane.place.offset)
-            .remedy("raise the topic's retention above the lake's longest lag")),
-            Ok(_) => {
+            .remedy(OVERTAKEN)),
+            Ok((_, end)) => {
                 desk.options.stats.connected.set(1);
-                self.at_end += 1;
-                match self.at_end >= ASK_TIMES {
-                    true => Err(lane.lost("events that capture counts are not in the topic".to_owned())),
-                    false => Ok(()),
+                match self.hears(lane.read_to(), end) {
+                    Stands::Waits => Ok(()),
+                    Stands::Lost => {
+                        Err(lane.lost("events that capture counts are not in the topic".to_owned()))
+                    }
+                    Stands::Stalled => {
+                        let message = "records of a topic partition do not come, although it goes on";
+                        Err(Error::new(ErrorKind::KafkaUnreachable, message)
+                            .at("topic partition", lane.name())
+                            .at("read to offset", lane.read_to())
+                            .at("end", end))
+                    }
                 }
             }
         }
+    }
+
+    /// The topic partition, which the client has read up to `read_to`, ends at `end`: markers and aborted records count for both.
+    fn hears(&mut self, read_to: i64, end: i64) -> Stands {
+        match end <= read_to {
+            true => self.at_end += 1,
+            false => (self.at_end, self.before_end) = (0, self.before_end + 1),
+        }
+        match (self.at_end, self.before_end) {
+            (ASK_TIMES.., _) => Stands::Lost,
+            (_, STALLED_TIMES..) => Stands::Stalled,
+            _ => Stands::Waits,
+        }
+    }
+}
+
+/// What is known of a lane that stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    Waits,
+    Lost,
+    Stalled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(times: u32, read_to: i64, end: i64) -> Stands {
+        let mut still = Still { asked: Duration::ZERO, at_end: 0, before_end: 0 };
+        (0..times).map(|_| still.hears(read_to, end)).last().unwrap()
+    }
+
+    #[test]
+    fn events_are_lost_only_where_the_client_has_read_to_the_end() {
+        assert_eq!(heard(ASK_TIMES - 1, 9, 9), Stands::Waits);
+        assert_eq!(heard(ASK_TIMES, 9, 9), Stands::Lost);
+        assert_eq!(heard(ASK_TIMES, 7, 9), Stands::Waits, "they may come");
+        assert_eq!(heard(STALLED_TIMES, 7, 9), Stands::Stalled);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lakeward_core::{ErrorKind, Op};
-use lakeward_kafka::format::{BinaryMode, FormatOptions};
+use lakeward_kafka::format::{BinaryMode, Format, FormatOptions};
 use lakeward_kafka::source::{KafkaOptions, Until};
 use lakeward_test_support::kafka::Kafka;
 
@@ -37,6 +37,20 @@ async fn counts_that_do_not_fit_the_records_are_told() {
         assert_eq!(error.kind(), ErrorKind::TopicLost, "{error}");
         assert!(error.to_string().contains(&topic(table_name)), "{error}");
     }
+}
+
+/// The marker of the last transaction lies between the place and the end: the client's word counts, not the offsets.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_counted_and_never_comes_is_lost() {
+    let broker = broker();
+    broker.create_topic(&topic("orders"), 1, &[]);
+    let mut writer = Writer::start(&broker);
+    writer.version(&table("orders"));
+    writer.events("orders", 1, &[(Op::Create, 1)]);
+    writer.count(&topic("orders"), 0, 1);
+    writer.commit();
+    let error = failed(caught_up(&broker, None).await);
+    assert_eq!(error.kind(), ErrorKind::TopicLost, "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,12 +197,20 @@ async fn values_that_were_written_in_another_way_are_refused() {
     let mut writer = Writer::start(&broker);
     writer.version(&table("orders"));
     writer.events("orders", 1, &[(Op::Create, 1)]);
-    let hex = FormatOptions { binary_handling_mode: BinaryMode::Hex, ..FormatOptions::default() };
-    writer.modes = Some(hex.modes());
-    writer.commit();
-    let error = failed(caught_up(&broker, None).await);
-    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-    assert!(error.to_string().contains("binary_handling_mode: hex"), "{error}");
+    let default = FormatOptions::default();
+    for (options, told) in [
+        (
+            FormatOptions { binary_handling_mode: BinaryMode::Hex, ..default.clone() },
+            "binary_handling_mode: hex",
+        ),
+        (FormatOptions { format: Format::Avro, ..default }, "format: avro"),
+    ] {
+        writer.modes = Some(options.modes());
+        writer.commit();
+        let error = failed(caught_up(&broker, None).await);
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains(told), "{error}");
+    }
 }
 
 /// Puts so many records with this value, which is no envelope, for a source that puts them aside.

@@ -7,6 +7,8 @@
 
 use lakeward_core::{Error, ErrorKind, Result, TopicPartitionPosition};
 
+use super::super::link::OVERTAKEN;
+
 /// The place to begin at, where the lake has `known` and the topic partition goes from `first` to `end`.
 pub(super) fn judged(
     known: Option<&TopicPartitionPosition>,
@@ -20,10 +22,7 @@ pub(super) fn judged(
             "retention has removed records that are not in the lake: they begin at offset {}, the topic at {first}",
             known.offset
         );
-        return Err(Error::new(ErrorKind::PositionLost, message).remedy(
-            "raise the topic's retention above the lake's longest lag, then let Debezium take a new snapshot into a new \
-             topic, and load that by a new pipeline",
-        ));
+        return Err(Error::new(ErrorKind::PositionLost, message).remedy(OVERTAKEN));
     }
     if known.offset > end {
         let message = format!("the lake is at offset {}, and the topic ends at {end}", known.offset);
