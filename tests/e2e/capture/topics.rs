@@ -64,9 +64,8 @@ fn a_topic_that_was_deleted_or_made_anew_stops_the_next_start() {
     tells(&captures_with(&pipeline, LOST), LOST, &[DATA, "made anew"]);
 }
 
-/// A broker forgets what a producer wrote with the topic, and would take its records as if nothing had been.
-#[test]
-fn a_topic_that_is_made_anew_under_a_running_capture_stops_it() {
+/// Captures live until `does` does something to a topic; that must stop it.
+fn stops_by(does: impl FnOnce(&Kafka)) {
     let (server, kafka) = (server_with_tables(), Kafka::start());
     let pipeline = over(&server, &kafka);
     let traffic = Traffic::start(&server, seed(), std::time::Duration::from_millis(5));
@@ -76,11 +75,27 @@ fn a_topic_that_is_made_anew_under_a_running_capture_stops_it() {
         let counts = checkpoint["events"].get(DATA)?.as_object()?.clone();
         (counts.len() == 3 && counts.values().all(|count| count.as_u64() > Some(5))).then_some(())
     });
-    kafka.delete_topic(DATA);
-    kafka.create_topic(DATA, 3, &[]);
-    let ended = ended(&mut run, LIMIT);
+    does(&kafka);
+    let before = traffic.transactions();
+    wait_until("changes after that", LIMIT, || (traffic.transactions() > before + 50).then_some(()));
     traffic.finish();
+    // A topic that is gone is waited for like brokers that do not answer.
+    let ended = ended(&mut run, LIMIT * 2);
     tells(&ended, LOST, &[DATA]);
+}
+
+#[test]
+fn a_topic_that_is_deleted_under_a_running_capture_stops_it() {
+    stops_by(|kafka| kafka.delete_topic(DATA));
+}
+
+/// A broker forgets what a producer wrote with the topic, and would take its records as if nothing had been.
+#[test]
+fn a_topic_that_is_made_anew_under_a_running_capture_stops_it() {
+    stops_by(|kafka| {
+        kafka.delete_topic(DATA);
+        kafka.create_topic(DATA, 3, &[]);
+    });
 }
 
 /// The client that writes learns of topic partitions later than the one that asks for them.

@@ -158,8 +158,7 @@ impl History {
                 }
             }
         }
-        let first = history.keys().map(|(_, gtid)| number(gtid)).min().expect("the lake has row changes");
-        History { events: history, first, places }
+        History { events: history, first: begins_after(view) + 1, places }
     }
 
     /// Whether what the lake has of the table before a transaction was voided, or its rows were read, after that.
@@ -205,6 +204,16 @@ impl History {
 
 fn number_of(written: &Written) -> u64 {
     number(&written.gtid)
+}
+
+/// The last transaction before those that the pipeline sees: its first commit tells where it begins, and brings nothing.
+fn begins_after(view: &LakeView) -> u64 {
+    let records = view.records();
+    let beginning = records.iter().find(|record| record["kind"] == "commit").expect("a commit");
+    assert_eq!(beginning["files"].as_array().map(Vec::len), Some(0), "{beginning}");
+    let gtids = beginning["to"]["position"]["binlog"]["gtid_set"].as_str().expect("the set of one server");
+    let last = gtids.rsplit([':', '-']).next().and_then(|last| last.parse().ok());
+    last.unwrap_or_else(|| panic!("{gtids} has no end"))
 }
 
 /// The number of a transaction in its server's log.

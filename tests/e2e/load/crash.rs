@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use lakeward_test_support::s3::S3;
-use lakeward_test_support::{Lister, Pipeline, Place, Random, Signal, seed, wait_until};
+use lakeward_test_support::{Lakeward, Lister, Pipeline, Place, Random, Signal, seed, wait_until};
 
 use super::{LIMIT, broker, catch_up, over, over_kafka, wait_for_records};
 use crate::crash::create_one_more;
+use crate::snapshot::pipeline::rows_in_lake;
 use crate::traffic::{Traffic, assert_lake_is_source, server_with_tables};
 use crate::world::{PIPELINE, ended, times, view};
 
@@ -55,6 +56,20 @@ fn killed_at_every_failpoint_of_load() {
     assert_lake_is_source(&server, &view(&pipeline));
 }
 
+/// The longest life of a worker that need not get anywhere: the one before holds its topic partitions for two seconds.
+const LONG_LIFE: u64 = 6_000;
+/// That of one that has put records already.
+const SHORT_LIFE: u64 = 1_500;
+
+/// Kills capture, and the next one inside a transaction, of which all is sent: `load` meets records that are aborted.
+fn killed_within_a_transaction(pipeline: &Pipeline, mut capture: Lakeward) -> Lakeward {
+    capture.signal(Signal::Kill);
+    assert_eq!(ended(&mut capture, LIMIT).signal, Some(9));
+    let mut next = pipeline.start_with_failpoints(&["capture"], "kafka.commit.before=kill@5");
+    assert_eq!(ended(&mut next, LIMIT).signal, Some(9));
+    pipeline.start(&["capture"])
+}
+
 #[test]
 fn load_and_capture_are_killed_at_random_times() {
     let kills = times(8);
@@ -65,12 +80,19 @@ fn load_and_capture_are_killed_at_random_times() {
     let traffic = Traffic::start(&server, seed, Duration::from_millis(4));
     let mut random = Random::new(seed ^ 1);
     let mut capture = pipeline.start(&["capture"]);
+    let mut at_work = 0;
     for kill in 1..=kills {
+        let loaded = rows_in_lake(&pipeline);
         let mut load = pipeline.start(&["load"]);
+        let longest = if kill % 2 == 0 { SHORT_LIFE } else { LONG_LIFE };
         if kill % 2 == 0 {
             wait_for_records(&pipeline, &mut load, 2);
         }
-        let (start, lifetime) = (Instant::now(), Duration::from_millis(20 + random.below(1_500)));
+        if kill % 3 == 0 {
+            capture = killed_within_a_transaction(&pipeline, capture);
+            wait_for_records(&pipeline, &mut load, 2);
+        }
+        let (start, lifetime) = (Instant::now(), Duration::from_millis(20 + random.below(longest)));
         wait_until("the time of the kill", LIMIT, || {
             assert!(load.ended().is_none(), "load {kill} ended by itself: {}", load.printed());
             assert!(capture.ended().is_none(), "capture ended by itself: {}", capture.printed());
@@ -78,12 +100,10 @@ fn load_and_capture_are_killed_at_random_times() {
         });
         load.signal(Signal::Kill);
         assert_eq!(ended(&mut load, LIMIT).signal, Some(9));
-        if kill % 3 == 0 {
-            capture.signal(Signal::Kill);
-            assert_eq!(ended(&mut capture, LIMIT).signal, Some(9));
-            capture = pipeline.start(&["capture"]);
-        }
+        at_work += u64::from(rows_in_lake(&pipeline) > loaded);
     }
+    println!("{at_work} of {kills} workers had loaded something when they were killed");
+    assert!(at_work * 3 >= kills, "{at_work} of {kills} workers had loaded something when they were killed");
     traffic.finish();
     capture.signal(Signal::Kill);
     assert_eq!(ended(&mut capture, LIMIT).signal, Some(9));
@@ -94,17 +114,23 @@ fn load_and_capture_are_killed_at_random_times() {
 
 #[test]
 fn the_broker_and_the_s3_server_are_killed_under_a_live_pipeline() {
-    let rounds = times(2);
+    let rounds = times(3);
     let (server, mut kafka, mut s3) = (server_with_tables(), broker(), S3::start());
     let mut pipeline = Pipeline::new(PIPELINE, &server, &["shop.*"], &Place::s3(&s3));
     over_kafka(&mut pipeline, &kafka);
-    let traffic = Traffic::start(&server, seed(), Duration::from_millis(8));
+    let seed = seed();
+    let traffic = Traffic::start(&server, seed, Duration::from_millis(8));
+    let mut random = Random::new(seed ^ 1);
+    // Anywhere within a commit, and not right after one.
+    let mut sometime_later = || std::thread::sleep(Duration::from_millis(random.below(700)));
     let mut run = pipeline.start(&["run"]);
     for _ in 0..rounds {
         wait_for_records(&pipeline, &mut run, 3);
+        sometime_later();
         kafka.kill9();
         kafka.start_again();
         wait_for_records(&pipeline, &mut run, 3);
+        sometime_later();
         s3.kill9();
         s3.start_again();
     }

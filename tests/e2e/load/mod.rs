@@ -4,6 +4,8 @@ mod bounded;
 mod crash;
 mod debezium;
 mod faults;
+mod growth;
+mod outage;
 mod places;
 mod registry;
 mod workers;
@@ -67,6 +69,12 @@ fn loads_with(pipeline: &Pipeline, code: i32, words: &[&str]) -> Ended {
 fn catch_up(pipeline: &Pipeline) {
     capture(pipeline);
     loads_with(pipeline, 0, &[]);
+}
+
+/// Events of a topic partition that the lake has.
+fn events_in_lake(pipeline: &Pipeline, topic: &str, number: i32) -> u64 {
+    let checkpoint = view(pipeline).checkpoint().unwrap_or_default();
+    checkpoint["position"]["kafka"][topic][number.to_string()]["events"].as_u64().unwrap_or(0)
 }
 
 /// Waits until the lake has so many records more than it had.

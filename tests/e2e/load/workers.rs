@@ -1,15 +1,87 @@
-//! Three workers that come and go under a live writer; one sleeps until its share was given away.
+//! Three workers that come and go under a live writer; now and then one sleeps in the middle of a commit until its
+//! share was given away, and wakes up with what it had read of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lakeward_test_support::{Lakeward, Lister, Random, Signal, seed, wait_until};
+use lakeward_test_support::{Lakeward, Lister, Pipeline, Random, Signal, seed, wait_until};
+use serde_json::Value;
 
-use super::{LIMIT, broker, catch_up, over, wait_for_records};
-use crate::traffic::{Traffic, assert_lake_is_source, server_with_tables};
+use super::{LIMIT, broker, catch_up, events_in_lake, over, wait_for_records};
+use crate::traffic::{TABLES, Traffic, assert_lake_is_source, server_with_tables};
 use crate::world::{ended, times, view};
 
+/// Where it falls asleep: with files that no record names, with a record that is about to be put, with one that is put
+/// and not shown.
+const SLEEPS: &[&str] = &["lake.stage.sealed", "lake.decide.before", "lake.show.before"];
+
+/// What the commit log tells a worker whose share was given away.
+const BY_THE_LOG: &[&str] = &[
+    "other workers took this one for gone",
+    "another worker committed changes of a topic partition that is read here, too",
+];
+/// What the group tells it.
+const BY_THE_GROUP: &str = "the topic partitions of this worker have changed";
+
+/// Processes that ever claimed the log.
+fn writers(records: &[Value]) -> BTreeSet<String> {
+    records.iter().filter_map(|record| record["writer"].as_str()).map(str::to_owned).collect()
+}
+
+/// How often a process has committed.
+fn commits(records: &[Value], writer: &str) -> usize {
+    let claims = records.iter().filter(|record| record["writer"] == writer);
+    let epochs: Vec<&Value> = claims.map(|claim| &claim["epoch"]).collect();
+    let by = |record: &&Value| record["kind"] == "commit" && epochs.contains(&&record["epoch"]);
+    records.iter().filter(by).count()
+}
+
+/// Events that the lake has of each topic partition.
+fn places(pipeline: &Pipeline) -> Vec<u64> {
+    let topics = TABLES.iter().map(|(table, ..)| format!("shop.shop.{table}"));
+    topics.flat_map(|topic| (0..3).map(move |number| events_in_lake(pipeline, &topic, number))).collect()
+}
+
+/// Waits until somebody has brought every topic partition forward.
+fn wait_for_all_places(pipeline: &Pipeline) {
+    let before = places(pipeline);
+    wait_until("changes of every topic partition", LIMIT, || {
+        places(pipeline).iter().zip(&before).all(|(now, before)| now > before).then_some(())
+    });
+}
+
+/// A worker falls asleep at `failpoint`, the others take its share over and commit, and it wakes up: it notices, begins
+/// anew, and commits with them.
+fn sleeps_and_wakes_up(pipeline: &Pipeline, failpoint: &str) -> Lakeward {
+    let before = writers(&view(pipeline).records());
+    let mut worker = pipeline.start_with_failpoints(&["load"], &format!("{failpoint}=stop@3"));
+    wait_until(&format!("a worker to sleep at {failpoint}"), LIMIT, || {
+        assert!(worker.ended().is_none(), "{failpoint}: {}", worker.printed());
+        worker.is_stopped().then_some(())
+    });
+    let itself = writers(&view(pipeline).records());
+    let itself = itself.difference(&before).next().expect("it claimed the log");
+    let told = worker.stderr().len();
+    wait_for_all_places(pipeline);
+    let committed = commits(&view(pipeline).records(), itself);
+    worker.signal(Signal::Cont);
+    wait_until(&format!("the worker that slept at {failpoint} to notice"), LIMIT, || {
+        assert!(worker.ended().is_none(), "{failpoint}: {}", worker.printed());
+        let told = worker.stderr().split_off(told);
+        let by_the_log = BY_THE_LOG.iter().any(|words| told.contains(words));
+        // A record that was about to be put is refused before the group can say anything.
+        let by_the_group = failpoint != "lake.decide.before" && told.contains(BY_THE_GROUP);
+        (by_the_log || by_the_group).then_some(())
+    });
+    wait_until(&format!("the worker that slept at {failpoint} to commit"), LIMIT, || {
+        assert!(worker.ended().is_none(), "{failpoint}: {}", worker.printed());
+        (commits(&view(pipeline).records(), itself) > committed).then_some(())
+    });
+    worker
+}
+
 #[test]
-fn three_workers_come_and_go_and_one_of_them_is_paused() {
+fn three_workers_come_and_go_and_some_of_them_sleep_in_a_commit() {
     let rounds = times(6);
     let (server, kafka) = (server_with_tables(), broker());
     let pipeline = over(&server, &kafka);
@@ -19,31 +91,21 @@ fn three_workers_come_and_go_and_one_of_them_is_paused() {
     let mut random = Random::new(seed ^ 2);
     let mut capture = pipeline.start(&["capture"]);
     let mut workers: Vec<Lakeward> = (0..3).map(|_| pipeline.start(&["load"])).collect();
+    let mut sleeps = SLEEPS.iter().cycle();
     for round in 0..rounds {
         let chosen = usize::try_from(random.below(3)).unwrap();
         wait_for_records(&pipeline, &mut workers[(chosen + 1) % 3], 2);
         assert!(capture.ended().is_none(), "capture ended: {}", capture.printed());
-        match round % 3 {
-            // Asleep until the others go on without it; then it finds its share gone, and goes on with another.
-            1 => {
-                workers[chosen].signal(Signal::Stop);
-                wait_until("the worker to sleep", LIMIT, || workers[chosen].is_stopped().then_some(()));
-                // The others commit on what was the sleeper's, once its session is over.
-                std::thread::sleep(Duration::from_secs(3));
-                wait_for_records(&pipeline, &mut workers[(chosen + 1) % 3], 4);
-                workers[chosen].signal(Signal::Cont);
-            }
-            2 => {
-                workers[chosen].signal(Signal::Term);
-                let left = ended(&mut workers[chosen], LIMIT);
-                assert_eq!(left.code, Some(0), "{}", left.printed());
-                workers[chosen] = pipeline.start(&["load"]);
-            }
-            _ => {
-                workers[chosen].signal(Signal::Kill);
-                assert_eq!(ended(&mut workers[chosen], LIMIT).signal, Some(9));
-                workers[chosen] = pipeline.start(&["load"]);
-            }
+        if round % 2 == 0 {
+            workers[chosen].signal(Signal::Term);
+            let left = ended(&mut workers[chosen], LIMIT);
+            assert_eq!(left.code, Some(0), "{}", left.printed());
+            workers[chosen] = pipeline.start(&["load"]);
+        } else {
+            workers[chosen].signal(Signal::Kill);
+            assert_eq!(ended(&mut workers[chosen], LIMIT).signal, Some(9));
+            let failpoint = sleeps.next().expect("there are some");
+            workers[chosen] = sleeps_and_wakes_up(&pipeline, failpoint);
         }
     }
     for worker in &mut workers {

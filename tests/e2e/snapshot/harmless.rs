@@ -183,4 +183,5 @@ fn locked_for_an_instant(kind: KeyKind, gtid: bool) {
         assert!(kind == "SHARED_READ" || *longest < INSTANT, "{kind} was held for {longest:?}");
     }
     assert_no_harmful_statement(&server, &["lock_tables"]);
+    assert!(statements(&server).get("sql/lock_tables") >= Some(&1), "the lock was taken");
 }

@@ -11,7 +11,7 @@ use super::keys::kind;
 use super::pipeline::{initial, server_with_numbers};
 use crate::crash::snapshot_failpoints;
 use crate::whole::assert_equal;
-use crate::world::{ended, restless, times, view};
+use crate::world::{ended, restless, set, times, view};
 
 const ROWS: u64 = 30_000;
 
@@ -77,12 +77,21 @@ fn a_step_fails_at_every_failpoint_of_a_snapshot() {
     compare(&server, &pipeline, &targets);
 }
 
+/// Whether some chunks of a table are in the lake, and others are not.
+fn is_in_the_middle(pipeline: &Pipeline) -> bool {
+    let checkpoint = view(pipeline).checkpoint().unwrap_or_default();
+    let snapshots = checkpoint["tables"].as_array().into_iter().flatten().map(|table| &table["snapshot"]);
+    let mut open = snapshots.filter(|snapshot| snapshot["state"] == "open");
+    open.any(|snapshot| snapshot["plan"]["rows"].as_u64() > Some(0))
+}
+
 #[test]
 fn killed_at_random_times_of_a_snapshot() {
     let rows = 200_000;
     let server = server_with_numbers(rows, MySqlOptions::default());
     let mut pipeline = initial(&server);
     restless(&mut pipeline);
+    set(&mut pipeline, "snapshot/parallelism", 1);
     let names = ["case_insensitive", "binary_16", "unsigned_extremes"];
     let targets: Vec<Target> =
         names.iter().map(|name| Target::create(&server, kind(name), name, rows)).collect();
@@ -90,6 +99,7 @@ fn killed_at_random_times_of_a_snapshot() {
     let lister = Lister::start(pipeline.lake());
     let fire = Fire::start(&server, &targets, seed, 2, Duration::from_millis(4));
     let mut random = Random::new(seed ^ 2);
+    let mut in_the_middle = 0;
     for kill in 1..=times(25) {
         let mut run = pipeline.start(&["run"]);
         let (start, lifetime) = (Instant::now(), Duration::from_millis(100 + random.below(900)));
@@ -99,7 +109,10 @@ fn killed_at_random_times_of_a_snapshot() {
         });
         run.signal(Signal::Kill);
         assert_eq!(ended(&mut run, Duration::from_secs(10)).signal, Some(9));
+        in_the_middle += u64::from(is_in_the_middle(&pipeline));
     }
+    println!("{in_the_middle} kills fell between two chunks of a table");
+    assert!(in_the_middle >= 5, "{in_the_middle} kills fell between two chunks of a table");
     let transactions = fire.finish();
     pipeline.catch_up();
     lister.finish();
