@@ -3,20 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use lakeward_test_support::s3::S3;
-use lakeward_test_support::{Pipeline, Place, Random, seed, wait_until};
+use lakeward_test_support::{Pipeline, Place, Random, free_port, seed, wait_until};
 
 use crate::lake::Reader;
 use crate::traffic::{Traffic, burst, create_tables};
 use crate::world::{PIPELINE, server, set, stop, view, wait_for_checkpoint, wait_until_complete};
-
-/// A port of loopback that nobody listens on.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
 
 /// The status and body of an answer; 0 where nobody answers.
 pub(crate) fn get(port: u16, path: &str) -> (u16, String) {

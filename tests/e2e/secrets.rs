@@ -5,10 +5,10 @@ use std::fs;
 
 use lakeward_test_support::mysql::PASSWORD;
 use lakeward_test_support::s3::{S3, SECRET_KEY};
-use lakeward_test_support::{Pipeline, Place};
+use lakeward_test_support::{Pipeline, Place, free_port};
 
 use crate::lake::files_below;
-use crate::metrics::{free_port, get};
+use crate::metrics::get;
 use crate::world::{PIPELINE, ended, finish, server, set, stop, wait_for_checkpoint};
 
 /// The forms in which a secret could show.

@@ -9,6 +9,7 @@ use mysql::prelude::Queryable;
 
 use crate::expected::{self, Mapping};
 use crate::lake::{Reader, assert_latest_is};
+use crate::snapshot::pipeline::initial;
 use crate::versions::differences;
 use crate::world::{
     CAUGHT_UP_WITH_STOPPED_TABLES, catches_up_with, finish, folder, refuses, server_with, stop, utc, view,
@@ -147,7 +148,7 @@ fn a_table_that_gets_a_column_of_the_lake_stops_in_a_run_and_comes_back_once_it_
     let stopped = |pipeline: &Pipeline| -> Vec<String> {
         view(pipeline).stopped().into_keys().map(|(_, name)| name).collect()
     };
-    let pipeline = with(folder(&server), "snapshot/mode", "initial");
+    let pipeline = initial(&server);
     let mut run = pipeline.start(&["run"]);
     wait_until("a table that has one already to stop", Duration::from_secs(60), || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());

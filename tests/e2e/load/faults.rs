@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use lakeward_test_support::kafka::Kafka;
-use lakeward_test_support::{Random, seed, wait_until};
+use lakeward_test_support::{Random, free_port, seed, wait_until};
 
 use super::{LIMIT, broker, capture, catch_up, loads_with, over};
-use crate::metrics::{free_port, get};
+use crate::metrics::get;
 use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
 use crate::world::{ended, finish, set, view};
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use lakeward_test_support::{seed, wait_until};
+use lakeward_test_support::{free_port, seed, wait_until};
 use serde_json::json;
 
 use super::{LIMIT, broker, catch_up, over, wait_for_records};
-use crate::metrics::{free_port, get};
+use crate::metrics::get;
 use crate::traffic::{Traffic, assert_lake_is_source, server_with_tables};
 use crate::world::{set, stop, view};
 

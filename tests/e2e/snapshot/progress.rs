@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use lakeward_test_support::mysql::MySqlOptions;
-use lakeward_test_support::{Signal, wait_until};
+use lakeward_test_support::{Signal, free_port, wait_until};
 use serde_json::{Value, json};
 
 use super::fire::Target;
 use super::keys::kind;
 use super::pipeline::{busy_threads, initial, rows_in_lake, server_with_numbers, wait_until_read};
-use crate::metrics::{free_port, samples};
+use crate::metrics::samples;
 use crate::world::{finish, restless, set, stop};
 
 const ROWS: u64 = 1_000_000;

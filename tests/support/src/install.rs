@@ -23,7 +23,7 @@ pub fn installed(path: &str) -> PathBuf {
 
 /// A port that nobody listens on, below those that the system gives to connections: a server that is down for a while
 /// finds it free again, and no client that tries to reach it meanwhile can be given it as its own.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 10_000;
     const COUNT: u32 = 20_000;

@@ -31,7 +31,7 @@ pub mod tcp_proxy;
 mod wait;
 
 pub use child::{Child, Signal};
-pub use install::installed;
+pub use install::{free_port, installed};
 pub use lakeward::Lakeward;
 pub use lister::Lister;
 pub use measure::{Measured, measure};

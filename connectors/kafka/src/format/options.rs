@@ -117,7 +117,6 @@ pub enum BinaryMode {
 
 /// How values are written: what a reader must know to read them back, and what a record may not say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "as the settings are named")]
 pub struct Modes {
     /// `None` where a version wrote it that did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

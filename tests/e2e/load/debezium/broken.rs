@@ -106,7 +106,7 @@ fn retention_that_overtook_the_lake_is_told_and_what_is_loaded_may_go() {
     burst_without_truncate(&server, &mut random, 60);
     wait_for_debezium(&server, &kafka, &mut debezium);
     kafka.delete_records(&topic("customers"));
-    loads_with(&pipeline, 12, &["retention", "raise the topic's retention", &topic("customers")]);
+    loads_with(&pipeline, 12, &["retention", "let the topics keep more", &topic("customers")]);
 }
 
 #[test]
