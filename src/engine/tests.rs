@@ -180,12 +180,14 @@ impl MemorySource {
             self.world.lock().unwrap().log.clear();
             return Err(Error::new(ErrorKind::Rebalanced, "another's"));
         }
-        while silent {
+        if !silent {
+            return Ok(());
+        }
+        loop {
             tokio::time::sleep(Duration::from_millis(1)).await;
             self.clock.advance(Duration::from_secs(1));
             read.events.add(1);
         }
-        Ok(())
     }
 
     /// The next transactions, cut into batches and followed by a boundary as the dice fall.

@@ -90,8 +90,6 @@ const ATTRIBUTES: &[(&[&str], &[&str])] = &[
             "DEFAULT ''",
             "DEFAULT 7",
             "DEFAULT 'A\\n'",
-            r"DEFAULT '\%\f'",
-            r"DEFAULT '\_\a'",
             "DEFAULT _utf8mb4'z'",
         ],
     ),
