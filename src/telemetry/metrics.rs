@@ -49,7 +49,7 @@ lines! {
         "lakeward_source_bytes_total" source.bytes "Bytes of binlog events received"
         "lakeward_source_transactions_total" source.transactions "Transactions read to their end"
         "lakeward_lake_commits_total" lake.commits "Commits decided"
-        "lakeward_lake_files_total" lake.files "Files made visible"
+        "lakeward_lake_files_total" lake.files "Files committed"
         "lakeward_lake_bytes_total" lake.file_bytes "Bytes of files made visible"
         "lakeward_lake_retries_total" lake.retries "Requests to the store that were repeated"
         "lakeward_kafka_commits_total" kafka.commits "Kafka transactions committed"
@@ -130,7 +130,7 @@ lines! {
             |t| known(t.freshness_us().map(seconds));
         "lakeward_lake_commit_seconds_total" COUNTER "Time spent in commits"
             |t| one(t.progress.commit_us.get() as f64 / 1e6);
-        "lakeward_lake_rows_total" COUNTER "Rows made visible, by table"
+        "lakeward_lake_rows_total" COUNTER "Rows committed, by table"
             |t| by(t.lake.rows.get(), |table| vec![("table", table.to_string())]);
     }
 }

@@ -206,11 +206,11 @@ pub struct KafkaSourceStats {
 pub struct LakeStats {
     /// Commits decided.
     pub commits: Counter,
-    /// Files made visible.
+    /// Files committed; those of a repair not again.
     pub files: Counter,
     /// Their bytes.
     pub file_bytes: Counter,
-    /// Rows made visible, by table.
+    /// Rows committed, by table; those of a repair not again.
     pub rows: CounterBy<TableId>,
     /// Requests to the store that were repeated.
     pub retries: Counter,

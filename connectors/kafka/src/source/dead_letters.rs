@@ -65,7 +65,7 @@ pub(super) struct Letter<'a> {
 }
 
 impl Letter<'_> {
-    /// All headers of the record, as they were.
+    /// All headers of the record, as they were; a name that is no text as far as it is one.
     fn headers(&self) -> OwnedHeaders {
         self.record.headers().fold(OwnedHeaders::new(), |all, (name, value)| {
             all.insert(Header { key: &String::from_utf8_lossy(name), value })

@@ -5,8 +5,8 @@
 //! Why: the queue is ours alone since before the topic partition is assigned, so nothing of it comes by another way;
 //! records that are held here follow those that were given, and precede those that the queue still has.
 //!
-//! rdkafka takes records one at a time, with an event, two looks at the clock and a shared pointer for each: that was more
-//! than a fifth of `load`'s CPU. This is librdkafka's own call for many, and the only place that handles its records.
+//! rdkafka takes records one at a time, with an event, two looks at the clock and a shared pointer for each: see
+//! ARCHITECTURE for what that cost. This is librdkafka's own call for many, and the only place that handles its records.
 //!
 //! Memory: records held are about [`HELD`] bytes, by the size of those before. Where much larger ones follow suddenly, they
 //! are at most what the client had fetched ahead.

@@ -96,6 +96,7 @@ impl Decoder {
         self.transaction += 1;
         self.opened_at = None;
         self.origin = None;
+        self.prepared.close();
         if passed {
             if let Some(until) = self.pass_until.filter(|until| self.place.offset > *until) {
                 return Err(Error::new(

@@ -6,8 +6,10 @@
 //! that a transaction lies before a window proves nothing of it (the one exception to the argument of
 //! `crate::snapshot::window`). A captured table that is active stops where the rows stand in the log; one that is
 //! active at the COMMIT nevertheless was resumed since, or is captured only since. It is read anew from there, unless
-//! nothing of it was read yet. Which tables a prepared transaction touches stands in the checkpoint. One
-//! that is not known was prepared before the stream began: it may touch every table.
+//! nothing of it was read yet: then a plan that is out is void. (A table without a key is locked for its view, and the lock
+//! waits for what is prepared and touches it.) Which tables a prepared transaction touches stands in the checkpoint. One
+//! that is not known was prepared before the stream began: it may touch every table. Unknown: with `no_data`, whether it
+//! touches a table that the stream did not meet yet.
 //! (MySQL manual, "Restrictions on XA Transactions" and "XA Transaction States".)
 
 use std::collections::BTreeSet;
@@ -40,11 +42,14 @@ impl Prepared {
 
     /// The open transaction touches a table.
     pub(super) fn touch(&mut self, table: TableId) {
-        self.touched.insert(table);
+        // One more than are kept tells that there are too many.
+        if self.touched.len() <= TABLES {
+            self.touched.insert(table);
+        }
     }
 
-    /// The open transaction is to be read again.
-    pub(super) fn break_off(&mut self) {
+    /// The open transaction has ended, or is to be read again.
+    pub(super) fn close(&mut self) {
         self.touched.clear();
     }
 
@@ -78,7 +83,7 @@ impl Decoder {
     }
 
     /// A prepared transaction is decided here.
-    pub(super) fn decided(&mut self, xid: &str, committed: bool) -> Outcome {
+    pub(in crate::source) fn decided(&mut self, xid: &str, committed: bool) -> Outcome {
         if !self.is_passed_over() {
             let touched = self.prepared.decide(xid);
             if committed {
@@ -92,7 +97,12 @@ impl Decoder {
         for at in 0..self.tables.len() {
             let table = self.tables.get(at)?;
             let is_touched = touched.is_none_or(|touched| touched.contains(&table.id));
-            if !is_touched || !table.is_active() || self.is_all_to_come(at)? {
+            if !is_touched || !table.is_active() {
+                continue;
+            }
+            if self.is_all_to_come(at)? {
+                // A plan that is out may end before the greatest key that is visible now.
+                self.tables.get_mut(at)?.reading.passed_over = true;
                 continue;
             }
             if !self.settings.snapshots {
@@ -122,7 +132,7 @@ mod tests {
     }
 
     fn prepare(prepared: &mut Prepared, xid: &str, count: usize) {
-        prepared.touched = tables(count);
+        tables(count).into_iter().for_each(|table| prepared.touch(table));
         prepared.prepare(xid);
     }
 
@@ -136,9 +146,9 @@ mod tests {
         assert_eq!(prepared.decide("a"), None, "an xid can be used again, and is not known before that");
         assert_eq!(prepared.decide("b"), Some(Vec::new()));
         prepared.touch(TableId::new("d", "t"));
-        prepared.break_off();
+        prepared.close();
         prepared.prepare("c");
-        assert_eq!(prepared.decide("c"), Some(Vec::new()), "rows that are read again count then");
+        assert_eq!(prepared.decide("c"), Some(Vec::new()), "those of another transaction do not count");
     }
 
     #[test]

@@ -17,7 +17,7 @@ impl Decoder {
     pub(in crate::source) fn break_off(&mut self) -> Outcome {
         self.flush()?;
         self.changes.clear();
-        self.prepared.break_off();
+        self.prepared.close();
         let sent_below = self.next_seq.max(self.replay.as_ref().map_or(i64::MIN, |replay| replay.sent_below));
         if sent_below > self.done_seq {
             let name = match self.replay.take() {

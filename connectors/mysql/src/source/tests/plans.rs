@@ -102,6 +102,22 @@ fn a_table_whose_window_filled_up_is_left_alone_for_a_moment() {
 }
 
 #[test]
+fn a_plan_that_is_older_than_the_commit_of_a_prepared_transaction_is_made_again() {
+    let table = TableId::new("shop", "t");
+    let mut run = run_as(&["shop.t"], begin(&Resume::default(), true), |settings| settings.snapshots = true);
+    let decoder = &mut run.decoder;
+    decoder.begin_snapshots(std::slice::from_ref(&table), SnapshotMode::Initial, false).unwrap();
+    for committed in [true, false] {
+        let plan = decoder.next_ticket().unwrap().expect("a plan is asked for");
+        assert!(matches!(plan.task, Task::Plan), "before committed = {committed}: {:?}", plan.task);
+        decoder.decided("prepared before the log that is read", committed).unwrap();
+        decoder.hand_over(plan, nine(&table)).unwrap();
+    }
+    let chunk = decoder.next_ticket().unwrap().expect("a chunk is asked for");
+    assert!(matches!(chunk.task, Task::Chunk { .. }), "nothing became visible: {:?}", chunk.task);
+}
+
+#[test]
 fn a_plan_that_is_older_than_rows_which_were_passed_over_is_made_again() {
     let table = TableId::new("shop", "t");
     let mut run = run_as(&["shop.t"], begin(&Resume::default(), true), |settings| settings.snapshots = true);
