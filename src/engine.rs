@@ -369,7 +369,7 @@ impl<R: Route> Engine<R> {
                 Some(Feed::Keys(asked)) => return Ok(Due::Keys(asked)),
                 Some(Feed::Boundary(checkpoint)) => {
                     span.boundary(checkpoint)?;
-                    self.progress.boundary(self.clock.elapsed(), span.rows() == 0);
+                    self.progress.boundary(self.clock.elapsed(), span.owes());
                 }
                 Some(feed) => {
                     span.take(&feed);

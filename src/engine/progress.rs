@@ -22,6 +22,8 @@ pub struct Progress {
     /// Commit time on the source of the oldest change (row or mark) that is taken and not committed, µs UTC; 0
     /// where none is.
     pub oldest_waiting_us: Gauge,
+    /// 1 while the last boundary says what is to be committed soon, rows or not.
+    owes: Gauge,
     /// Microseconds spent in commits.
     pub commit_us: Counter,
     /// 1 while the loop waits for another engine to end, or has ended itself: it need not move then.
@@ -64,10 +66,12 @@ impl Progress {
         self.oldest_waiting_us.set(0);
     }
 
-    pub(super) fn boundary(&self, now: Duration, nothing_waits: bool) {
+    /// A boundary is reached; `owes`: it says what is to be committed soon.
+    pub(super) fn boundary(&self, now: Duration, owes: bool) {
         self.boundaries.add(1);
+        self.owes.set(i64::from(owes));
         self.moved(now);
-        if nothing_waits {
+        if !owes {
             self.mended();
         }
     }
@@ -85,11 +89,12 @@ impl Progress {
         (self.commits.get(), self.boundaries.get())
     }
 
-    /// Whether an attempt that began at `before` did all it could: it committed, or reached a boundary while nothing
-    /// waits for a commit.
+    /// Whether an attempt that began at `before` did all it could: it committed, or came to a boundary that owes no
+    /// commit, and took nothing after it.
     pub(super) fn succeeded_since(&self, before: (u64, u64)) -> bool {
         let (commits, boundaries) = self.reached();
-        commits > before.0 || (boundaries > before.1 && self.oldest_waiting_us.get() == 0)
+        let waits = self.owes.get() != 0 || self.oldest_waiting_us.get() != 0;
+        commits > before.0 || (boundaries > before.1 && !waits)
     }
 
     pub(super) fn failed(&self, unix_micros: i64) {
@@ -114,10 +119,13 @@ mod tests {
         let before = progress.reached();
         assert!(!progress.succeeded_since(before), "it reached nothing");
         progress.boundary(now, true);
+        assert!(!progress.succeeded_since(before), "an answer to a request, say, is not committed");
+        progress.boundary(now, false);
         assert!(progress.succeeded_since(before));
         progress.waiting(7);
-        progress.boundary(now, false);
         assert!(!progress.succeeded_since(before), "what it took is not committed");
+        progress.boundary(now, true);
+        assert!(!progress.succeeded_since(before), "nor at the next boundary");
         progress.committed(now, now);
         assert!(progress.succeeded_since(before));
         let next = progress.reached();

@@ -74,10 +74,18 @@ impl Span {
             None => Some(Duration::ZERO),
             // Who asked waits for the answer.
             Some(done) if answers(at, done) => Some(Duration::ZERO),
-            Some(done) if self.has_news() || at.tables != done.tables => Some(plan.interval),
+            Some(_) if self.owes() => Some(plan.interval),
             Some(done) if says_more(at, done) => Some(plan.idle_interval),
             Some(_) => None,
         }
+    }
+
+    /// Whether more than a position is to be committed: rows, an answer, a table's state, the first place of all.
+    pub(super) fn owes(&self) -> bool {
+        let says_more = |at: &Checkpoint| {
+            self.committed.as_ref().is_none_or(|done| answers(at, done) || at.tables != done.tables)
+        };
+        self.has_news() || self.at.as_ref().is_some_and(says_more)
     }
 
     /// The boundary that was reached, while nothing came after it.

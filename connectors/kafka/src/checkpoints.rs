@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,36 +214,73 @@ pub(crate) fn read_records(
     clock: &dyn Clock,
     take: &mut Take<'_>,
 ) -> Result<()> {
-    let read = read_assigned(reader, topic, from, clock, take);
+    read_assigned(reader, (topic, 0), from, clock, &mut |offset, key, value| {
+        take(offset, key, value).map(ControlFlow::Continue)
+    })
+}
+
+/// The offset of a committed record of a topic partition, if it has any.
+///
+/// # Errors
+/// The cluster's.
+pub(crate) fn any_committed(
+    reader: &Reader,
+    topic: &str,
+    number: i32,
+    clock: &dyn Clock,
+) -> Result<Option<i64>> {
+    let (first, end) = bounds(reader, topic, number)?;
+    let mut any = None;
+    if first < end {
+        read_assigned(reader, (topic, number), 0, clock, &mut |offset, _, _| {
+            any = Some(offset);
+            Ok(ControlFlow::Break(()))
+        })?;
+    }
+    Ok(any)
+}
+
+type TakeUntil<'a> = dyn FnMut(i64, Option<&[u8]>, Option<&[u8]>) -> Result<ControlFlow<()>> + 'a;
+
+fn read_assigned(
+    reader: &Reader,
+    place: (&str, i32),
+    from: i64,
+    clock: &dyn Clock,
+    take: &mut TakeUntil<'_>,
+) -> Result<()> {
+    let read = read_place(reader, place, from, clock, take);
     // Or the client would fetch on, for nobody.
     let left = reader.unassign().map_err(|error| {
-        Error::new(ErrorKind::Bug, "a topic cannot be left").at("topic", topic).caused_by(error)
+        Error::new(ErrorKind::Bug, "a topic cannot be left").at("topic", place.0).caused_by(error)
     });
     read.and(left)
 }
 
-fn read_assigned(
+fn read_place(
     reader: &Reader,
-    topic: &str,
+    (topic, number): (&str, i32),
     from: i64,
     clock: &dyn Clock,
-    take: &mut Take<'_>,
+    take: &mut TakeUntil<'_>,
 ) -> Result<()> {
     client::hear(reader);
     let mut places = TopicPartitionList::new();
     let place = if from == 0 { Offset::Beginning } else { Offset::Offset(from) };
-    let assigned = places.add_partition_offset(topic, 0, place).and_then(|()| reader.assign(&places));
+    let assigned = places.add_partition_offset(topic, number, place).and_then(|()| reader.assign(&places));
     assigned.map_err(|error| {
         Error::new(ErrorKind::Bug, "a topic cannot be read").at("topic", topic).caused_by(error)
     })?;
-    let (_, end) = bounds(reader, topic, 0)?;
+    let (_, end) = bounds(reader, topic, number)?;
     let (mut next, mut heard) = (from, clock.elapsed());
     while next < end {
         match reader.poll(LOOK) {
             Some(Ok(message)) => {
                 heard = clock.elapsed();
                 next = message.offset().saturating_add(1);
-                take(message.offset(), message.key(), message.payload())?;
+                if take(message.offset(), message.key(), message.payload())?.is_break() {
+                    return Ok(());
+                }
             }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
             Some(Err(error)) => {

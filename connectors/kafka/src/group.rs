@@ -95,6 +95,8 @@ impl ConsumerContext for Callbacks {
                 info!(topic_partitions = gone.len(), "topic partitions are given to others");
                 self.shared.change(|state| {
                     state.assignment.ours.retain(|one| !gone.contains(one));
+                    // All may be lost, as this worker slept: what is ours is known again once the group gives out.
+                    state.joined &= !state.assignment.ours.is_empty();
                     state.assignment.generation += u64::from(!gone.is_empty());
                 });
             }

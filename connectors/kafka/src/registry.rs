@@ -102,7 +102,7 @@ impl Registry {
         Ok(Registry { agent: config.build().new_agent(), url, authorization, schemas: Mutex::default() })
     }
 
-    /// Registers a schema; its id. It may be there already.
+    /// The id of a schema, which is registered if it is not there yet: who may only read needs nothing more for one that is.
     ///
     /// # Errors
     /// `RegistryRefused` names the subject, and says what to do about an incompatible schema.
@@ -110,9 +110,13 @@ impl Registry {
         failpoint::hit("kafka.registry.register")?;
         let body = serde_json::to_vec(&NewSchema { schema })
             .map_err(|error| Error::new(ErrorKind::Bug, "a schema is no JSON text").caused_by(error))?;
-        let request = self.agent.post(format!("{}/subjects/{}/versions", self.url, escaped(subject)));
-        let request = self.signed(request).header("Content-Type", MEDIA_TYPE);
-        let (status, answer) = self.answer(request.send(&body))?;
+        let known = format!("{}/subjects/{}", self.url, escaped(subject));
+        let (status, answer) = match self.post(&known, &body)? {
+            (200, known) => (200, known),
+            (status @ (429 | 500..), answer) => return Err(self.other(status, &answer).at("subject", subject)),
+            // Whatever it says of what is not there, it tells once more.
+            _ => self.post(&format!("{known}/versions"), &body)?,
+        };
         let refused = |message: String| refused(message).at("subject", subject);
         match status {
             200 => {
@@ -131,6 +135,11 @@ impl Registry {
             }
             status => Err(self.other(status, &answer).at("subject", subject)),
         }
+    }
+
+    fn post(&self, url: &str, body: &[u8]) -> Result<(u16, Vec<u8>)> {
+        let request = self.signed(self.agent.post(url)).header("Content-Type", MEDIA_TYPE);
+        self.answer(request.send(body))
     }
 
     /// The schema with this id, parsed.
@@ -210,7 +219,8 @@ impl Registry {
             401 | 403 => refused(format!("the schema registry answers {status}: {told}"))
                 .at("address", &self.url)
                 .remedy(
-                    "set schema_registry.username and password to a user that may read and write subjects",
+                    "set schema_registry.username and password to a user that may read and write subjects; or register \
+                     the schema yourself, then reading is enough",
                 ),
             // A registry's own 404 has a code.
             404 if code(answer).is_none() => no_registry(&self.url).caused_by(told),

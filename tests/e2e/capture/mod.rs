@@ -51,6 +51,11 @@ fn topics(kafka: &Kafka) -> Topics<'_> {
     Topics { kafka, prefix: crate::world::PIPELINE }
 }
 
+/// The last checkpoint of the source; null before the first.
+pub(crate) fn last_checkpoint(kafka: &Kafka) -> serde_json::Value {
+    topics(kafka).checkpoint().map(|captured| captured["checkpoint"].clone()).unwrap_or_default()
+}
+
 /// Captures up to the position that the server has now; must end with this code.
 fn captures_with(pipeline: &Pipeline, code: i32) -> Ended {
     let ended = ended(&mut pipeline.start(&["capture", "--until-caught-up"]), LIMIT);

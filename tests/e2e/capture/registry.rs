@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use lakeward_test_support::http_faults::{Fault, HttpFaults, Rule};
 use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::mysql::MySql;
 use lakeward_test_support::registry::{Front, PASSWORD, SchemaRegistry, USER, at};
@@ -212,4 +213,23 @@ fn check_covers_the_registry() {
     // An address that is none of a registry's interface.
     let root = format!("http://127.0.0.1:{}", registry.port());
     is(check(&avro(&server, &kafka, root)), "error", "/apis/ccompat/v7");
+}
+
+/// As with `auto.register.schemas=false`, and with accounts that may read alone.
+#[test]
+fn a_schema_that_is_there_need_not_be_registered() {
+    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::start());
+    burst(&server, &mut Random::new(seed()), 10);
+    captures(&avro(&server, &kafka, registry.url()));
+    let front = HttpFaults::start(registry.port());
+    let fault = Fault::Answer(403, "Forbidden");
+    front.add(Rule { method: "POST", target: "/versions".to_owned(), after: 0, times: usize::MAX, fault });
+    let port = front.endpoint().rsplit(':').next().expect("an address has a port").to_owned();
+    let pipeline = avro(&server, &kafka, at(&format!("http://127.0.0.1:{port}")));
+    burst(&server, &mut Random::new(seed() ^ 1), 10);
+    captures(&pipeline);
+    assert_source(&server, &kafka, &registry);
+    server.sql("CREATE TABLE shop.unknown (id INT PRIMARY KEY); INSERT INTO shop.unknown VALUES (1)");
+    stops(&pipeline, REFUSED, &["RegistryRefused", "shop.shop.unknown", "register"]);
+    assert!(front.fired() > 0);
 }

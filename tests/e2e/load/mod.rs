@@ -8,6 +8,7 @@ mod growth;
 mod outage;
 mod places;
 mod registry;
+mod snapshots;
 mod workers;
 
 use std::time::Duration;

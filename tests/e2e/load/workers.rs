@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::{Lakeward, Lister, Pipeline, Random, Signal, seed, wait_until};
 use serde_json::Value;
 
-use super::{LIMIT, broker, catch_up, events_in_lake, over, wait_for_records};
-use crate::traffic::{TABLES, Traffic, assert_lake_is_source, server_with_tables};
+use super::{LIMIT, broker, capture, catch_up, events_in_lake, over, wait_for_records};
+use crate::traffic::{TABLES, Traffic, assert_lake_is_source, burst, server_with_tables};
 use crate::world::{ended, times, view};
 
 /// Where it falls asleep: with files that no record names, with a record that is about to be put, with one that is put
@@ -127,4 +128,24 @@ fn three_workers_come_and_go_and_some_of_them_sleep_in_a_commit() {
         .filter(|record| record["workers"].as_array().is_some_and(|w| w.len() > 1))
         .count();
     assert!(shares > 0, "no two workers ever shared the log");
+}
+
+/// All that was its own is lost while it sleeps, and the group takes its time until it gives it out again.
+#[test]
+fn a_bounded_run_that_slept_loads_all_that_there_is() {
+    let slow = [("group.min.session.timeout.ms", "500"), ("group.initial.rebalance.delay.ms", "3000")];
+    let (server, kafka) = (server_with_tables(), Kafka::with(&slow));
+    let pipeline = over(&server, &kafka);
+    burst(&server, &mut Random::new(seed()), 100);
+    capture(&pipeline);
+    let mut run = pipeline.start_with_failpoints(&["load", "--until-caught-up"], "kafka.load.event=stop@20");
+    wait_until("the worker to sleep", LIMIT, || {
+        assert!(run.ended().is_none(), "{}", run.printed());
+        run.is_stopped().then_some(())
+    });
+    // Twice what its group waits for it.
+    std::thread::sleep(Duration::from_secs(4));
+    run.signal(Signal::Cont);
+    run.succeed(LIMIT);
+    assert_lake_is_source(&server, &view(&pipeline));
 }

@@ -3,11 +3,11 @@
 mod between;
 mod commands;
 mod comparison;
-mod fire;
+pub(crate) mod fire;
 mod harmless;
 mod interrupted;
-mod keys;
-mod killed;
+pub(crate) mod keys;
+pub(crate) mod killed;
 mod many_tables;
 mod modes;
 mod narrow;

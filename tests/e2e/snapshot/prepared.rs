@@ -13,8 +13,10 @@ use crate::world::{CAUGHT_UP_WITH_STOPPED_TABLES, catches_up_with, finish, view}
 const ROWS: u64 = 500;
 
 /// A server with `shop.t` and `shop.other`, and `crm.people`, which is not captured.
-fn begin() -> (MySql, Pipeline) {
-    let server = server_with_numbers(ROWS, MySqlOptions::default());
+fn begin(option: &str) -> (MySql, Pipeline) {
+    let mut options = MySqlOptions::default();
+    options.extra.push(option.into());
+    let server = server_with_numbers(ROWS, options);
     Target::create(&server, kind("counted"), "t", ROWS);
     Target::create(&server, kind("counted"), "other", ROWS);
     server.sql("CREATE DATABASE crm; CREATE TABLE crm.people (id INT PRIMARY KEY)");
@@ -35,7 +37,7 @@ fn read_anew(server: &MySql, pipeline: &Pipeline) -> [u64; 2] {
 
 #[test]
 fn a_commit_of_what_was_prepared_before_the_pipeline_began_is_in_the_lake() {
-    let (server, pipeline) = begin();
+    let (server, pipeline) = begin("--binlog-transaction-compression=OFF");
     prepare(&server, "early", "UPDATE shop.t SET n = -1 WHERE k < 10");
     prepare(&server, "given up", "UPDATE shop.other SET n = -1 WHERE k < 10");
     catches_up_with(&pipeline, 0);
@@ -48,9 +50,8 @@ fn a_commit_of_what_was_prepared_before_the_pipeline_began_is_in_the_lake() {
     assert_eq!(read_anew(&server, &pipeline), [1, 1], "which table it touches is in no log that was read");
 }
 
-#[test]
-fn a_table_that_was_brought_back_before_the_commit_is_read_after_it() {
-    let (server, pipeline) = begin();
+fn a_table_is_read_after_the_commit(option: &str) {
+    let (server, pipeline) = begin(option);
     catches_up_with(&pipeline, 0);
     prepare(&server, "elsewhere", "INSERT INTO crm.people VALUES (1)");
     prepare(&server, "here", "UPDATE shop.t SET n = -1 WHERE k < 10");
@@ -65,4 +66,30 @@ fn a_table_that_was_brought_back_before_the_commit_is_read_after_it() {
     server.sql("XA COMMIT 'here'");
     catches_up_with(&pipeline, 0);
     assert_eq!(read_anew(&server, &pipeline), [2, 0]);
+}
+
+#[test]
+fn a_table_that_was_brought_back_before_the_commit_is_read_after_it() {
+    a_table_is_read_after_the_commit("--binlog-transaction-compression=OFF");
+}
+
+/// The server then puts XA_PREPARE into the compressed transaction.
+#[test]
+fn a_table_that_was_brought_back_is_read_after_the_commit_of_what_is_compressed() {
+    a_table_is_read_after_the_commit("--binlog-transaction-compression=ON");
+}
+
+/// Statements instead of rows: which tables they reach is not known.
+#[test]
+fn a_commit_of_statements_may_touch_every_table() {
+    let (server, pipeline) = begin("--binlog-format=STATEMENT");
+    catches_up_with(&pipeline, 0);
+    prepare(&server, "here", "UPDATE shop.t SET n = -1 WHERE k < 10");
+    catches_up_with(&pipeline, CAUGHT_UP_WITH_STOPPED_TABLES);
+    let asked = finish(&pipeline, &["resume", "shop.t", "--no-wait"]);
+    assert_eq!(asked.code, Some(0), "{}", asked.printed());
+    catches_up_with(&pipeline, 0);
+    server.sql("XA COMMIT 'here'");
+    catches_up_with(&pipeline, 0);
+    assert_eq!(read_anew(&server, &pipeline), [2, 1]);
 }

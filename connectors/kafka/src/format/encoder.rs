@@ -10,7 +10,7 @@ use lakeward_core::{
 
 use super::avro::table::{AvroTable, Ids};
 use super::envelope::{Images, Order, Row, Stamp};
-use super::image::Scratch;
+use super::image::{Image, Scratch};
 use super::json::table::{JsonTable, Schemas};
 use super::layout::Layout;
 use super::{Encoded, EncodedRecord, Format, FormatOptions, avro, described, json};
@@ -210,18 +210,13 @@ impl Records<'_> {
     }
 
     fn record(&mut self, row: &Row<'_>) -> Result<()> {
-        let Table { layout, writer } = &*self.table;
-        let bytes = &mut self.into.bytes;
-        let mut key = None;
-        if !layout.key.is_empty() {
-            let from = bytes.len();
-            let (columns, rows) = (&layout.key, &self.images.rows);
-            match writer {
-                Writer::Json(writer) => writer.key(columns, rows, row.at, self.scratch, bytes)?,
-                Writer::Avro(writer) => writer.key(columns, rows, row.at, self.scratch, bytes)?,
-            }
-            key = Some(Range { start: from, end: bytes.len() });
+        let images = self.images;
+        let key = self.key(&images.rows, row.at)?;
+        if let (Some(new), Op::Update, true) = (&key, row.op, self.table.layout.key_may_change) {
+            self.bury_old_key(row, new)?;
         }
+        let writer = &self.table.writer;
+        let bytes = &mut self.into.bytes;
         let from = bytes.len();
         match writer {
             Writer::Json(writer) => writer.value(row, &self.stamp, self.scratch, bytes)?,
@@ -232,6 +227,34 @@ impl Records<'_> {
         self.into.records.push(EncodedRecord { row: row.at, key: key.clone(), value });
         if tombstone {
             self.into.records.push(EncodedRecord { row: row.at, key, value: None });
+        }
+        Ok(())
+    }
+
+    /// Writes the record key of a row; `None` where records have none.
+    fn key(&mut self, rows: &Image<'_>, at: usize) -> Result<Option<Range<usize>>> {
+        let Table { layout, writer } = &*self.table;
+        if layout.key.is_empty() {
+            return Ok(None);
+        }
+        let bytes = &mut self.into.bytes;
+        let from = bytes.len();
+        match writer {
+            Writer::Json(writer) => writer.key(&layout.key, rows, at, self.scratch, bytes)?,
+            Writer::Avro(writer) => writer.key(&layout.key, rows, at, self.scratch, bytes)?,
+        }
+        Ok(Some(Range { start: from, end: bytes.len() }))
+    }
+
+    /// An update that gives its row another record key: the one that it had stands for nothing from now on.
+    fn bury_old_key(&mut self, row: &Row<'_>, new: &Range<usize>) -> Result<()> {
+        let Some(before) = row.before.filter(|_| self.tombstones) else { return Ok(()) };
+        let Some(old) = self.key(before, row.at)? else { return Ok(()) };
+        let bytes = &mut self.into.bytes;
+        if bytes.get(old.clone()) == bytes.get(new.clone()) {
+            bytes.truncate(old.start);
+        } else {
+            self.into.records.push(EncodedRecord { row: row.at, key: Some(old), value: None });
         }
         Ok(())
     }

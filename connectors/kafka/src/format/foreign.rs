@@ -173,7 +173,10 @@ impl Found {
             Some("r") => Op::Read,
             Some("t") => Op::Truncate,
             Some(other) => return Err(unreadable(format!("an envelope whose `op` is `{other}`"))),
-            None => return Err(unreadable("the record is no envelope: it has no `op`")),
+            None => {
+                return Err(unreadable("the record is no envelope: it has no `op`")
+                    .remedy("let Debezium write whole envelopes: without the transform ExtractNewRecordState"));
+            }
         };
         let names = self.database.zip(self.table);
         let (database, table) = names.ok_or_else(|| unreadable("the envelope's `source` names no table"))?;

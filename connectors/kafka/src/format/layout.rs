@@ -23,6 +23,8 @@ pub(super) struct Layout {
     pub(super) key: Vec<usize>,
     /// The record key holds the table's key, so that it tells which row was deleted.
     pub(super) key_tells_row: bool,
+    /// The record key has columns that are not of the table's key, so an update may change it.
+    pub(super) key_may_change: bool,
     /// Dates and times are of Kafka Connect's own types.
     pub(super) connect_times: bool,
 }
@@ -42,6 +44,7 @@ impl Layout {
             Some(names) => names.iter().map(|name| column_named(schema, name)).collect::<Result<Vec<_>>>()?,
         };
         let key_tells_row = !key.is_empty() && schema.key.iter().all(|column| key.contains(column));
+        let key_may_change = !key.iter().all(|column| schema.key.contains(column));
         let field = |(index, column): (usize, &lakeward_core::Column)| {
             let zero_as_null = schema.options.zero_dates == ZeroDates::Null
                 && matches!(
@@ -64,7 +67,7 @@ impl Layout {
         let fields: Vec<Field> = schema.columns.iter().enumerate().map(field).collect();
         must_differ(schema, &fields)?;
         let connect_times = options.time_precision_mode == TimeMode::Connect;
-        Ok(Layout { schema: Arc::clone(schema), fields, key, key_tells_row, connect_times })
+        Ok(Layout { schema: Arc::clone(schema), fields, key, key_tells_row, key_may_change, connect_times })
     }
 
     /// The fields of records that others wrote.
@@ -77,7 +80,7 @@ impl Layout {
         let fields = schema.columns.iter().zip(codecs).map(field).collect();
         let key_tells_row = !schema.key.is_empty();
         let (schema, key) = (Arc::clone(schema), schema.key.clone());
-        Layout { schema, fields, key, key_tells_row, connect_times: false }
+        Layout { schema, fields, key, key_tells_row, key_may_change: false, connect_times: false }
     }
 
     /// The place of the field that is called `name`, which is probably `likely`.

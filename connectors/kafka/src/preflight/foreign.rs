@@ -46,7 +46,7 @@ fn looked_at(
     let answering = brokers(&reader)?.len();
     let all = topics::partitions(&reader)?;
     let mut findings = vec![Finding::ok("kafka.brokers", format!("{answering} brokers answer"))];
-    match find(&all, &kafka.prefix, tables) {
+    match find(&all, &kafka.prefix, tables, kafka.load.dead_letter.as_deref()) {
         Ok(found) => {
             let admin = Admin::new(kafka, clock, runtime)?;
             findings.push(named(kafka, &found));

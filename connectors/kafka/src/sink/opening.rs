@@ -4,7 +4,9 @@
 //!
 //! The order matters: after `init_transactions` no older writer can add to what is then read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lakeward_core::{Error, ErrorKind, Result, Resume};
 use rdkafka::producer::ThreadedProducer;
@@ -25,6 +27,10 @@ use crate::topics::{self, Admin, checkpoint_topic, request_topic};
 pub(super) const LOST_REMEDY: &str = "if its events are not needed any more, begin a new pipeline: another `name` and \
                                       `topic_prefix`; a topic that was deleted does not come back";
 
+/// A topic that the brokers do not name is looked for so often, after such a pause.
+const LOOKS: u32 = 5;
+const LOOK: Duration = Duration::from_millis(500);
+
 /// Whether nothing was ever captured for the pipeline.
 pub(super) fn is_new(options: &SinkOptions) -> Result<bool> {
     let reader = options.kafka.reader(&options.clock)?;
@@ -33,7 +39,14 @@ pub(super) fn is_new(options: &SinkOptions) -> Result<bool> {
         return Ok(true);
     }
     let found = checkpoints::read(&reader, &topic, 0, &options.pipeline, options.clock.as_ref())?;
+    has_those_modes(options, &found)?;
     Ok(found.last.is_none())
+}
+
+/// Records of the topics are all of one format. Asked before the claim, too: who is refused must not end another one.
+fn has_those_modes(options: &SinkOptions, found: &Found) -> Result<()> {
+    let modes = found.last.as_ref().and_then(|last| last.modes.as_ref());
+    modes.map_or(Ok(()), |modes| options.kafka.format.modes().are_those_of(modes))
 }
 
 /// Opens the topics for this process.
@@ -41,16 +54,16 @@ pub(super) fn opened(options: SinkOptions, runtime: Handle) -> Result<(Writer, S
     let clock = Arc::clone(&options.clock);
     let kafka = &options.kafka;
     let encoder = Encoder::new(&kafka.format, &kafka.prefix, Arc::clone(&clock))?;
-    let reader = kafka.reader(&clock)?;
+    let reader = Arc::new(kafka.reader(&clock)?);
     let admin = Admin::new(kafka, &clock, runtime)?;
     own_topics(&options, &reader, &admin)?;
-    let mut transactions = Transactions::new(producer(&options)?, &options);
+    let mut transactions = Transactions::new(producer(&options)?, &reader, &options);
     transactions.init()?;
     lakeward_core::failpoint::hit("kafka.open.fenced")?;
     let topic = checkpoint_topic(&kafka.prefix);
     let found = checkpoints::read(&reader, &topic, 0, &options.pipeline, clock.as_ref())?;
+    has_those_modes(&options, &found)?;
     if let Some(last) = &found.last {
-        last.modes.as_ref().map_or(Ok(()), |modes| kafka.format.modes().are_those_of(modes))?;
         nothing_lost(&reader, last)?;
     }
     let mut standing = Standing::new(kafka, &clock)?;
@@ -104,7 +117,7 @@ fn own_topics(options: &SinkOptions, reader: &Reader, admin: &Admin) -> Result<(
 
 /// The topics have at least the events that were counted: each takes an offset, so fewer offsets are fewer events.
 fn nothing_lost(reader: &Reader, last: &CaptureCheckpoint) -> Result<()> {
-    let there = topics::partitions(reader)?;
+    let there = with_events(reader, last)?;
     for (topic, events) in &last.events {
         let lost = |what: &str| Error::new(ErrorKind::TopicLost, what).at("topic", topic).remedy(LOST_REMEDY);
         let written = events.values().any(|count| *count > 0);
@@ -132,6 +145,20 @@ fn nothing_lost(reader: &Reader, last: &CaptureCheckpoint) -> Result<()> {
     Ok(())
 }
 
+/// The topics that are there; one with events that is not is looked for again for a while.
+fn with_events(reader: &Reader, last: &CaptureCheckpoint) -> Result<BTreeMap<String, usize>> {
+    let counted = || last.events.iter().filter(|(_, events)| events.values().any(|count| *count > 0));
+    let mut looks = 0;
+    loop {
+        let there = topics::partitions(reader)?;
+        looks += 1;
+        if looks == LOOKS || counted().all(|(topic, _)| there.contains_key(topic)) {
+            return Ok(there);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
 /// The part of the memory that records in the client's queue may take: three of eight.
 const QUEUE_PART: (u64, u64) = (3, 8);
 /// What the client keeps of a record beside its key and value: its own description, and the headers.
@@ -152,7 +179,7 @@ fn producer(options: &SinkOptions) -> Result<ThreadedProducer<Deliveries>> {
         ("linger.ms", LINGER_MS.to_owned()),
         ("queue.buffering.max.kbytes", (budget / 1024).clamp(1024, 2_000_000).to_string()),
         ("queue.buffering.max.messages", (budget / RECORD_EXTRA).clamp(1000, 10_000_000).to_string()),
-        // A topic that was deleted is told after this time.
+        // A topic that is not seen so long after it was made is taken for missing.
         ("topic.metadata.propagation.max.ms", "10000".to_owned()),
     ] {
         client.set(name, value);

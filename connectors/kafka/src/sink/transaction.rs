@@ -8,16 +8,18 @@
 //! that the checkpoint topic: the last `writer` there ([`Transactions::fenced`]). Only the first reason ends a writer
 //! for good.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lakeward_core::{Clock, Error, ErrorKind, Result};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{Producer, ThreadedProducer};
 
 use super::SinkOptions;
 use super::delivery::{Deliveries, Failure};
-use crate::client::explained;
+use crate::client::{self, Reader, explained};
 use crate::config::Kafka;
 use crate::{checkpoints, topics};
 
@@ -27,6 +29,10 @@ const TRY: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 /// The part of the records under way that must be done with until there is room again: one of so many.
 const ROOM_PART: u64 = 8;
+/// While no record is taken, the topics are looked at so often; one that is missing twice in a row ends the run.
+const LOOK_AT_TOPICS: Duration = Duration::from_secs(3);
+/// How long such a look waits for its answer.
+const SHORT: Duration = Duration::from_secs(1);
 /// How long the brokers may take no record, or do not tell the outcome of a commit, before the run begins anew.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -55,6 +61,7 @@ pub(super) struct Transactions {
     clock: Arc<dyn Clock>,
     writer: uuid::Uuid,
     stood_still: Arc<StoodStill>,
+    reader: Arc<Reader>,
     /// The last checkpoint's number.
     pub(super) number: u64,
     begun: Option<Begun>,
@@ -66,10 +73,18 @@ struct Begun {
     /// When something of it was last done, and the longest time in which nothing was.
     moved: Duration,
     stood_still: Duration,
+    /// Topics of tables that it writes to; when they were last looked at, and the one that was missing then.
+    topics: BTreeSet<Arc<str>>,
+    looked: Duration,
+    missing: Option<Arc<str>>,
 }
 
 impl Transactions {
-    pub(super) fn new(producer: ThreadedProducer<Deliveries>, options: &SinkOptions) -> Self {
+    pub(super) fn new(
+        producer: ThreadedProducer<Deliveries>,
+        reader: &Arc<Reader>,
+        options: &SinkOptions,
+    ) -> Self {
         Transactions {
             producer,
             kafka: options.kafka.clone(),
@@ -77,6 +92,7 @@ impl Transactions {
             clock: Arc::clone(&options.clock),
             writer: options.writer,
             stood_still: Arc::clone(&options.stood_still),
+            reader: Arc::clone(reader),
             number: 0,
             begun: None,
         }
@@ -105,9 +121,23 @@ impl Transactions {
         if self.begun.is_none() {
             self.producer.begin_transaction().map_err(|error| self.broken(&error))?;
             let now = self.clock.elapsed();
-            self.begun = Some(Begun { at: now, moved: now, stood_still: Duration::ZERO });
+            self.begun = Some(Begun {
+                at: now,
+                moved: now,
+                stood_still: Duration::ZERO,
+                topics: BTreeSet::new(),
+                looked: now,
+                missing: None,
+            });
         }
         Ok(())
+    }
+
+    /// The open one writes to this topic.
+    pub(super) fn writes_to(&mut self, topic: &Arc<str>) {
+        if let Some(begun) = self.begun.as_mut().filter(|begun| !begun.topics.contains(topic)) {
+            begun.topics.insert(Arc::clone(topic));
+        }
     }
 
     /// Something of the open one was done. An error if it took too long by now, or a record was not written.
@@ -116,19 +146,48 @@ impl Transactions {
         if let Some(begun) = &mut self.begun {
             begun.stood_still = begun.stood_still.max(now.saturating_sub(begun.moved));
             begun.moved = now;
+            begun.missing = None;
         }
         self.waits()
     }
 
-    /// The same where nothing was done.
+    /// The same where nothing was done; the brokers may be silent for a while.
     fn waits(&mut self) -> Result<()> {
         if let Some(failure) = self.producer.context().failure() {
             return Err(self.unwritten(failure));
         }
-        let open_for = |begun: &Begun| self.clock.elapsed().saturating_sub(begun.at);
-        match self.begun.as_ref().map(open_for) {
-            Some(time) if time >= self.kafka.transaction_timeout => Err(self.too_long()),
-            Some(_) | None => Ok(()),
+        let Some(begun) = &self.begun else { return Ok(()) };
+        let now = self.clock.elapsed();
+        if now.saturating_sub(begun.at) >= self.kafka.transaction_timeout {
+            return Err(self.too_long());
+        }
+        if now.saturating_sub(begun.moved) > PATIENCE {
+            let late = KafkaError::MessageConsumption(Code::OperationTimedOut);
+            let trouble = self.producer.context().context().trouble();
+            return Err(explained("the writing of records", &late, trouble));
+        }
+        self.topics_are_there()
+    }
+
+    /// The client waits for a topic that is gone as for brokers that are away. Asked only while nothing goes on; what
+    /// has become of the topic, the next opening tells.
+    fn topics_are_there(&mut self) -> Result<()> {
+        let now = self.clock.elapsed();
+        let Some(begun) = &mut self.begun else { return Ok(()) };
+        if now.saturating_sub(begun.moved.max(begun.looked)) < LOOK_AT_TOPICS {
+            return Ok(());
+        }
+        client::hear(&self.reader);
+        let answer = self.reader.fetch_metadata(None, SHORT);
+        begun.looked = self.clock.elapsed();
+        // Who does not answer now is asked later.
+        let Ok(metadata) = answer else { return Ok(()) };
+        let there = topics::usable(&metadata);
+        let missing = begun.topics.iter().find(|topic| !there.contains_key(topic.as_ref())).cloned();
+        let before = std::mem::replace(&mut begun.missing, missing.clone());
+        match missing.filter(|topic| before.as_ref() == Some(topic)) {
+            Some(topic) => Err(not_there().at("topic", topic)),
+            None => Ok(()),
         }
     }
 
@@ -143,24 +202,17 @@ impl Transactions {
     /// Waits until the brokers have all records of the open one. The library's own way to wait looks every 100 ms.
     fn settle(&mut self) -> Result<()> {
         let mut open = self.producer.context().open();
-        let mut moved = self.clock.elapsed();
         // The client counts a record until its delivery report is dropped, a moment after we heard of it.
         while self.producer.in_flight_count() > 0 {
             self.producer.context().wait_for(0, LOOK);
-            let now = self.clock.elapsed();
             match self.producer.context().open() {
                 0 => {
                     std::thread::yield_now();
                     self.waits()?;
                 }
                 left if left < open => {
-                    (open, moved) = (left, now);
+                    open = left;
                     self.stands()?;
-                }
-                _ if now.saturating_sub(moved) > PATIENCE => {
-                    let late = KafkaError::MessageConsumption(Code::OperationTimedOut);
-                    let trouble = self.producer.context().context().trouble();
-                    return Err(explained("the writing of records", &late, trouble));
                 }
                 _ => self.waits()?,
             }
@@ -215,7 +267,7 @@ impl Transactions {
         if refused || self.is_fenced() {
             return self.fenced();
         }
-        explained("a transaction", error, self.producer.context().context().trouble())
+        told_later(explained("a transaction", error, self.producer.context().context().trouble()))
     }
 
     fn is_fenced(&self) -> bool {
@@ -288,7 +340,10 @@ impl Transactions {
                     Error::new(ErrorKind::KafkaUnreachable, "the brokers took no records for too long");
                 late.caused_by(error)
             }
-            _ => explained("the writing of a record", &error, self.producer.context().context().trouble()),
+            _ => {
+                let trouble = self.producer.context().context().trouble();
+                told_later(explained("the writing of a record", &error, trouble))
+            }
         };
         explained.at("topic", topic).at("topic partition", number)
     }
@@ -297,6 +352,18 @@ impl Transactions {
 /// The pipeline's identity towards the brokers: what it fences others by.
 pub(super) fn transactional_id(kafka: &Kafka) -> String {
     format!("lakeward-{}", kafka.prefix)
+}
+
+/// A topic that the brokers do not know is gone, or was not told to one of them yet: the next opening tells which.
+fn told_later(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::TopicLost => not_there().caused_by(error),
+        _ => error,
+    }
+}
+
+fn not_there() -> Error {
+    Error::new(ErrorKind::KafkaUnreachable, "a topic that is written to is not there")
 }
 
 fn is_fence(code: Code) -> bool {

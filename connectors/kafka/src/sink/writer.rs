@@ -39,7 +39,7 @@ pub(super) struct WriterParts {
     pub(super) transactions: Transactions,
     pub(super) encoder: Encoder,
     pub(super) beside: Beside,
-    pub(super) reader: Reader,
+    pub(super) reader: Arc<Reader>,
     pub(super) admin: Admin,
     pub(super) last: Option<CaptureCheckpoint>,
     pub(super) stored: BTreeMap<(TableId, u32), Arc<TableSchema>>,
@@ -51,7 +51,7 @@ pub(super) struct Writer {
     transactions: Transactions,
     encoder: Encoder,
     beside: Beside,
-    reader: Reader,
+    reader: Arc<Reader>,
     admin: Admin,
     names: Names,
     lanes: BTreeMap<TableId, Lane>,
@@ -115,7 +115,7 @@ impl Writer {
         let writer = checkpoints::Writer { id: self.options.writer, pipeline: self.options.pipeline.clone() };
         let body = json(&writer)?;
         self.transactions.begin()?;
-        self.send(&Arc::clone(&self.own[0]), Some(WRITER_KEY.as_bytes()), Some(&body), OwnedHeaders::new())?;
+        self.send(&Arc::clone(&self.own[0]), Some(WRITER_KEY.as_bytes()), Some(&body), None)?;
         self.transactions.commit()
     }
 
@@ -149,7 +149,10 @@ impl Writer {
     fn lane(&self, table: &TableId, topic: &str) -> Result<Lane> {
         let config = &self.options.kafka.topics;
         let count = match topics::partitions(&self.reader)?.get(topic) {
-            Some(count) => *count,
+            Some(count) => {
+                self.is_counted(topic, *count).map_err(|error| error.of_table(table))?;
+                *count
+            }
             None if config.create => {
                 failpoint::hit("kafka.topic.create")?;
                 self.admin.create_data(topic, config).map_err(|error| error.of_table(table))?;
@@ -169,10 +172,33 @@ impl Writer {
         Ok(Lane::new(table.clone(), topic, count, &events, self.admin.max_message_bytes(topic)))
     }
 
+    /// Records of a topic that no checkpoint counts: the checkpoints were lost, or somebody else writes there. To go on
+    /// would give each row a second time.
+    fn is_counted(&self, topic: &str, count: usize) -> Result<()> {
+        if self.events.contains_key(topic) {
+            return Ok(());
+        }
+        for number in 0..i32::try_from(count).unwrap_or(i32::MAX) {
+            let found =
+                checkpoints::any_committed(&self.reader, topic, number, self.options.clock.as_ref())?;
+            if let Some(offset) = found {
+                let message = "a topic has records that no checkpoint of this pipeline counts: the checkpoint topic was \
+                               lost, or another pipeline writes there";
+                return Err(Error::new(ErrorKind::TopicLost, message)
+                    .at("topic", topic)
+                    .at("topic partition", number)
+                    .at("offset", offset)
+                    .remedy("begin a new pipeline: another `name` and `topic_prefix`; or delete all topics of this one"));
+            }
+        }
+        Ok(())
+    }
+
     /// Sends change events.
     pub(super) fn write(&mut self, batch: ChangeBatch) -> Result<()> {
         failpoint::hit("kafka.write")?;
         self.transactions.begin()?;
+        self.transactions.stands()?;
         let rows = batch.meta.op.len();
         let mut done = 0;
         while done < rows {
@@ -206,8 +232,9 @@ impl Writer {
     }
 
     fn send_beside(&mut self, sent: &SentBeside) -> Result<()> {
+        self.transactions.writes_to(&sent.place.topic);
         let (key, value) = &sent.record;
-        self.send(&sent.place, Some(key), Some(value), OwnedHeaders::new())
+        self.send(&sent.place, Some(key), Some(value), None)
     }
 
     /// Tells what a statement does: in the transaction of the checkpoint that covers it.
@@ -221,6 +248,7 @@ impl Writer {
 
     fn send_rows(&mut self, piece: &ChangeBatch, encoded: &Encoded) -> Result<()> {
         let mut lane = self.take_lane(&piece.schema)?;
+        self.transactions.writes_to(&lane.topic);
         let sent = self.send_rows_to(&mut lane, piece, encoded);
         self.lanes.insert(lane.table.clone(), lane);
         sent
@@ -294,7 +322,7 @@ impl Writer {
             );
         };
         *events += u64::from(headers.is_some());
-        let sent = self.send(target, key, value, headers.unwrap_or_default());
+        let sent = self.send(target, key, value, headers);
         sent.map_err(|error| match error.kind() {
             ErrorKind::MessageTooLarge => error.of_table(&lane.table).at("key", shown(key)),
             _ => error,
@@ -308,6 +336,7 @@ impl Writer {
         let mut encoded = std::mem::take(&mut self.encoded);
         self.encoder.mark(mark, &mut encoded)?;
         let mut lane = self.take_lane(&mark.schema)?;
+        self.transactions.writes_to(&lane.topic);
         let sent = self.send_mark(&mut lane, mark, &encoded);
         *self.sent.rows.entry(lane.table.clone()).or_default() += 1;
         self.lanes.insert(lane.table.clone(), lane);
@@ -340,13 +369,13 @@ impl Writer {
         place: &Arc<Place>,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        headers: OwnedHeaders,
+        headers: Option<OwnedHeaders>,
     ) -> Result<()> {
         let mut record = BaseRecord::with_opaque_to(&place.topic, Arc::clone(place)).partition(place.number);
         record.timestamp = self.now_ms;
         record.key = key;
         record.payload = value;
-        record.headers = Some(headers);
+        record.headers = headers;
         loop {
             self.deliveries().handed_over();
             let Err((error, given_back)) = self.transactions.producer.send(record) else { return Ok(()) };

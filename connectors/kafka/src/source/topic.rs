@@ -203,13 +203,14 @@ fn bug(message: &str) -> Error {
 /// come, the link is opened anew.
 struct Still {
     asked: Duration,
+    read_to: i64,
     at_end: u32,
     before_end: u32,
 }
 
 impl Still {
     fn since(desk: &Desk) -> Still {
-        Still { asked: desk.options.clock.elapsed(), at_end: 0, before_end: 0 }
+        Still { asked: desk.options.clock.elapsed(), read_to: i64::MIN, at_end: 0, before_end: 0 }
     }
 
     fn ask(&mut self, lane: &Lane, desk: &Desk) -> Result<()> {
@@ -253,6 +254,10 @@ impl Still {
 
     /// The topic partition, which the client has read up to `read_to`, ends at `end`: markers and aborted records count for both.
     fn hears(&mut self, read_to: i64, end: i64) -> Stands {
+        if read_to > self.read_to {
+            // What is no event, tombstones for example, was read.
+            (self.read_to, self.before_end) = (read_to, 0);
+        }
         match end <= read_to {
             true => self.at_end += 1,
             false => (self.at_end, self.before_end) = (0, self.before_end + 1),
@@ -278,7 +283,7 @@ mod tests {
     use super::*;
 
     fn heard(times: u32, read_to: i64, end: i64) -> Stands {
-        let mut still = Still { asked: Duration::ZERO, at_end: 0, before_end: 0 };
+        let mut still = Still { asked: Duration::ZERO, read_to: 0, at_end: 0, before_end: 0 };
         (0..times).map(|_| still.hears(read_to, end)).last().unwrap()
     }
 
@@ -288,5 +293,8 @@ mod tests {
         assert_eq!(heard(ASK_TIMES, 9, 9), Stands::Lost);
         assert_eq!(heard(ASK_TIMES, 7, 9), Stands::Waits, "they may come");
         assert_eq!(heard(STALLED_TIMES, 7, 9), Stands::Stalled);
+        let mut still = Still { asked: Duration::ZERO, read_to: 0, at_end: 0, before_end: 0 };
+        let slow = (1..=2 * i64::from(STALLED_TIMES)).map(|read_to| still.hears(read_to, 1_000));
+        assert_eq!(slow.last().unwrap(), Stands::Waits, "the client goes on");
     }
 }

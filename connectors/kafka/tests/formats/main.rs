@@ -236,6 +236,42 @@ fn a_deletion_has_a_tombstone_and_a_table_without_a_key_has_no_keys() {
 }
 
 #[test]
+fn an_update_that_moves_its_row_to_another_record_key_buries_the_old_one() {
+    let options = FormatOptions {
+        message_key_columns: [("d.t".to_owned(), vec!["must".to_owned()])].into(),
+        ..FormatOptions::default()
+    };
+    let schema = schema(TypeOptions::default(), true);
+    let batch = batch(&schema, &options, true, &mut Random(9));
+    let must = schema.columns.iter().position(|column| column.name == "must").unwrap();
+    let before = batch.before.as_ref().unwrap();
+    let moves = |row: &usize| {
+        let (old, new) = (before.column(must).slice(*row, 1), batch.rows.column(must).slice(*row, 1));
+        batch.meta.op[*row] == Op::Update && old.null_count() == 0 && old.to_data() != new.to_data()
+    };
+    let moved: Vec<usize> = (0..batch.meta.op.len()).filter(moves).collect();
+    assert!(!moved.is_empty());
+    let mut encoder = encoder(&options);
+    encoder.schema(&schema, "shop.d.t").unwrap();
+    let mut encoded = Encoded::default();
+    encoder.batch(&batch, &mut encoded).unwrap();
+    let buried: Vec<usize> = encoded
+        .records
+        .windows(2)
+        .filter(|pair| pair[0].row == pair[1].row && pair[0].value.is_none())
+        .map(|pair| {
+            let key = |record: &EncodedRecord| encoded.bytes[record.key.clone().unwrap()].to_vec();
+            assert_ne!(key(&pair[0]), key(&pair[1]));
+            pair[0].row
+        })
+        .collect();
+    assert_eq!(buried, moved);
+    let deletes = batch.meta.op.iter().filter(|op| **op == Op::Delete).count();
+    let tombstones = encoded.records.iter().filter(|record| record.value.is_none()).count();
+    assert_eq!(tombstones, deletes + moved.len());
+}
+
+#[test]
 fn records_of_a_version_that_was_not_announced_are_a_bug() {
     let schema = schema(TypeOptions::default(), true);
     let batch = batch(&schema, &FormatOptions::default(), false, &mut Random(1));

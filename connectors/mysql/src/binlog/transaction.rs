@@ -344,7 +344,6 @@ fn may_be_inner(ty: EventType) -> bool {
             | T::AnonymousGtid
             | T::GtidTagged
             | T::TransactionPayload
-            | T::XaPrepare
     )
 }
 

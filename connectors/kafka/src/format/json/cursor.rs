@@ -321,8 +321,9 @@ impl Take for Cursor<'_> {
 
     fn boolean(&mut self) -> Result<bool> {
         match self.scalar() {
-            b"true" => Ok(true),
-            b"false" => Ok(false),
+            // Debezium's snapshots write numbers, what it reads from the log is true or false.
+            b"true" | b"1" => Ok(true),
+            b"false" | b"0" => Ok(false),
             _ => Err(self.expected("true or false")),
         }
     }
@@ -333,6 +334,14 @@ impl Take for Cursor<'_> {
         let negative = self.eat_all(b"-");
         let rest = self.input.get(self.at..).unwrap_or_default();
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 && !negative {
+            // A column that the source declares as BOOLEAN: see `boolean`.
+            for (text, value) in [(&b"true"[..], 1), (b"false", 0)] {
+                if self.eat_all(text) {
+                    return Ok(value);
+                }
+            }
+        }
         if digits == 0 || digits > 19 || rest.get(digits).is_some_and(|byte| is_of_scalar(*byte)) {
             return Err(self.expected("a whole number of 64 bits"));
         }

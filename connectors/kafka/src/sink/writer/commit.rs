@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward_core::{Checkpoint, Error, ErrorKind, Result, failpoint};
-use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::Producer;
 
 use super::{Writer, json, tell_more};
@@ -31,13 +30,14 @@ impl Writer {
         }
         let removed = self.remove_requests(&checkpoint)?;
         let own = Arc::clone(&self.own[0]);
+        self.transactions.writes_to(&own.topic);
         for schema in std::mem::take(&mut self.fresh) {
             let key = schema_key(&schema.table, schema.version);
-            self.send(&own, Some(key.as_bytes()), Some(&json(schema.as_ref())?), OwnedHeaders::new())?;
+            self.send(&own, Some(key.as_bytes()), Some(&json(schema.as_ref())?), None)?;
         }
         let commit_us = checkpoint.commit_us;
         let captured = self.captured(checkpoint)?;
-        self.send(&own, Some(CHECKPOINT_KEY.as_bytes()), Some(&json(&captured)?), OwnedHeaders::new())?;
+        self.send(&own, Some(CHECKPOINT_KEY.as_bytes()), Some(&json(&captured)?), None)?;
         failpoint::hit("kafka.commit.before")?;
         self.transactions.commit()?;
         failpoint::hit("kafka.commit.after")?;
@@ -77,7 +77,7 @@ impl Writer {
         let own = Arc::clone(&self.own[1]);
         let open: Vec<String> = answered.difference(&self.removed).cloned().collect();
         for id in open {
-            self.send(&own, Some(id.as_bytes()), None, OwnedHeaders::new())?;
+            self.send(&own, Some(id.as_bytes()), None, None)?;
         }
         Ok(answered)
     }

@@ -31,7 +31,8 @@ impl Desk {
             .reader
             .fetch_metadata(None, BRIEF)
             .map_err(|error| explained("the topics", &error, self.reader.context().trouble()))?;
-        find(&usable(&metadata), &self.options.kafka.prefix, &self.options.tables)
+        let kafka = &self.options.kafka;
+        find(&usable(&metadata), &kafka.prefix, &self.options.tables, kafka.load.dead_letter.as_deref())
     }
 
     /// Whether to go on: somebody listens, no error stands. Waits as long as `wait` for what the client says.

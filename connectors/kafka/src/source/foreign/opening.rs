@@ -99,8 +99,12 @@ fn there(reader: &Reader, options: &ForeignOptions, known: &KafkaPosition) -> Re
     let wanted = plain(&options.tables);
     let mut looks = 0;
     loop {
-        let found = find(&partitions(reader)?, &options.kafka.prefix, &options.tables)?;
-        let mut had = known.topics.keys().filter(|topic| is_included(topic, &options.kafka.prefix, &wanted));
+        let dead_letter = options.kafka.load.dead_letter.as_deref();
+        let found = find(&partitions(reader)?, &options.kafka.prefix, &options.tables, dead_letter)?;
+        let is_read = |topic: &str| {
+            dead_letter != Some(topic) && is_included(topic, &options.kafka.prefix, &wanted)
+        };
+        let mut had = known.topics.keys().filter(|topic| is_read(topic));
         let Some(topic) = had.find(|topic| !found.contains_key(*topic)) else { return Ok(found) };
         looks += 1;
         if looks == LOOKS {

@@ -13,11 +13,16 @@ use crate::topics::{checkpoint_topic, data_topic, sanitized};
 /// Topics by name, with the number of their topic partitions.
 pub type Found = BTreeMap<String, i32>;
 
-/// The topics that are read, of those that the cluster has.
+/// The topics that are read, of those that the cluster has; never `dead_letter`, which we write ourselves.
 ///
 /// # Errors
 /// `Config` where capture wrote them, or one has too many topic partitions.
-pub fn find(all: &BTreeMap<String, usize>, prefix: &str, tables: &TableFilter) -> Result<Found> {
+pub fn find(
+    all: &BTreeMap<String, usize>,
+    prefix: &str,
+    tables: &TableFilter,
+    dead_letter: Option<&str>,
+) -> Result<Found> {
     let own = checkpoint_topic(prefix);
     if all.contains_key(&own) {
         return Err(Error::new(ErrorKind::Config, "the topics with this prefix were written by `lakeward capture`")
@@ -26,7 +31,8 @@ pub fn find(all: &BTreeMap<String, usize>, prefix: &str, tables: &TableFilter) -
     }
     let wanted = plain(tables);
     let mut found = Found::new();
-    for (topic, count) in all.iter().filter(|(topic, _)| is_included(topic, prefix, &wanted)) {
+    let is_read = |topic: &str| dead_letter != Some(topic) && is_included(topic, prefix, &wanted);
+    for (topic, count) in all.iter().filter(|(topic, _)| is_read(topic)) {
         let count = i32::try_from(*count).ok().filter(|count| *count <= TOPIC_PARTITIONS);
         let count = count.ok_or_else(|| {
             Error::new(
@@ -70,7 +76,7 @@ mod tests {
 
     fn found(topics: &[(&str, usize)], include: &[&str]) -> Vec<String> {
         let all = topics.iter().map(|(topic, count)| ((*topic).to_owned(), *count)).collect();
-        find(&all, "p.x", &filter(include)).unwrap().into_keys().collect()
+        find(&all, "p.x", &filter(include), Some("p.x.shop.dead")).unwrap().into_keys().collect()
     }
 
     #[test]
@@ -80,6 +86,7 @@ mod tests {
             "p.x.transaction",
             "p.x.shop.orders",
             "p.x.shop.secret",
+            "p.x.shop.dead",
             "p.x.other.orders",
             "p.xshop.orders",
             "p.shop.orders",
@@ -95,7 +102,8 @@ mod tests {
     #[test]
     fn what_cannot_be_numbered_and_what_capture_wrote_is_refused() {
         let refused = |topic: &str, count| {
-            find(&[(topic.to_owned(), count)].into(), "p", &filter(&["shop.*"])).unwrap_err().to_string()
+            let all = [(topic.to_owned(), count)].into();
+            find(&all, "p", &filter(&["shop.*"]), None).unwrap_err().to_string()
         };
         assert!(refused("p.shop.orders", 4097).contains("4096"));
         assert!(refused("p.__lakeward.checkpoints", 1).contains("written_by"));

@@ -38,16 +38,23 @@ impl S3 {
     }
 
     /// `parts` with the ETags that the store has for them; `None` where it has others than these.
-    pub(super) async fn as_stored(&self, upload: &Upload, parts: &[Part]) -> Result<Option<Vec<Part>>> {
-        let stored = self.stored_parts(upload).await?;
+    pub(super) async fn as_stored(
+        &self,
+        upload: &Upload,
+        parts: &[Part],
+    ) -> Result<Result<Option<Vec<Part>>, Refused>> {
+        let stored = match self.stored_parts(upload).await? {
+            Ok(stored) => stored,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let same =
             |(ours, theirs): (&Part, &Part)| (ours.number, ours.bytes) == (theirs.number, theirs.bytes);
         let are_same = stored.len() == parts.len() && parts.iter().zip(&stored).all(same);
-        Ok(are_same.then_some(stored))
+        Ok(Ok(are_same.then_some(stored)))
     }
 
     /// What the store has of an upload, by number.
-    async fn stored_parts(&self, upload: &Upload) -> Result<Vec<Part>> {
+    async fn stored_parts(&self, upload: &Upload) -> Result<Result<Vec<Part>, Refused>> {
         let mut stored = Vec::new();
         let mut after = None;
         loop {
@@ -57,8 +64,11 @@ impl S3 {
                     let list = list.upload_id(&upload.upload_id).set_part_number_marker(after.clone());
                     Ok(list.send().await?)
                 })
-                .await?
-                .map_err(|refused| self.refused("ListParts", &upload.key, &refused))?;
+                .await?;
+            let page = match page {
+                Ok(page) => page,
+                Err(refused) => return Ok(Err(refused)),
+            };
             for part in page.parts() {
                 if let (Some(number), Some(etag), Some(bytes)) =
                     (part.part_number(), part.e_tag(), part.size())
@@ -69,7 +79,7 @@ impl S3 {
             }
             if page.is_truncated() != Some(true) || page.next_part_number_marker().is_none() {
                 stored.sort_by_key(|part| part.number);
-                return Ok(stored);
+                return Ok(Ok(stored));
             }
             after = page.next_part_number_marker().map(str::to_owned);
         }

@@ -297,10 +297,14 @@ impl Store for S3 {
 
     async fn show(&self, upload: &Upload, parts: &[Part]) -> Result<Shown> {
         let mut completed = self.complete(upload, parts).await?;
-        if matches!(&completed, Err(refused) if refused.code == "InvalidPart")
-            && let Some(stored) = self.as_stored(upload, parts).await?
-        {
-            completed = self.complete(upload, &stored).await?;
+        if matches!(&completed, Err(refused) if refused.code == "InvalidPart") {
+            match self.as_stored(upload, parts).await? {
+                Ok(Some(stored)) => completed = self.complete(upload, &stored).await?,
+                Ok(None) => {}
+                // Another worker may have completed it by now.
+                Err(gone) if gone.code == "NoSuchUpload" => completed = Err(gone),
+                Err(refused) => return Err(self.refused("ListParts", &upload.key, &refused)),
+            }
         }
         let bytes = parts.iter().map(|part| part.bytes).sum();
         match completed {

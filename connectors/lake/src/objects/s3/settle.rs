@@ -53,6 +53,9 @@ fn lacks_credentials(error: &dyn std::error::Error) -> bool {
     )
 }
 
+/// The code of a request that was not sent.
+const NO_CREDENTIALS: &str = "NoCredentials";
+
 /// Errors that pass although their status is below 500 (Amazon S3 API Reference, "Error responses").
 const PASSING: &[&str] = &[
     "SlowDown",
@@ -91,7 +94,7 @@ where
             SdkError::ConstructionFailure(_) => refused(0, "ConstructionFailure", chain(&error)),
             // Nothing was sent, and waiting brings none.
             SdkError::DispatchFailure(_) if lacks_credentials(&error) => {
-                refused(403, "NoCredentials", chain(&error))
+                refused(403, NO_CREDENTIALS, chain(&error))
             }
             _ => Failure::Passing(chain(&error)),
         }
@@ -114,6 +117,10 @@ impl S3 {
         loop {
             let fault = match attempt().await {
                 Ok(answer) => return Ok(Ok(answer)),
+                // They were there before, and a service that gives them and is away looks like none.
+                Err(Failure::Refused(refused)) if refused.code == NO_CREDENTIALS && self.has_answered() => {
+                    refused.message
+                }
                 Err(Failure::Refused(refused)) => return Ok(Err(refused)),
                 Err(Failure::Passing(fault)) => fault,
             };
@@ -132,6 +139,11 @@ impl S3 {
             tokio::time::sleep(self.jittered(backoff)).await;
             backoff = backoff.saturating_mul(2).min(BACKOFF_MAX);
         }
+    }
+
+    /// Whether the store has answered this process before, maybe to an earlier link: the log's last record is known.
+    fn has_answered(&self) -> bool {
+        self.stats.record.get() != 0
     }
 
     /// Between half of `backoff` and all of it, by the seed.
@@ -157,7 +169,7 @@ impl S3 {
             (301 | 307, _) | (_, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
                 (ErrorKind::LakeDenied, "set `lake.s3.region` to the region of the bucket")
             }
-            (_, "NoCredentials") => (
+            (_, NO_CREDENTIALS) => (
                 ErrorKind::LakeDenied,
                 "set `lake.s3.access_key` and `secret_key`, or `profile`, or give the machine a role",
             ),
@@ -209,7 +221,7 @@ mod tests {
             CredentialsError::invalid_configuration("a loop of profiles"),
         ] {
             let Failure::Refused(refused) = of(definite) else { panic!("it is tried again") };
-            assert_eq!(refused.code, "NoCredentials");
+            assert_eq!(refused.code, NO_CREDENTIALS);
         }
     }
 }

@@ -8,7 +8,7 @@
 //! active at the COMMIT nevertheless was resumed since, or is captured only since. It is read anew from there, unless
 //! nothing of it was read yet: then a plan that is out is void. (A table without a key is locked for its view, and the lock
 //! waits for what is prepared and touches it.) Which tables a prepared transaction touches stands in the checkpoint. One
-//! that is not known was prepared before the stream began: it may touch every table. Unknown: with `no_data`, whether it
+//! that is not known was prepared before the stream began, or has statements instead of rows: it may touch every table. Unknown: with `no_data`, whether it
 //! touches a table that the stream did not meet yet.
 //! (MySQL manual, "Restrictions on XA Transactions" and "XA Transaction States".)
 
@@ -29,11 +29,13 @@ pub(super) struct Prepared {
     waiting: Vec<PreparedXa>,
     /// Tables of the open one.
     touched: BTreeSet<TableId>,
+    /// Not all tables of the open one are known: it has statements instead of rows.
+    is_unclear: bool,
 }
 
 impl Prepared {
     pub(super) fn after(waiting: Vec<PreparedXa>) -> Prepared {
-        Prepared { waiting, touched: BTreeSet::new() }
+        Prepared { waiting, ..Prepared::default() }
     }
 
     pub(super) fn waiting(&self) -> Vec<PreparedXa> {
@@ -48,16 +50,22 @@ impl Prepared {
         }
     }
 
+    /// The open transaction may touch any table.
+    pub(super) fn touch_any(&mut self) {
+        self.is_unclear = true;
+    }
+
     /// The open transaction has ended, or is to be read again.
     pub(super) fn close(&mut self) {
         self.touched.clear();
+        self.is_unclear = false;
     }
 
     /// The open transaction waits for its decision.
     fn prepare(&mut self, xid: &str) {
         let tables: Vec<TableId> = std::mem::take(&mut self.touched).into_iter().collect();
         self.waiting.retain(|known| known.xid != xid);
-        if tables.len() <= TABLES {
+        if tables.len() <= TABLES && !self.is_unclear {
             self.waiting.push(PreparedXa { xid: xid.to_owned(), tables });
         }
         let beyond = self.waiting.len().saturating_sub(TRANSACTIONS);
@@ -156,6 +164,10 @@ mod tests {
         let mut prepared = Prepared::default();
         prepare(&mut prepared, "wide", TABLES + 1);
         assert_eq!(prepared.decide("wide"), None);
+        prepared.touch_any();
+        prepare(&mut prepared, "statements", 1);
+        assert_eq!(prepared.decide("statements"), None);
+        prepared.close();
         (0..=TRANSACTIONS).for_each(|number| prepare(&mut prepared, &number.to_string(), 1));
         assert_eq!(prepared.waiting().len(), TRANSACTIONS);
         assert_eq!((prepared.decide("0"), prepared.decide("1").is_some()), (None, true));

@@ -14,8 +14,12 @@ impl Decoder {
         if self.is_passed_over() {
             return Ok(());
         }
-        if let Statement::Database = statement {
-            self.note_database(query);
+        match statement {
+            Statement::Database => self.note_database(query),
+            Statement::Rows { .. } | Statement::Unparsed { .. } if self.assembler.transaction().xa.is_some() => {
+                self.prepared.touch_any();
+            }
+            _ => {}
         }
         let mut candidates = match statement::names_are_open(statement, &self.settings.filter) {
             true => self.candidates()?,
