@@ -255,6 +255,9 @@ pub struct Groundwork {
     /// The numbers of its generated columns; `None`: not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generated: Option<Vec<u32>>,
+    /// The numbers of those of them that are VIRTUAL, as far as that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub virtual_columns: Vec<u32>,
     /// Something of this version was taken from what is usual, as neither the log nor the catalog told
     /// it. The first rows tell it, or the version is proved before they are read.
     pub unsure: bool,
@@ -303,7 +306,7 @@ pub struct TableSchema {
     /// Columns in the order of the row image, invisible and generated ones included.
     pub columns: Vec<Column>,
     /// Indices into `columns` of the key's columns, in key order: of the primary key, or else of the
-    /// first unique key whose columns all are NOT NULL; empty without one.
+    /// first unique key whose columns all are NOT NULL and none VIRTUAL; empty without one.
     pub key: Vec<usize>,
     /// The mapping choices in force.
     pub options: TypeOptions,
@@ -420,6 +423,7 @@ mod tests {
             next_column: 9,
             auto_increment: Some(0),
             generated: Some(vec![10]),
+            virtual_columns: vec![10],
             unsure: true,
         };
         let table = TableId::new("a.b", "c");
@@ -437,5 +441,6 @@ mod tests {
         assert_eq!([schema.columns[0].id, schema.columns[1].id], [1, 2]);
         assert_eq!((&schema.groundwork.indexes, schema.groundwork.next_column), (&None, 3));
         assert_eq!(schema.groundwork.generated, None, "which columns are generated was not stored either");
+        assert!(schema.groundwork.virtual_columns.is_empty(), "nor which of them are VIRTUAL");
     }
 }

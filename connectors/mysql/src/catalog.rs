@@ -3,7 +3,7 @@
 //! Guarantee: columns come in the order of the row image (`ORDINAL_POSITION`), with invisible,
 //! generated and generated-key columns among them; a type that is not known, or ENUM labels that are
 //! not text, refuse that table by name and no other. A table's key is its primary key, or else the first
-//! unique key over whole columns that are never NULL, in the server's own order. Unknown: the catalog is of now. Whether it is
+//! unique key over whole columns that are never NULL and not VIRTUAL, in the server's own order. Unknown: the catalog is of now. Whether it is
 //! the one that an event was written under is for the stream to check against the table map.
 
 use std::collections::BTreeMap;
@@ -197,7 +197,7 @@ fn describe(
     found: FoundColumns,
     mut indexes: Vec<Index>,
 ) -> Result<Definition> {
-    let FoundColumns { mut columns, counting, generated, defaults: _ } = found;
+    let FoundColumns { mut columns, counting, generated, virtuals, defaults: _ } = found;
     for name in indexes.iter().flat_map(|index| &index.parts).filter_map(|part| part.column.as_ref()) {
         if !columns.iter().any(|column| column.name == *name) {
             return Err(changed_meanwhile(table).at("column", name));
@@ -219,6 +219,7 @@ fn describe(
     let number = |name: &String| columns.iter().find(|column| column.name == *name).map(|column| column.id);
     groundwork.auto_increment = Some(counting.as_ref().and_then(number).unwrap_or(0));
     groundwork.generated = Some(schema::column_numbers(&generated, &columns));
+    groundwork.virtual_columns = schema::column_numbers(&virtuals, &columns);
     groundwork.indexes = Some(indexes);
     let mut definition = Definition { columns, key: Vec::new(), groundwork };
     definition.settle_key();
@@ -272,12 +273,14 @@ pub fn collations(conn: &mut Conn) -> Result<BTreeMap<String, u16>> {
         .collect())
 }
 
-/// A table's columns, and the names of the one that counts by itself and of those that are generated.
+/// A table's columns, and the names of the one that counts by itself, of those that are generated, and of those of them
+/// that are VIRTUAL.
 #[derive(Debug, Default)]
 struct FoundColumns {
     columns: Vec<Column>,
     counting: Option<String>,
     generated: Vec<String>,
+    virtuals: Vec<String>,
     defaults: BTreeMap<String, ColumnDefault>,
 }
 
@@ -323,7 +326,11 @@ fn read_columns(
                 if counts {
                     found.counting = Some(name.clone());
                 }
-                if extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED") {
+                let is_virtual = extra.contains("VIRTUAL GENERATED");
+                if is_virtual {
+                    found.virtuals.push(name.clone());
+                }
+                if is_virtual || extra.contains("STORED GENERATED") {
                     found.generated.push(name.clone());
                 }
                 found.defaults.insert(name.clone(), default);

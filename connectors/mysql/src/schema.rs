@@ -41,7 +41,7 @@ pub use create::{Made, create};
 pub(crate) use declared::of_catalog as declaration_of_catalog;
 pub(crate) use declared::{follow as follow_declaration, told as told_structure};
 pub use fill::of_catalog as fill_of_catalog;
-pub(crate) use generated::{names as generated_names, numbers as column_numbers};
+pub(crate) use generated::{names as generated_names, numbers as column_numbers, virtual_names};
 pub use values::rewritten;
 
 /// A structure without its table's name and version.
@@ -78,8 +78,9 @@ impl Definition {
     /// Settles the order of the indexes and, by them, the key.
     pub(crate) fn settle_key(&mut self) {
         let Some(found) = &mut self.groundwork.indexes else { return };
-        indexes::sort(found, &self.columns);
-        self.key = indexes::key(found, &self.columns);
+        let virtuals = &self.groundwork.virtual_columns;
+        indexes::sort(found, &self.columns, virtuals);
+        self.key = indexes::key(found, &self.columns, virtuals);
     }
 
     /// Gives columns the numbers of those of the same name in the version before, if there is one, and new
@@ -87,7 +88,7 @@ impl Definition {
     pub fn succeed(&mut self, previous: Option<&Definition>) {
         let counting =
             self.columns.iter().position(|column| Some(column.id) == self.groundwork.auto_increment);
-        let generated = generated::names(self);
+        let (generated, virtuals) = (generated::names(self), generated::virtual_names(self));
         self.groundwork.next_column = previous.map_or(1, |previous| previous.groundwork.next_column);
         for column in &mut self.columns {
             column.fill = None;
@@ -101,6 +102,7 @@ impl Definition {
             self.groundwork.auto_increment = Some(column.id);
         }
         self.groundwork.generated = generated.map(|names| generated::numbers(&names, &self.columns));
+        self.groundwork.virtual_columns = generated::numbers(&virtuals, &self.columns);
     }
 }
 

@@ -361,6 +361,29 @@ fn a_truncated_table_is_emptied_and_a_dropped_one_may_come_again_in_any_form() {
     }
 }
 
+/// What the server takes for the key, the log tells where it names columns, and the catalog elsewhere.
+#[test]
+fn a_unique_index_over_a_virtual_column_is_no_key() {
+    for metadata in METADATA {
+        let mut pipeline = Pipeline::over(metadata, true);
+        pipeline.server.sql(
+            "CREATE TABLE shop.t (a INT NOT NULL, v INT AS (a + 1) VIRTUAL NOT NULL, b INT NOT NULL, UNIQUE (v), UNIQUE (b)); \
+             CREATE TABLE shop.u (a INT NOT NULL, v INT AS (a + 1) VIRTUAL NOT NULL, UNIQUE (v)); \
+             INSERT INTO shop.t (a, b) VALUES (1, 1); INSERT INTO shop.u (a) VALUES (1); \
+             ALTER TABLE shop.t ADD UNIQUE (a); INSERT INTO shop.t (a, b) VALUES (2, 2); UPDATE shop.t SET b = 3 WHERE a = 2",
+        );
+        pipeline.catch_up();
+        for (table, ops, key) in [("t", "ccdc", &["b"][..]), ("u", "c", &[])] {
+            assert_eq!(pipeline.state(table).status, TableStatus::Active, "{metadata:?}, {table}");
+            assert_eq!(pipeline.ops(table), ops, "{metadata:?}, {table}");
+            let version = pipeline.version(table);
+            let names: Vec<&str> = version.key.iter().map(|at| version.columns[*at].name.as_str()).collect();
+            assert_eq!(names, key, "{metadata:?}, {table}");
+            pipeline.assert_is_the_servers(table);
+        }
+    }
+}
+
 #[test]
 fn a_statement_that_is_not_understood_is_settled_by_the_catalog_or_stops_its_table_alone() {
     let mut pipeline = Pipeline::over(RowMetadata::Minimal, true);

@@ -308,6 +308,7 @@ impl Clauses {
             guessed: altered.guessed,
             auto_increment: None,
             generated: Vec::new(),
+            virtuals: Vec::new(),
         };
         let (indexes_only, touches_keys) = (self.changes_indexes_only(), self.touches_keys());
         let refusing = self.refusing(all_known);
@@ -318,15 +319,16 @@ impl Clauses {
         require_primary(&mut columns, &indexes);
         groundwork.auto_increment = self.auto_increment(known, &columns);
         groundwork.generated = self.generated(known, &columns);
+        groundwork.virtual_columns = self.virtual_columns(known, &columns);
         groundwork.unsure |= guessed;
         let has_primary = indexes.iter().any(|index| index.name == PRIMARY);
         groundwork.unsure |= !all_known && !has_primary && touches_keys;
-        indexes::sort(&mut indexes, &columns);
+        indexes::sort(&mut indexes, &columns, &groundwork.virtual_columns);
         if indexes_only && same_set(&indexes, known.groundwork.indexes.as_deref()) {
             // The server sees that nothing changes.
             indexes.clone_from(known.groundwork.indexes.as_ref()?);
         }
-        let key = indexes::key(&indexes, &columns);
+        let key = indexes::key(&indexes, &columns, &groundwork.virtual_columns);
         groundwork.indexes = all_known.then_some(indexes);
         let mut definition = Definition { columns, key, groundwork };
         let strict = context.surroundings.is_strict();
@@ -487,6 +489,16 @@ impl Clauses {
             defined.map_or(before.contains(&column.id), |new| new.defined.generated)
         };
         Some(columns.iter().filter(is_generated).map(|column| column.id).collect())
+    }
+
+    /// The numbers of the VIRTUAL ones among them.
+    fn virtual_columns(&self, known: &Definition, columns: &[Column]) -> Vec<u32> {
+        let is_virtual = |column: &&Column| {
+            let defined = self.columns.iter().find(|new| same_name(&new.name, &column.name));
+            let before = &known.groundwork.virtual_columns;
+            defined.map_or(before.contains(&column.id), |new| new.defined.is_virtual)
+        };
+        columns.iter().filter(is_virtual).map(|column| column.id).collect()
     }
 
     /// Why generated columns may have other values, where types do not tell.

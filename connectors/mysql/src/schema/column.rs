@@ -18,6 +18,8 @@ pub(super) struct Defined {
     pub(super) auto_increment: bool,
     /// Its values are computed from others.
     pub(super) generated: bool,
+    /// They are, and not stored.
+    pub(super) is_virtual: bool,
     /// `UNIQUE`.
     pub(super) unique: bool,
     /// `PRIMARY KEY`, or `KEY` alone.
@@ -42,6 +44,7 @@ pub(super) fn read(tokens: &mut Tokens<'_>, context: &Context<'_>) -> Option<Def
         default: None,
         auto_increment: serial,
         generated: false,
+        is_virtual: false,
         unique: serial,
         primary: false,
         checked: false,
@@ -77,8 +80,8 @@ fn attribute(defined: &mut Defined, tokens: &mut Tokens<'_>) -> Option<bool> {
         defined.collate = Some(types::collation_name(tokens)?);
     } else if tokens.eat(&["GENERATED", "ALWAYS", "AS"]) || tokens.eat(&["AS"]) {
         tokens.parenthesized()?;
-        tokens.eat_any(&["VIRTUAL", "STORED"]);
         defined.generated = true;
+        defined.is_virtual = tokens.eat_any(&["VIRTUAL", "STORED"]) != Some("STORED");
         defined.declare(|declaration| declaration.generated = true);
     } else if tokens.sees(&["CONSTRAINT"]) || tokens.sees(&["CHECK"]) {
         defined.checked |= check(tokens)?;

@@ -56,6 +56,7 @@ fn statement(tokens: &mut Tokens<'_>, context: &Context<'_>) -> Option<Made> {
         guessed: false,
         auto_increment: None,
         generated: Vec::new(),
+        virtuals: Vec::new(),
     };
     let mut keys = Vec::new();
     while let Some(mut item) = body.clause() {
@@ -207,6 +208,8 @@ pub(super) struct Making {
     pub(super) auto_increment: Option<String>,
     /// Names of the generated columns.
     pub(super) generated: Vec<String>,
+    /// Names of those of them that are VIRTUAL.
+    pub(super) virtuals: Vec<String>,
 }
 
 fn read_item(
@@ -228,6 +231,9 @@ fn read_item(
             keys.extend(own_keys(&name, &defined));
             if defined.generated {
                 made.generated.push(name.clone());
+            }
+            if defined.is_virtual {
+                made.virtuals.push(name.clone());
             }
             if defined.auto_increment {
                 made.auto_increment = Some(name);
@@ -300,6 +306,7 @@ impl Making {
             |name: &String| columns.iter().find(|column| column.name == *name).map(|column| column.id);
         groundwork.auto_increment = Some(self.auto_increment.as_ref().and_then(number).unwrap_or(0));
         groundwork.generated = Some(generated::numbers(&self.generated, &columns));
+        groundwork.virtual_columns = generated::numbers(&self.virtuals, &columns);
         let mut definition = Definition { columns, key: Vec::new(), groundwork };
         definition.settle_key();
         definition

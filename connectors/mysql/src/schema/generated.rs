@@ -20,9 +20,16 @@ pub(crate) fn numbers(names: &[String], columns: &[Column]) -> Vec<u32> {
 
 /// The names of a structure's generated columns; `None`: not known.
 pub(crate) fn names(definition: &Definition) -> Option<Vec<String>> {
-    let numbers = definition.groundwork.generated.as_ref()?;
-    let columns = definition.columns.iter().filter(|column| numbers.contains(&column.id));
-    Some(columns.map(|column| column.name.clone()).collect())
+    Some(named(definition.groundwork.generated.as_ref()?, &definition.columns))
+}
+
+/// The names of those of them that are VIRTUAL, as far as that is known.
+pub(crate) fn virtual_names(definition: &Definition) -> Vec<String> {
+    named(&definition.groundwork.virtual_columns, &definition.columns)
+}
+
+fn named(numbers: &[u32], columns: &[Column]) -> Vec<String> {
+    columns.iter().filter(|column| numbers.contains(&column.id)).map(|column| column.name.clone()).collect()
 }
 
 /// Why generated columns may have other values: a column that they may be computed from has another type.

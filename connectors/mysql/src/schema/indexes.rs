@@ -107,17 +107,17 @@ pub(super) fn of_key(known: &Definition) -> Vec<Index> {
     vec![Index { name: String::new(), parts }]
 }
 
-/// Sorts indexes as the server does (`sort_keys` of `sql/sql_table.cc`): the primary key, those
-/// that are never NULL, the others; those over expressions and over the beginning of a
-/// column last. Unknown: those over VIRTUAL columns, which the server puts behind as well; the key that is
-/// then found is another one, which identifies rows too.
-pub(super) fn sort(indexes: &mut [Index], columns: &[Column]) {
+/// Sorts indexes as the server does (`sort_keys` of `sql/sql_table.cc`): the primary key, those that are never
+/// NULL, the others; behind those of their kind the ones over the beginning of a column, and before those the ones
+/// over VIRTUAL columns. Unknown: whether an expression is ever NULL. It is taken to be; neither the key nor the
+/// order of the others depends on it.
+pub(super) fn sort(indexes: &mut [Index], columns: &[Column], virtuals: &[u32]) {
     indexes.sort_by_key(|index| {
         (
             index.name != PRIMARY,
             may_be_null(index, columns),
-            index.parts.iter().any(|part| part.column.is_none()),
             index.parts.iter().any(|part| part.prefix.is_some()),
+            is_virtual(index, columns, virtuals),
         )
     });
 }
@@ -134,13 +134,22 @@ fn may_be_null(index: &Index, columns: &[Column]) -> bool {
     })
 }
 
+/// Whether it is over a VIRTUAL column; to the server an expression is a hidden one.
+fn is_virtual(index: &Index, columns: &[Column], virtuals: &[u32]) -> bool {
+    index.parts.iter().any(|part| {
+        let column = column_of(part, columns).and_then(|at| columns.get(at));
+        column.is_none_or(|column| virtuals.contains(&column.id))
+    })
+}
+
 /// The key of a table by its sorted indexes: the primary key, or else the first unique one over whole
-/// columns that are never NULL.
-pub(super) fn key(indexes: &[Index], columns: &[Column]) -> Vec<usize> {
+/// columns that are never NULL, and none of them VIRTUAL (`is_suitable_for_primary_key` of `sql/table.cc`).
+pub(super) fn key(indexes: &[Index], columns: &[Column], virtuals: &[u32]) -> Vec<usize> {
     let serves = |index: &&Index| {
         index.name == PRIMARY
             || (!may_be_null(index, columns)
-                && index.parts.iter().all(|part| part.column.is_some() && part.prefix.is_none()))
+                && !is_virtual(index, columns, virtuals)
+                && index.parts.iter().all(|part| part.prefix.is_none()))
     };
     let Some(index) = indexes.iter().find(serves) else { return Vec::new() };
     index.parts.iter().filter_map(|part| column_of(part, columns)).collect()

@@ -11,7 +11,7 @@ use lakeward_mysql::ddl::SqlSession;
 use lakeward_mysql::schema::{self, Context, Definition, Made};
 use lakeward_test_support::mysql::MySql;
 use lakeward_test_support::{Random, seed};
-use table::{Table, same};
+use table::{Table, in_order, same};
 
 /// `STRICT_TRANS_TABLES`.
 const STRICT: u64 = 1 << 21;
@@ -53,6 +53,7 @@ fn a_long_random_list_of_statements_ends_at_the_servers_structure() {
             let made = schema::create(&create, &context).unwrap_or_else(|why| panic!("{create}: {why}"));
             let Made::Defined(mut known) = made else { panic!("{create}") };
             same(&table.catalog(), &known, &create);
+            in_order(&table.order(), &known, &create);
             for _ in 0..40 {
                 table.insert(&mut random, &known);
                 let statement = statements::alter(&mut random, &table.name, &known);
@@ -71,6 +72,7 @@ fn a_long_random_list_of_statements_ends_at_the_servers_structure() {
                     continue;
                 }
                 same(&table.catalog(), &change.definition, &statement);
+                in_order(&table.order(), &change.definition, &statement);
                 if change.rewritten.is_none() {
                     kept += 1;
                     table.assert_kept(&before, &known, &change.definition, &statement);
@@ -116,12 +118,14 @@ fn hard_statements_end_at_the_servers_structure() {
         let made = schema::create(&create, &context).unwrap_or_else(|why| panic!("{create}: {why}"));
         let Made::Defined(mut known) = made else { panic!("{create}") };
         same(&table.catalog(), &known, &create);
+        in_order(&table.order(), &known, &create);
         for alter in *alters {
             let alter = alter.replace("{t}", &table.name);
             table.run(&alter).unwrap_or_else(|error| panic!("{alter}: {error}"));
             let change =
                 schema::alter(&known, &alter, &context).unwrap_or_else(|why| panic!("{alter}: {why}"));
             same(&table.catalog(), &change.definition, &alter);
+            in_order(&table.order(), &change.definition, &alter);
             known = change.definition;
         }
     }

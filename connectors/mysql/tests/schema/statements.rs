@@ -90,6 +90,8 @@ const ATTRIBUTES: &[(&[&str], &[&str])] = &[
             "DEFAULT ''",
             "DEFAULT 7",
             "DEFAULT 'A\\n'",
+            r"DEFAULT '\%\f'",
+            r"DEFAULT '\_\a'",
             "DEFAULT _utf8mb4'z'",
         ],
     ),
@@ -426,6 +428,16 @@ pub(crate) const HARD: &[(&str, &[&str])] = &[
             "ALTER TABLE {t} MODIFY g INT AS (a + 2) STORED, ADD INDEX fx ((a * 2)), ADD UNIQUE ((a + nr))",
             "ALTER TABLE {t} MODIFY g BIGINT FIRST",
             "CREATE UNIQUE INDEX one USING BTREE ON {t} (a, nr DESC) COMMENT 'x' ALGORITHM=INPLACE LOCK=NONE",
+        ],
+    ),
+    (
+        "CREATE TABLE {t} (a INT NOT NULL, v INT AS (a + 1) VIRTUAL NOT NULL, b INT NOT NULL, c VARCHAR(9), e INT, \
+         s INT AS (a + 2) STORED NOT NULL, UNIQUE (v), UNIQUE (b), UNIQUE (c(3)), UNIQUE ((e + 1)), UNIQUE (s))",
+        &[
+            "ALTER TABLE {t} ADD d INT UNIQUE",
+            "ALTER TABLE {t} RENAME COLUMN v TO w, ADD x INT AS (b + 1) UNIQUE",
+            "ALTER TABLE {t} DROP INDEX b, DROP INDEX s, ADD UNIQUE aw (a, w), MODIFY w INT AS (a + 1) VIRTUAL NOT NULL FIRST",
+            "ALTER TABLE {t} ADD UNIQUE y (b)",
         ],
     ),
 ];

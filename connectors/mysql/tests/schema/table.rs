@@ -48,6 +48,19 @@ impl Table {
         found.tables[&table].definition()
     }
 
+    /// The names of its unique indexes in the server's own order.
+    pub(crate) fn order(&mut self) -> Vec<String> {
+        let rows: Vec<mysql::Row> = self.conn.query(format!("SHOW INDEX FROM `{}`", self.name)).unwrap();
+        let mut names: Vec<String> = Vec::new();
+        for row in rows {
+            let (others, name): (u8, String) = (row.get("Non_unique").unwrap(), row.get("Key_name").unwrap());
+            if others == 0 && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     /// The text by which the server would make the table.
     pub(crate) fn shown(&mut self) -> String {
         let row: Option<(String, String)> =
@@ -171,6 +184,19 @@ pub(crate) fn same(server: &Definition, ours: &Definition, statement: &str) {
             "{statement}: {ours:?}, {server:?}"
         );
     }
+}
+
+/// Our unique indexes stand in the server's own order: the catalog that [`same`] compares with is sorted by us.
+#[track_caller]
+pub(crate) fn in_order(server: &[String], ours: &Definition, statement: &str) {
+    let Some(indexes) = &ours.groundwork.indexes else { return };
+    let names: Vec<&str> = indexes.iter().map(|index| index.name.as_str()).collect();
+    // A name that the server chose later is not known.
+    let is_same = |ours: &str, server: &str| ours.is_empty() || ours.eq_ignore_ascii_case(server);
+    assert!(
+        names.len() == server.len() && names.iter().zip(server).all(|(ours, server)| is_same(ours, server)),
+        "{statement}: {names:?}, and the server {server:?}"
+    );
 }
 
 /// Of each column its name, its character set, whether it has a default that is told, and whether it is generated. Words and

@@ -184,12 +184,13 @@ impl Decoder {
             return Ok(());
         }
         let position = self.position_after();
-        let names = match self.proved(&asked, &position) {
-            Ok(proved) => schema::generated_names(&proved.definition).unwrap_or_default(),
+        let proved = match self.proved(&asked, &position) {
+            Ok(proved) => proved.definition,
             // Its rows are read anew.
             Err(error) if error.policy() == Policy::StopTable => return Ok(()),
             Err(error) => return Err(error),
         };
+        let names = schema::generated_names(&proved).unwrap_or_default();
         // The catalog has the table's columns as the statement leaves them, and those of a copy's original as they were.
         let columns = if asked == *table { &none.definition.columns } else { &known.columns };
         let numbers = schema::column_numbers(&names, columns);
@@ -198,6 +199,8 @@ impl Decoder {
             && numbers.len() == names.len()
         {
             definition.groundwork.generated = Some(numbers);
+            definition.groundwork.virtual_columns =
+                schema::column_numbers(&schema::virtual_names(&proved), columns);
         }
         Ok(())
     }

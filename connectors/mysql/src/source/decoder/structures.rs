@@ -367,6 +367,7 @@ impl Decoder {
         let mut definition = Definition::of(&schema);
         (definition.groundwork.collation, definition.groundwork.indexes) = (None, None);
         definition.groundwork.generated = None;
+        definition.groundwork.virtual_columns.clear();
         definition.groundwork.unsure = true;
         self.follow_version(at, definition)
     }
@@ -435,6 +436,7 @@ impl Decoder {
         // The map does not tell it of columns that are new.
         let generated = previous.groundwork.generated.clone().filter(|_| new.is_none());
         definition.groundwork.generated = generated;
+        definition.groundwork.virtual_columns.clone_from(&previous.groundwork.virtual_columns);
         definition.groundwork.unsure = false;
         if !keeps_key(&mut definition, now) {
             definition.groundwork.indexes = None;
