@@ -74,6 +74,16 @@ pub fn is_ghost_of(ghost: &TableId, table: &TableId) -> bool {
     ghost.database == table.database && real_names(&ghost.table).any(is_of)
 }
 
+/// Whether a tool ends an online schema change of `table` by moving it to the name `old`, and the copy of its rows
+/// from the name `ghost` to its own, in one statement: `_t_del` and `_t_gho` (gh-ost), `_t_old` and `_t_new`
+/// (pt-online-schema-change). Other moves between such names bring back what was, or what is no copy.
+pub fn is_cut_over(ghost: &TableId, old: &TableId, table: &TableId) -> bool {
+    const ENDS: [(&str, &str); 2] = [("_gho", "_del"), ("_new", "_old")];
+    ENDS.iter().any(|(copy, gone)| ghost.table.ends_with(copy) && old.table.ends_with(gone))
+        && is_ghost_of(ghost, table)
+        && is_ghost_of(old, table)
+}
+
 /// Characters of a table's name at most (MySQL manual, "Identifier Length Limits").
 const NAME_CHARACTERS: usize = 64;
 
@@ -234,6 +244,42 @@ mod tests {
         let (long, cut) = ("t".repeat(62), format!("_{}_gho", "t".repeat(59)));
         assert!(is_ghost_of(&TableId::new("shop", cut), &TableId::new("shop", long.clone())));
         assert!(!is_ghost_of(&TableId::new("shop", "_ttt_gho"), &TableId::new("shop", long)));
+    }
+
+    #[test]
+    fn a_copy_takes_its_tables_place_as_the_tools_have_it() {
+        let is_cut_over = |ghost: &str, old: &str, table: &str| {
+            let of_shop = |name: &str| TableId::new("shop", name);
+            is_cut_over(&of_shop(ghost), &of_shop(old), &of_shop(table))
+        };
+        assert!(is_cut_over("_t_gho", "_t_del", "t"));
+        assert!(is_cut_over("_t_gho", "_t_20260102030405_del", "t"));
+        assert!(is_cut_over("_t_new", "_t_old", "t"));
+        assert!(is_cut_over("___t_new", "__________t_old", "t"));
+        assert!(is_cut_over("__t_gho", "__t_del", "_t"));
+        let name = "t".repeat(64);
+        let (ghost, old) = (format!("_{}_gho", &name[..59]), format!("_{}_20260102030405_del", &name[..44]));
+        assert!(is_cut_over(&ghost, &old, &name));
+        for (ghost, old) in [
+            // Back, by hand and by the tool.
+            ("_t_del", "t_bad"),
+            ("_t_del", "_t_gho"),
+            ("_t_del", "_t_rev_del"),
+            ("_t_old", "_t_new"),
+            ("_t_old", "__t_old"),
+            // A table that begins anew.
+            ("_t_new", "t_2025"),
+            ("_t_new", "_u_old"),
+            // Of two tools, or of none.
+            ("_t_gho", "_t_old"),
+            ("_t_new", "_t_del"),
+            ("_t_ghc", "_t_del"),
+            ("t_new", "t_old"),
+        ] {
+            assert!(!is_cut_over(ghost, old, "t"), "{ghost}, {old}");
+        }
+        let old = TableId::new("archive", "_t_del");
+        assert!(!super::is_cut_over(&TableId::new("shop", "_t_gho"), &old, &TableId::new("shop", "t")));
     }
 
     #[test]

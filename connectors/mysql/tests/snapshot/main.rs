@@ -5,6 +5,7 @@ mod guarded;
 mod keys;
 mod lake;
 mod locks;
+mod moves;
 mod replica;
 mod requests;
 mod resume;

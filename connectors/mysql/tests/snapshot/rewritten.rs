@@ -104,19 +104,19 @@ const MIGRATIONS: &[Migration] = &[
 /// What gh-ost does, and pt-online-schema-change.
 fn online(name: &str, migration: &Migration) -> Vec<String> {
     let Migration { table, alter, .. } = migration;
-    let ghosts = |ghost: &str, create: String| {
+    let ghosts = |[ghost, old]: [String; 2], create: &str| {
         let copied = "id, email, n";
         vec![
-            create,
+            format!("CREATE TABLE shop.{ghost} {create}"),
             format!("ALTER TABLE shop.{ghost} {alter}"),
             format!("INSERT IGNORE INTO shop.{ghost} ({copied}) SELECT {copied} FROM shop.{name}"),
-            format!("RENAME TABLE shop.{name} TO shop._{name}_del, shop.{ghost} TO shop.{name}"),
-            format!("DROP TABLE shop._{name}_del"),
+            format!("RENAME TABLE shop.{name} TO shop.{old}, shop.{ghost} TO shop.{name}"),
+            format!("DROP TABLE shop.{old}"),
         ]
     };
     match name.starts_with("pt") {
-        true => ghosts(&format!("_{name}_new"), format!("CREATE TABLE shop._{name}_new ({table})")),
-        false => ghosts(&format!("_{name}_gho"), format!("CREATE TABLE shop._{name}_gho LIKE shop.{name}")),
+        true => ghosts(["new", "old"].map(|end| format!("_{name}_{end}")), &format!("({table})")),
+        false => ghosts(["gho", "del"].map(|end| format!("_{name}_{end}")), &format!("LIKE shop.{name}")),
     }
 }
 

@@ -46,8 +46,6 @@ pub(super) struct Draft {
 #[derive(Debug)]
 struct Name {
     table: TableId,
-    /// A table stood there when the statement began.
-    was_taken: bool,
     /// What stands there in the end; `None`: nothing.
     standing: Option<Standing>,
 }
@@ -56,7 +54,7 @@ impl Draft {
     fn place(&mut self, decoder: &Decoder, table: &TableId) -> &mut Option<Standing> {
         let at = self.names.iter().position(|name| name.table == *table).unwrap_or_else(|| {
             let standing = decoder.standing(table);
-            self.names.push(Name { table: table.clone(), was_taken: standing.is_some(), standing });
+            self.names.push(Name { table: table.clone(), standing });
             self.names.len() - 1
         });
         &mut self.names[at].standing
@@ -75,11 +73,11 @@ impl Draft {
         self.names.iter().find(|name| name.table == *table)?.standing.as_ref()
     }
 
-    /// Whether a table stood under a name before, and left it for another name or was dropped.
-    pub(super) fn left(&self, table: &TableId) -> bool {
-        let is_same = |standing: &Standing| standing.was.as_ref() == Some(table);
-        let name = self.names.iter().find(|name| name.table == *table);
-        name.is_some_and(|name| name.was_taken && !name.standing.as_ref().is_some_and(is_same))
+    /// Where the table stands in the end that stood under a name before; `None`: nowhere.
+    pub(super) fn place_of(&self, table: &TableId) -> Option<&TableId> {
+        let is_it = |standing: &Standing| standing.was.as_ref() == Some(table);
+        let name = self.names.iter().find(|name| name.standing.as_ref().is_some_and(is_it))?;
+        Some(&name.table)
     }
 }
 

@@ -7,9 +7,10 @@
 //!   version of which something was guessed ([`lakeward_core::Groundwork::unsure`]) is proved first.
 //! - *No stale row lives on.* A table whose rows are not what the lake has of it is emptied by a mark, or
 //!   read anew, or stops: one that leaves a name empties it, one that comes under a name is read anew.
-//!   Only a ghost table that takes its table's place in one statement has that table's rows already: an
-//!   online schema change copied them, the values are kept as [`schema::rewritten`] says, and none was refused
-//!   by the new table as [`schema::narrower`] says.
+//!   Only a ghost table that takes its table's place in one statement, as the tools do it ([`is_cut_over`]), has
+//!   that table's rows already: an online schema change copied them, the values are kept as [`schema::rewritten`]
+//!   says, and none was refused by the new table as [`schema::narrower`] says. A table that was itself the captured
+//!   one before has not. Unknown: one that was swapped in by hand under the very names of a tool, before it had all rows.
 //! - *No structure is taken up that a statement has changed since.* Every statement that touches an active
 //!   table voids what is being read of it, also where nothing is known of the table yet: what a thread
 //!   described before the statement is then not taken for what stands behind it.
@@ -25,7 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lakeward_core::error::Policy;
-use lakeward_core::table_filter::is_ghost_of;
+use lakeward_core::table_filter::is_cut_over;
 use lakeward_core::{BinlogPosition, Column, Error, ErrorKind, Result, SnapshotState, TableId, TableSchema};
 
 use super::draft::{Draft, Standing};
@@ -133,8 +134,8 @@ impl Decoder {
         {
             return Ok(Some(Fate::Stopped(error.at("statement", statement::excerpt(&query.sql)))));
         }
-        let ghost =
-            standing.was.as_ref().filter(|was| !stays && is_ghost_of(was, table) && draft.left(table));
+        let old = draft.place_of(table);
+        let ghost = standing.was.as_ref().filter(|was| old.is_some_and(|old| is_cut_over(was, old, table)));
         let made = standing.was.is_none();
         let Found { mut definition, proved } = match self.known_definition(table, standing, made)? {
             Ok(found) => found,
@@ -379,8 +380,13 @@ impl Decoder {
                 continue;
             }
             let other = standing.and_then(|standing| {
-                let Standing { definition, like, rewritten, narrower, .. } = standing;
-                Some(Other { definition: definition?, like, rewritten, narrower })
+                let Standing { was, definition, like, rewritten, narrower, .. } = standing;
+                // Should it come back, it lacks what has changed since.
+                let left = was.filter(|was| self.settings.filter.captures(was));
+                let stale = left.map(|was| {
+                    Reason::new(ErrorKind::TableChanged, format!("{was} went, and came back later"))
+                });
+                Some(Other { definition: definition?, like, rewritten: rewritten.or(stale), narrower })
             });
             self.beside.set_table(table, other);
         }
