@@ -70,7 +70,13 @@ fn checkpoint(offset: u64, gtids: &str, next_seq: i64) -> Checkpoint {
     let open = Snapshot { mark: Some(3), plan: Some(plan), ..Snapshot::default() };
     let part = Snapshot { condition: Some("id > 5".into()), paused: true, ..Snapshot::default() };
     let (active, done) = (TableStatus::Active, SnapshotState::Done);
-    let state = |status, snapshot| TableState { schema_version: 1, status, snapshot, deleted_by_key: false };
+    let state = |status, snapshot| TableState {
+        schema_version: 1,
+        status,
+        snapshot,
+        deleted_by_key: false,
+        dropped: false,
+    };
     let tables = [
         (TableId::new("shop", "items"), state(active.clone(), SnapshotState::Partial)),
         (TableId::new("shop", "lines"), state(active.clone(), SnapshotState::Open(part))),

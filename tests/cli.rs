@@ -269,8 +269,13 @@ fn committed(requests: Vec<Answer>, snapshot: SnapshotState) -> Checkpoint {
         offset: 4,
         gtid_set: None,
     });
-    let state =
-        TableState { schema_version: 0, status: TableStatus::Active, snapshot, deleted_by_key: false };
+    let state = TableState {
+        schema_version: 0,
+        status: TableStatus::Active,
+        snapshot,
+        deleted_by_key: false,
+        dropped: false,
+    };
     let tables = Arc::new([(orders(), state)].into());
     Checkpoint { position, next_seq: 1, commit_us: None, retired: 0, requests, prepared: Vec::new(), tables }
 }

@@ -293,7 +293,7 @@ mod tests {
 
     fn shown(status: TableStatus, snapshot: SnapshotState) -> Checkpoint {
         let mut shown = crate::commands::status::tests::checkpoint();
-        let state = TableState { schema_version: 1, status, snapshot, deleted_by_key: false };
+        let state = TableState { schema_version: 1, status, snapshot, deleted_by_key: false, dropped: false };
         shown.tables = std::sync::Arc::new([(table(), state)].into());
         shown
     }

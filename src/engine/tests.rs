@@ -130,7 +130,13 @@ fn checkpoint(transaction: usize, next_seq: i64, stopped: bool) -> Checkpoint {
     };
     let tables = BTreeMap::from([(
         TableId::new("s", "t"),
-        TableState { schema_version: 1, status, snapshot: SnapshotState::NotAsked, deleted_by_key: false },
+        TableState {
+            schema_version: 1,
+            status,
+            snapshot: SnapshotState::NotAsked,
+            deleted_by_key: false,
+            dropped: false,
+        },
     )]);
     Checkpoint {
         position,

@@ -111,6 +111,9 @@ pub struct TableState {
     /// another key they would delete nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted_by_key: bool,
+    /// The source has dropped the table, and nothing has come under its name since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
 }
 
 /// Whether the rows that were in a table before its changes were captured are in the lake.
@@ -273,6 +276,7 @@ mod tests {
                     status: TableStatus::Active,
                     snapshot: open,
                     deleted_by_key: true,
+                    dropped: true,
                 },
             ),
             (
@@ -282,6 +286,7 @@ mod tests {
                     status: stopped,
                     snapshot: SnapshotState::NotAsked,
                     deleted_by_key: false,
+                    dropped: false,
                 },
             ),
         ];
@@ -375,7 +380,7 @@ mod tests {
         let old = r#"{ "schema_version": 1, "status": { "state": "active" } }"#;
         let state: TableState = serde_json::from_str(old).unwrap();
         assert_eq!(state.snapshot, SnapshotState::NotAsked);
-        assert!(!state.deleted_by_key);
+        assert!(!state.deleted_by_key && !state.dropped);
     }
 
     #[test]

@@ -361,6 +361,36 @@ fn a_truncated_table_is_emptied_and_a_dropped_one_may_come_again_in_any_form() {
     }
 }
 
+/// Of a table without transactions the log does not tell whether IF NOT EXISTS made it.
+#[test]
+fn that_a_table_was_dropped_is_known_behind_a_restart() {
+    for metadata in METADATA {
+        let mut pipeline = Pipeline::over(metadata, true);
+        pipeline
+            .server
+            .sql("CREATE TABLE shop.t (id INT PRIMARY KEY) ENGINE = MyISAM; INSERT INTO shop.t VALUES (1)");
+        pipeline.catch_up();
+        assert!(!pipeline.state("t").dropped);
+        pipeline.server.sql("DROP TABLE shop.t");
+        pipeline.catch_up();
+        assert!(pipeline.state("t").dropped);
+        // Nothing happens, and it is known still.
+        pipeline
+            .server
+            .sql("CREATE TABLE shop.other (id INT PRIMARY KEY); INSERT INTO shop.other VALUES (1)");
+        pipeline.catch_up();
+        assert!(pipeline.state("t").dropped);
+        pipeline.server.sql(
+            "CREATE TABLE IF NOT EXISTS shop.t (id INT PRIMARY KEY, v INT) ENGINE = MyISAM; INSERT INTO shop.t VALUES (2, 2)",
+        );
+        pipeline.catch_up();
+        assert_eq!(pipeline.state("t").status, TableStatus::Active, "{metadata:?}");
+        assert!(!pipeline.state("t").dropped);
+        assert_eq!(pipeline.ops("t"), "ctc");
+        pipeline.assert_is_the_servers("t");
+    }
+}
+
 /// What the server takes for the key, the log tells where it names columns, and the catalog elsewhere.
 #[test]
 fn a_unique_index_over_a_virtual_column_is_no_key() {

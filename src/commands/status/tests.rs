@@ -27,6 +27,7 @@ pub(crate) fn checkpoint() -> Checkpoint {
                 status: TableStatus::Active,
                 snapshot: SnapshotState::NotAsked,
                 deleted_by_key: false,
+                dropped: false,
             },
         ),
         (
@@ -36,6 +37,7 @@ pub(crate) fn checkpoint() -> Checkpoint {
                 status: TableStatus::LeftOut,
                 snapshot: SnapshotState::Done,
                 deleted_by_key: false,
+                dropped: false,
             },
         ),
         (
@@ -45,6 +47,7 @@ pub(crate) fn checkpoint() -> Checkpoint {
                 status: stopped,
                 snapshot: SnapshotState::NotAsked,
                 deleted_by_key: false,
+                dropped: false,
             },
         ),
     ];
@@ -104,6 +107,7 @@ fn with_snapshots(states: Vec<(&str, SnapshotState)>) -> Status {
         status: TableStatus::Active,
         snapshot,
         deleted_by_key: false,
+        dropped: false,
     };
     let states = states.into_iter().map(|(table, it)| (TableId::new("shop", table), state(it)));
     shown.tables = Arc::new(states.collect());

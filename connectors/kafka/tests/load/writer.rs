@@ -199,6 +199,7 @@ impl Writer {
             status: TableStatus::Active,
             snapshot: SnapshotState::NotAsked,
             deleted_by_key: false,
+            dropped: false,
         };
         let tables = self.versions.iter().map(|(table, schema)| (table.clone(), state(schema))).collect();
         let position = Position::Binlog(BinlogPosition {

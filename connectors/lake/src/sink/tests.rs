@@ -125,6 +125,7 @@ pub(crate) fn checkpoint(next_seq: i64) -> Checkpoint {
         status: TableStatus::Active,
         snapshot: SnapshotState::NotAsked,
         deleted_by_key: false,
+        dropped: false,
     };
     let tables = BTreeMap::from([(TableId::new("db", "t"), state)]);
     Checkpoint {

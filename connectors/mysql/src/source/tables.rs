@@ -1,8 +1,9 @@
 //! The tables of a run: their version in force, their state, the rows gathered for them.
 //!
 //! Guarantee: a table that is stopped, or was left out, stays so in this run and, through the checkpoint, in
-//! all later ones, until it is brought back and read anew; a version in force is replaced by the next one
-//! alone ([`Tables::set_schema`]), and with another key what was planned of its snapshot is void.
+//! all later ones, until it is brought back and read anew; so it is known in all of them that a table was dropped,
+//! until something comes under its name; a version in force is replaced by the next one alone
+//! ([`Tables::set_schema`]), and with another key what was planned of its snapshot is void.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub(super) struct Table {
     pub(super) announced: bool,
     /// Gathers rows under the last table map.
     pub(super) builder: Option<BatchBuilder>,
-    /// It was dropped in this run and not made again yet.
+    /// [`TableState::dropped`].
     pub(super) dropped: bool,
     /// How far its snapshot is in this run.
     pub(super) reading: Reading,
@@ -88,6 +89,7 @@ impl Tables {
                 table.status = state.status.clone();
                 table.snapshot = state.snapshot.clone();
                 table.deleted_by_key = state.deleted_by_key;
+                table.dropped = state.dropped;
             }
         }
         Ok(tables)
@@ -172,6 +174,13 @@ impl Tables {
         Ok(())
     }
 
+    /// Whether nothing stands under its name any more.
+    pub(super) fn set_dropped(&mut self, at: usize, dropped: bool) -> Result<()> {
+        self.get_mut(at)?.dropped = dropped;
+        self.states = None;
+        Ok(())
+    }
+
     /// Stops a table. Rows gathered for it before stay: they have their numbers.
     pub(super) fn stop(&mut self, at: usize, error: &Error, position: Position) -> Result<()> {
         let places: String =
@@ -218,6 +227,7 @@ impl Tables {
                 status: table.status.clone(),
                 snapshot: table.snapshot.clone(),
                 deleted_by_key: table.deleted_by_key,
+                dropped: table.dropped,
             };
             Arc::new(list.iter().map(|table| (table.id.clone(), state(table))).collect())
         });

@@ -546,6 +546,7 @@ fn known() -> Resume {
         status: TableStatus::Active,
         snapshot: SnapshotState::NotAsked,
         deleted_by_key: false,
+        dropped: false,
     };
     let tables = schemas.iter().map(|schema| (schema.table.clone(), state.clone())).collect();
     let checkpoint = Checkpoint {
@@ -658,6 +659,7 @@ fn unnamed(bytes: &[u8]) -> Resume {
         status: TableStatus::Active,
         snapshot: SnapshotState::NotAsked,
         deleted_by_key: false,
+        dropped: false,
     };
     let tables = schemas.keys().map(|table: &TableId| (table.clone(), state.clone())).collect();
     let position = Position::Binlog(begin(&Resume::default(), true).position);

@@ -323,5 +323,6 @@ fn active(schema_version: u32) -> TableState {
         status: TableStatus::Active,
         snapshot: SnapshotState::NotAsked,
         deleted_by_key: false,
+        dropped: false,
     }
 }

@@ -51,6 +51,7 @@ fn checkpoint(next_seq: i64) -> Checkpoint {
         status: TableStatus::Active,
         snapshot: SnapshotState::NotAsked,
         deleted_by_key: false,
+        dropped: false,
     };
     let tables = [(table(0), state.clone()), (table(1), state)];
     Checkpoint {

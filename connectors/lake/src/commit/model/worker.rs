@@ -70,6 +70,7 @@ fn part(own: &BTreeSet<i32>, at: u64) -> Checkpoint {
         status: TableStatus::Active,
         snapshot: SnapshotState::NotAsked,
         deleted_by_key: false,
+        dropped: false,
     };
     Checkpoint {
         position: Position::Kafka(position),

@@ -123,9 +123,10 @@ impl Decoder {
             return Ok(());
         }
         self.retire_snapshot(at)?;
-        let table = self.tables.get_mut(at)?;
-        table.dropped |= dropped;
-        let Some(schema) = table.schema.clone() else { return Ok(()) };
+        if dropped {
+            self.tables.set_dropped(at, true)?;
+        }
+        let Some(schema) = self.tables.get(at)?.schema.clone() else { return Ok(()) };
         self.follow_replay()?;
         self.flush_table(at)?;
         let mark =

@@ -295,12 +295,12 @@ impl Decoder {
         match rows {
             Rows::Kept | Rows::Emptied => {}
             Rows::New => {
-                self.tables.get_mut(at)?.dropped = false;
+                self.tables.set_dropped(at, false)?;
                 self.retire_snapshot(at)?;
                 self.set_snapshot(at, SnapshotState::Done)?;
             }
             Rows::Unknown(reason) => {
-                self.tables.get_mut(at)?.dropped = false;
+                self.tables.set_dropped(at, false)?;
                 if !self.settings.snapshots {
                     let table = &self.tables.get(at)?.id;
                     let message =
@@ -362,8 +362,9 @@ impl Decoder {
         self.announce(at)
     }
 
-    /// A table's structure is not known from here on, but comes with its rows.
+    /// A table's structure is not known from here on, but comes with its rows; nor is it known that it was dropped.
     pub(super) fn doubt(&mut self, at: usize) -> Outcome {
+        self.tables.set_dropped(at, false)?;
         let Some(schema) = self.tables.get(at)?.schema.clone() else { return Ok(()) };
         let mut definition = Definition::of(&schema);
         (definition.groundwork.collation, definition.groundwork.indexes) = (None, None);
