@@ -36,7 +36,7 @@ use crate::ddl::SqlSession;
 pub use alter::{Change, alter};
 pub use column::database_collation;
 pub(crate) use column::named_database;
-pub use copies::narrower;
+pub use copies::{narrower, renamed};
 pub use create::{Made, create};
 pub(crate) use declared::of_catalog as declaration_of_catalog;
 pub(crate) use declared::{follow as follow_declaration, told as told_structure};

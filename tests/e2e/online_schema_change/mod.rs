@@ -1,9 +1,10 @@
 //! gh-ost and pt-online-schema-change: their runs, with live traffic, are one schema change of the real
-//! table. Ghost rows never reach the lake, and nothing is read again. What only looks like such a run is read anew.
+//! table. Ghost rows never reach the lake, and nothing is read again; where a run, or what looks like one, leaves a doubt,
+//! the table is read anew.
 
-mod by_hand;
 mod gh_ost;
 mod pt_osc;
+mod read_anew;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,11 +1,13 @@
-//! Whether a copy of a table's rows has all of them. Online schema changes copy with `INSERT IGNORE`, which
-//! passes over rows that the new table refuses.
+//! Whether a copy of a table's rows has all of them, with their values. Online schema changes copy with `INSERT IGNORE`,
+//! which passes over rows that the new table refuses, and column by column under the names that both tables have.
 //!
 //! Guarantee: where [`narrower`] is silent, and the statement that altered the copy ([`super::Change::narrower`])
 //! or the catalog ([`crate::catalog::limits`]), no row of the old table is refused by the new one. Why: a row is
 //! refused for another one with the same unique key, or by a check, a foreign key or partitions. Each unique index
 //! of the new table has all columns of one that the old table has, which compare alike: so rows that differ there
-//! differ here. What else is added is told by the words of the statement.
+//! differ here. What else is added is told by the words of the statement. And where [`renamed`] is silent, each column
+//! has the values of the one that it belongs to: it has that one's name. Of a renamed one some runs copy the values, and
+//! others do not (gh-ost with `--skip-renamed-columns`, or where it does not know the clause); no statement tells which.
 //!
 //! Unknown: a ghost table that CREATE TABLE makes (pt-online-schema-change does so) is taken to have the checks,
 //! foreign keys and partitions of its table, and its indexes where those are not known; and a check of before may
@@ -13,7 +15,7 @@
 
 use lakeward_core::{Column, ColumnType, Index};
 
-use super::{Definition, indexes};
+use super::{Definition, indexes, same_name};
 
 /// Why a table of the new structure may refuse rows that one of the old structure has; `None`: its unique indexes
 /// refuse none. Columns belong together by their numbers.
@@ -28,6 +30,17 @@ pub fn narrower(old: &Definition, new: &Definition) -> Option<String> {
     let is_new = |index: &&Index| !before.iter().any(|before| implies((before, old), (index, new)));
     let index = unique.iter().find(is_new)?;
     Some(format!("its unique index {} was not there before, or compares in another way", index.name))
+}
+
+/// Why columns of a table that was copied by names may have other values than those that they belong to by their
+/// numbers; `None`: names and numbers say the same.
+pub fn renamed(old: &Definition, new: &Definition) -> Option<String> {
+    let is_other = |column: &&Column| {
+        old.columns.iter().any(|before| (before.id == column.id) != same_name(&before.name, &column.name))
+    };
+    let column = new.columns.iter().find(is_other)?;
+    let name = &column.name;
+    Some(format!("column {name} was renamed, or took another one's name, and rows are copied by names"))
 }
 
 /// Whether rows that differ in one index differ in the other.

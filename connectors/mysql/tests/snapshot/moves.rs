@@ -4,6 +4,7 @@ use lakeward_core::Op;
 use lakeward_test_support::mysql::{MySqlOptions, RowMetadata};
 
 use crate::lake::{Lake, Setup, server, server_pairs};
+use crate::rewritten::assert_equal;
 
 /// Moves between the names of an online schema change that bring no whole copy, each with how its table stands before.
 const MOVES: &[(&str, &str)] = &[
@@ -66,6 +67,60 @@ fn what_takes_a_tables_place_otherwise_than_the_tools_have_it_is_read_anew() {
         for (name, (_, moves)) in names.iter().zip(MOVES) {
             let context = format!("{row_metadata:?}: {}", moves.replace("{t}", name));
             assert_eq!(lake.pairs(name, "id", "n"), server_pairs(&server, name, "id", "n"), "{context}");
+        }
+    }
+}
+
+/// What is altered in a ghost of `id, n`, the columns that are copied and from which, and the columns that are there then.
+const COPIES: &[(&str, &str, &str, &[&str])] = &[
+    // A tool that does not know the clause, one that does, and one that is told not to care.
+    ("RENAME COLUMN n TO m", "id", "id", &["id", "m"]),
+    ("RENAME COLUMN n TO m", "id, m", "id, n", &["id", "m"]),
+    ("CHANGE n m INT", "id, m", "id, n", &["id", "m"]),
+    ("CHANGE n m INT", "id", "id", &["id", "m"]),
+    ("RENAME COLUMN n TO m, ADD n INT DEFAULT 7", "id, n", "id, n", &["id", "m", "n"]),
+    ("DROP n, ADD n INT DEFAULT 7", "id, n", "id, n", &["id", "n"]),
+    // Each keeps its name.
+    ("MODIFY n BIGINT FIRST, ADD o INT, ADD KEY (n)", "id, n", "id, n", &["n", "id", "o"]),
+];
+
+#[test]
+fn columns_of_a_copy_that_were_renamed_or_made_anew_are_read() {
+    for row_metadata in [RowMetadata::Full, RowMetadata::Minimal] {
+        let server = server(MySqlOptions { row_metadata, ..MySqlOptions::default() });
+        let tools = ["gh", "pt"];
+        let runs = || tools.iter().flat_map(|tool| COPIES.iter().enumerate().map(move |copy| (*tool, copy)));
+        let columns = "(id INT PRIMARY KEY, n INT)";
+        for (tool, (at, _)) in runs() {
+            server.sql(&format!(
+                "CREATE TABLE shop.{tool}{at} {columns}; INSERT INTO shop.{tool}{at} VALUES (1, 1), (2, 2)"
+            ));
+        }
+        let mut lake = Lake::default();
+        let mut run = Setup::default().open(&server).unwrap();
+        run.until_equal(&server, &mut lake);
+        for (tool, (at, (alter, to, from, _))) in runs() {
+            let name = format!("{tool}{at}");
+            let (ghost, old, made) = match tool {
+                "gh" => (format!("_{name}_gho"), format!("_{name}_del"), format!("LIKE shop.{name}")),
+                _ => (format!("_{name}_new"), format!("_{name}_old"), columns.to_owned()),
+            };
+            server.sql(&format!(
+                "CREATE TABLE shop.{ghost} {made}; ALTER TABLE shop.{ghost} {alter}; \
+                 INSERT INTO shop.{ghost} ({to}) SELECT {from} FROM shop.{name}; \
+                 RENAME TABLE shop.{name} TO shop.{old}, shop.{ghost} TO shop.{name}; \
+                 INSERT INTO shop.{name} (id) VALUES (3)"
+            ));
+        }
+        run.until_equal(&server, &mut lake);
+        for (tool, (at, (alter, to, _, after))) in runs() {
+            let (name, context) = (format!("{tool}{at}"), format!("{row_metadata:?}, {tool}: {alter}, {to}"));
+            let again = lake.count(&name, Op::Read) > 2;
+            let is_whole = after.contains(&"o");
+            assert_eq!(again, !is_whole, "{context}");
+            // Events of before lack what was added.
+            let compared = if is_whole { &after[..2] } else { *after };
+            assert_equal(&lake, &server, &name, compared, &context);
         }
     }
 }

@@ -25,7 +25,7 @@ fn on_server(server: &MySql, name: &str, columns: &[&str]) -> Vec<Vec<Option<Str
 }
 
 #[track_caller]
-fn assert_equal(lake: &Lake, server: &MySql, name: &str, columns: &[&str], context: &str) {
+pub(crate) fn assert_equal(lake: &Lake, server: &MySql, name: &str, columns: &[&str], context: &str) {
     let ours = |row: &BTreeMap<String, Option<String>>| {
         columns.iter().map(|column| plain(row[*column].clone())).collect::<Vec<_>>()
     };

@@ -9,8 +9,8 @@
 //!   read anew, or stops: one that leaves a name empties it, one that comes under a name is read anew.
 //!   Only a ghost table that takes its table's place in one statement, as the tools do it ([`is_cut_over`]), has
 //!   that table's rows already: an online schema change copied them, the values are kept as [`schema::rewritten`]
-//!   says, and none was refused by the new table as [`schema::narrower`] says. A table that was itself the captured
-//!   one before has not. Unknown: one that was swapped in by hand under the very names of a tool, before it had all rows.
+//!   says and in their columns as [`schema::renamed`] says, and none was refused by the new table as
+//!   [`schema::narrower`] says. A table that was itself the captured one before has not. Unknown: one that was swapped in by hand under the very names of a tool, before it had all rows.
 //! - *No structure is taken up that a statement has changed since.* Every statement that touches an active
 //!   table voids what is being read of it, also where nothing is known of the table yet: what a thread
 //!   described before the statement is then not taken for what stands behind it.
@@ -170,7 +170,10 @@ impl Decoder {
         } else if ghost.is_some() {
             let why = match (&previous, &definition) {
                 (Some(old), Some(new)) => {
-                    match new_columns.or_else(|| schema::rewritten(old, new, &self.settings.types, false)) {
+                    let changed = new_columns
+                        .or_else(|| schema::renamed(old, new))
+                        .or_else(|| schema::rewritten(old, new, &self.settings.types, false));
+                    match changed {
                         None => self.lacking(table, standing, old, new)?,
                         why => why,
                     }

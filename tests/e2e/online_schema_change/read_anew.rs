@@ -1,5 +1,5 @@
-//! What is done by hand with the names of these tools, before and after a run: the table is read anew, and the lake is
-//! equal.
+//! Runs whose copy does not tell all values, and what is done by hand with the names of these tools: the table is read
+//! anew, and the lake is equal.
 
 use lakeward_test_support::mysql::{MySqlOptions, RowMetadata};
 
@@ -23,6 +23,15 @@ const MOVES: &[Moves] = &[
             INSERT INTO shop.back VALUES (3, 3); UPDATE shop.back SET n = 10 WHERE id = 1; \
             RENAME TABLE shop.back TO shop.back_bad, shop._back_del TO shop.back",
     },
+    // The copy of a tool that does not know the clause.
+    Moves {
+        table: "renamed",
+        statements: "CREATE TABLE shop._renamed_gho LIKE shop.renamed; \
+            ALTER TABLE shop._renamed_gho RENAME COLUMN n TO m; \
+            INSERT INTO shop._renamed_gho (id) SELECT id FROM shop.renamed; \
+            RENAME TABLE shop.renamed TO shop._renamed_del, shop._renamed_gho TO shop.renamed; \
+            INSERT INTO shop.renamed VALUES (3, 3)",
+    },
     // A table begins anew under its name.
     Moves {
         table: "rotated",
@@ -33,7 +42,7 @@ const MOVES: &[Moves] = &[
 ];
 
 #[test]
-fn tables_that_come_back_or_begin_anew_under_such_names_are_read_anew() {
+fn copies_with_renamed_columns_and_tables_that_come_back_or_begin_anew_are_read_anew() {
     for row_metadata in [RowMetadata::Full, RowMetadata::Minimal] {
         let server = server_with(MySqlOptions { row_metadata, ..MySqlOptions::default() });
         server.sql("CREATE DATABASE shop");
