@@ -10,8 +10,9 @@
 //! others do not (gh-ost with `--skip-renamed-columns`, or where it does not know the clause); no statement tells which.
 //!
 //! Unknown: a ghost table that CREATE TABLE makes (pt-online-schema-change does so) is taken to have the checks,
-//! foreign keys and partitions of its table, and its indexes where those are not known; and a check of before may
-//! refuse a value for a column's new collation.
+//! foreign keys and partitions of its table, and its indexes where those are not known; a check of before may
+//! refuse a value for a column's new collation; and of a ghost table that an earlier run saw altered, only the
+//! catalog's names are known, so that two columns of it may have swapped theirs.
 
 use lakeward_core::{Column, ColumnType, Index};
 
