@@ -25,6 +25,8 @@ const MODE_NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
 const MODE_STRICT: u64 = 1 << 21 | 1 << 22;
 /// `REAL_AS_FLOAT` in `sql_mode`.
 const MODE_REAL_AS_FLOAT: u64 = 1;
+/// `PAD_CHAR_TO_FULL_LENGTH` in `sql_mode`.
+const MODE_PAD_CHAR: u64 = 1 << 31;
 
 /// What of a statement's session decides what it makes of a table, beside its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +55,11 @@ impl Surroundings {
     /// Whether REAL is FLOAT.
     pub fn real_is_float(&self) -> bool {
         self.sql_mode & MODE_REAL_AS_FLOAT != 0
+    }
+
+    /// Whether a CHAR is read with spaces up to its length.
+    pub fn pads_char(&self) -> bool {
+        self.sql_mode & MODE_PAD_CHAR != 0
     }
 }
 

@@ -334,6 +334,7 @@ impl Clauses {
         let strict = context.surroundings.is_strict();
         let rewritten = reason
             .or_else(|| values::rewritten(known, &definition, &context.options, strict))
+            .or_else(|| values::padded(known, &definition).filter(|_| context.surroundings.pads_char()))
             .or_else(|| self.recomputed(known, &definition));
         let narrower = refusing
             .map(str::to_owned)

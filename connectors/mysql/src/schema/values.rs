@@ -6,7 +6,7 @@
 //! keeps it; one that takes fewer is an error of the statement where `sql_mode` is strict, if a value is
 //! lost; all others are said to rewrite, whether they did or not. What a type does not tell (digits and sign of
 //! fractions) is told by the statement's words (`alter.rs`); of a copy, by those or by
-//! [`crate::catalog::limits`].
+//! [`crate::catalog::limits`]. What a session does beside that is in [`padded`].
 
 use lakeward_core::{Capacity, Column, ColumnType, TypeOptions, ZeroDates};
 
@@ -35,9 +35,22 @@ pub fn rewritten(old: &Definition, new: &Definition, options: &TypeOptions, stri
     generated::recomputed(old, new)
 }
 
+/// Why text may have got spaces at its end: where the session pads CHAR to its length, one that becomes another type
+/// keeps them.
+pub(super) fn padded(old: &Definition, new: &Definition) -> Option<String> {
+    let is_char = |column: &Column| {
+        matches!((&column.ty, column.capacity), (ColumnType::Text { .. }, Some(Capacity::Char(_))))
+    };
+    let was_char = |number: u32| old.columns.iter().any(|before| before.id == number && is_char(before));
+    let column = new.columns.iter().find(|column| was_char(column.id) && !is_char(column))?;
+    Some(format!("column {} may have been padded", column.name))
+}
+
 /// Whether all values of a column stay.
 fn keeps(old: &Column, new: &Column, options: &TypeOptions, strict: bool) -> bool {
-    if old.nullable && !new.nullable && !strict {
+    // In a TIMESTAMP, NULL becomes the present time, and no error, where the server copies the rows.
+    let is_strict = strict && !matches!(new.ty, ColumnType::Timestamp { .. });
+    if old.nullable && !new.nullable && !is_strict {
         return false;
     }
     if old.ty == new.ty && old.capacity == new.capacity {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lakeward_core::{Op, TableSchema, TableStatus};
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
 
-use crate::lake::{Lake, Run, Setup, server, table};
+use crate::lake::{Lake, Run, Setup, server, server_pairs, table};
 
 /// Numbers as the lake and the server both have them.
 fn plain(value: Option<String>) -> Option<String> {
@@ -329,6 +329,40 @@ fn fractions_that_lose_their_sign_without_strict_mode_are_read_anew() {
     }
     let read = ["s", "t", "u"].map(|name| lake.count(name, Op::Read));
     assert_eq!(read, [1, 4, 2], "strict mode lets no sign be lost");
+}
+
+/// In strict mode, too.
+#[test]
+fn values_that_a_statement_makes_others_without_an_error_are_read_anew() {
+    for row_metadata in [RowMetadata::Full, RowMetadata::Minimal] {
+        let server = server(MySqlOptions { row_metadata, ..MySqlOptions::default() });
+        for name in ["t", "c", "d"] {
+            server.sql(&format!(
+                "CREATE TABLE shop.{name} (id INT PRIMARY KEY, ts TIMESTAMP NULL, d DATE); \
+                 INSERT INTO shop.{name} VALUES (1, NULL, '2026-01-02'), (2, '2026-01-02 03:04:05', '2026-01-02')"
+            ));
+        }
+        server.sql(
+            "CREATE TABLE shop.p (id INT PRIMARY KEY, a CHAR(5), b CHAR(5)); INSERT INTO shop.p VALUES (1, 'x', 'y')",
+        );
+        let mut lake = Lake::default();
+        let mut run = Setup::default().open(&server).unwrap();
+        run.until_equal(&server, &mut lake);
+        server.sql(
+            "SET sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE'; ALTER TABLE shop.t MODIFY ts TIMESTAMP(3) NOT NULL; \
+             ALTER TABLE shop.c MODIFY ts TIMESTAMP NOT NULL, ALGORITHM = COPY; ALTER TABLE shop.d MODIFY d DATE NOT NULL; \
+             SET sql_mode = 'STRICT_ALL_TABLES,PAD_CHAR_TO_FULL_LENGTH'; ALTER TABLE shop.p MODIFY a VARCHAR(9), MODIFY b CHAR(6)",
+        );
+        run.until_equal(&server, &mut lake);
+        let moment = "CAST(UNIX_TIMESTAMP(ts) * 1000000 AS SIGNED)";
+        for name in ["t", "c", "d"] {
+            let (ours, theirs) = (lake.pairs(name, "id", "ts"), server_pairs(&server, name, "id", moment));
+            assert_eq!(ours, theirs, "{row_metadata:?}: {name}");
+        }
+        assert_equal(&lake, &server, "p", &["id", "a", "b"], "p");
+        let read = ["t", "c", "d", "p"].map(|name| lake.count(name, Op::Read));
+        assert_eq!(read, [4, 4, 2, 2], "{row_metadata:?}: a DATE that lacks a value is an error");
+    }
 }
 
 /// Takes until a table has stopped; its kind of error.
