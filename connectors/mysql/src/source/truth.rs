@@ -34,7 +34,7 @@ use crate::binlog::payload::Payload;
 use crate::binlog::stream::{EventStream, From, Place, Replica, ServerStream};
 use crate::binlog::table_map::{Structure, same_columns};
 use crate::binlog::transaction::{Assembler, Step};
-use crate::catalog::{self, Cascade, Catalog, CatalogTable};
+use crate::catalog::{self, Cascade, Catalog};
 use crate::config::MysqlConfig;
 use crate::connection::{Purpose, connect};
 use crate::ddl::Statement;
@@ -223,10 +223,17 @@ impl CatalogTruth {
         // Only the catalog knows TINYINT(1), which matters where it is to be a boolean.
         if self.types.tinyint1_as_boolean {
             let mut conn = connect(&self.config, Purpose::Questions)?;
-            let catalog = catalog::read(&mut conn, &self.filter)?;
-            let same = |found: &&CatalogTable| same_columns(&found.columns, &in_log.columns);
-            let mut found = catalog.tables.get(table).filter(same).map(CatalogTable::definition);
-            found.iter_mut().for_each(Definition::undeclare);
+            let collations = catalog::collations(&mut conn)?;
+            let found = match catalog::read_one(&mut conn, table, &collations) {
+                Ok(found) => found.filter(|found| same_columns(&found.columns, &in_log.columns)),
+                // What the log says is understood.
+                Err(error) if table_of(&error).is_some() => None,
+                Err(error) => return Err(error),
+            };
+            let found = found.map(|mut found| {
+                found.undeclare();
+                found
+            });
             return Ok(found.unwrap_or(told));
         }
         Ok(told)

@@ -1,8 +1,9 @@
 //! A server whose administrators guard it: by limits that every session has of its globals, and against
 //! questions about all of its tables.
 
-use lakeward_core::Command;
-use lakeward_test_support::mysql::{MySql, MySqlOptions, USER};
+use lakeward_core::{Command, Op, TypeOptions};
+use lakeward_mysql::snapshot::SnapshotMode;
+use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata, USER};
 
 use crate::lake::{Lake, Setup, is_settled, server, server_pairs, table};
 use crate::requests::{answer, request};
@@ -13,6 +14,18 @@ fn fill(server: &MySql, rows: u32, value: &str) {
          INSERT INTO shop.t WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {rows}) \
          SELECT n, 0, {value} FROM s"
     ));
+}
+
+/// How often the server was asked for tables, and how many it told of.
+fn listed(server: &MySql) -> (u64, u64) {
+    let sum = |what: &str| -> u64 {
+        let sum = server.value(&format!(
+            "SELECT SUM({what}) FROM performance_schema.events_statements_summary_by_digest \
+             WHERE DIGEST_TEXT LIKE '%ENGINE%TABLE_COLLATION%'"
+        ));
+        sum.parse().unwrap()
+    };
+    (sum("COUNT_STAR"), sum("SUM_ROWS_SENT"))
 }
 
 #[test]
@@ -49,16 +62,33 @@ fn a_chunk_of_one_table_does_not_ask_for_all_others() {
     let mut run = Setup::default().open(&server).unwrap();
     run.until_equal(&server, &mut lake);
     assert_eq!(lake.pairs("t", "n", "v").len(), 20_000);
-    let listed = |what: &str| -> u64 {
-        let sum = server.value(&format!(
-            "SELECT SUM({what}) FROM performance_schema.events_statements_summary_by_digest \
-             WHERE DIGEST_TEXT LIKE '%ENGINE%TABLE_COLLATION%'"
-        ));
-        sum.parse().unwrap()
-    };
-    let (asked, sent) = (listed("COUNT_STAR"), listed("SUM_ROWS_SENT"));
+    let (asked, sent) = listed(&server);
     println!("{USER} asked {asked} times for tables and was sent {sent}");
     assert!(asked > 50, "there were chunks: {asked}");
     // All of them where a run begins, then the one.
     assert!(sent < asked + 5 * OTHERS, "{asked} times asked, {sent} sent");
+}
+
+/// Only the catalog knows of them whether a TINYINT is a boolean.
+#[test]
+fn the_first_rows_of_a_table_do_not_ask_for_all_others() {
+    const TABLES: u64 = 100;
+    let server = server(MySqlOptions { row_metadata: RowMetadata::Full, ..MySqlOptions::default() });
+    let names: Vec<String> = (0..TABLES).map(|i| format!("t{i}")).collect();
+    for name in &names {
+        server.sql(&format!("CREATE TABLE shop.{name} (n INT PRIMARY KEY, v TINYINT(1))"));
+    }
+    let types = TypeOptions { tinyint1_as_boolean: true, ..TypeOptions::default() };
+    let mut run = Setup { types, ..Setup::mode(SnapshotMode::NoData) }.open(&server).unwrap();
+    for name in &names {
+        server.sql(&format!("INSERT INTO shop.{name} VALUES (1, 1)"));
+    }
+    let mut lake = Lake::default();
+    run.until(&mut lake, |lake| names.iter().all(|name| lake.count(name, Op::Create) == 1));
+    for name in &names {
+        assert_eq!(lake.latest(name)[0]["v"].as_deref(), Some("true"), "{name}");
+    }
+    let (asked, sent) = listed(&server);
+    println!("{USER} asked {asked} times for tables and was sent {sent}");
+    assert!(asked >= TABLES && sent < asked + 5 * TABLES, "{asked} times asked, {sent} sent");
 }
