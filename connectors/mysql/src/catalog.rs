@@ -32,6 +32,8 @@ pub struct CatalogTable {
     pub defaults: BTreeMap<String, ColumnDefault>,
     /// Storage engine.
     pub engine: String,
+    /// Whether its rows are divided among partitions.
+    pub is_partitioned: bool,
 }
 
 /// A column's default as the catalog has it.
@@ -96,21 +98,23 @@ struct Listed {
     engine: String,
     /// Name of its default collation.
     collation: Option<String>,
+    is_partitioned: bool,
 }
 
 /// All tables, or those whose names are equal to that of `only` where the server compares them.
 fn listed(conn: &mut Conn, only: Option<&TableId>) -> Result<BTreeMap<TableId, Listed>> {
     let named = only.map_or_else(String::new, |table| format!(" AND {}", is_named(table)));
     let sql = format!(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_COLLATION FROM information_schema.TABLES \
-         WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN {SYSTEM}{named}"
+        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_COLLATION, CREATE_OPTIONS LIKE '%partitioned%' \
+         FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN {SYSTEM}{named}"
     );
     Ok(rows(conn, &sql)?
         .into_iter()
         .map(|row| {
             let mut fields = Fields::of(row);
             let table = TableId::new(fields.text(), fields.text());
-            (table, Listed { engine: fields.text(), collation: fields.next() })
+            let (engine, collation) = (fields.text(), fields.next());
+            (table, Listed { engine, collation, is_partitioned: fields.text() == "1" })
         })
         .collect())
 }
@@ -142,8 +146,8 @@ pub(crate) fn read_some(conn: &mut Conn, wanted: impl Fn(&TableId) -> bool) -> R
                 Ok((definition, defaults)) => {
                     let Definition { columns, key, mut groundwork } = definition;
                     groundwork.collation = collation;
-                    let engine = listed.engine.clone();
-                    let found = CatalogTable { columns, key, groundwork, defaults, engine };
+                    let (engine, is_partitioned) = (listed.engine.clone(), listed.is_partitioned);
+                    let found = CatalogTable { columns, key, groundwork, defaults, engine, is_partitioned };
                     catalog.tables.insert(table.clone(), found);
                 }
                 Err(error) if matches!(error.scope(), Scope::Table(_)) => catalog.refused.push(error),

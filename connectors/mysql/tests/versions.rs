@@ -361,6 +361,42 @@ fn a_truncated_table_is_emptied_and_a_dropped_one_may_come_again_in_any_form() {
     }
 }
 
+/// `mysqlcheck --repair` asks so for every table of a server, and all of it is logged.
+#[test]
+fn a_repair_concerns_tables_whose_engine_repairs() {
+    for metadata in METADATA {
+        let mut pipeline = Pipeline::over(metadata, true);
+        for (table, options) in [
+            ("t", ""),
+            ("since", ""),
+            ("m", "ENGINE = MyISAM"),
+            ("was", "ENGINE = MyISAM"),
+            ("p", "PARTITION BY HASH (id) PARTITIONS 2"),
+        ] {
+            pipeline.server.sql(&format!(
+                "CREATE TABLE shop.{table} (id INT PRIMARY KEY) {options}; INSERT INTO shop.{table} VALUES (1)"
+            ));
+        }
+        pipeline.catch_up();
+        // What the engine was then is not known where it may be another one since.
+        pipeline.server.sql(
+            "REPAIR TABLE shop.t; REPAIR TABLE shop.t, shop.m, shop.was; ALTER TABLE shop.was ENGINE = InnoDB; \
+             ALTER TABLE shop.since COMMENT = 'x'; REPAIR TABLE shop.since, shop.p; \
+             INSERT INTO shop.t VALUES (2); INSERT INTO shop.since VALUES (2)",
+        );
+        pipeline.catch_up();
+        for table in ["t", "since"] {
+            assert_eq!(pipeline.state(table).status, TableStatus::Active, "{metadata:?}: {table}");
+            assert_eq!(pipeline.ops(table), "cc", "{metadata:?}: {table}");
+        }
+        for table in ["m", "was", "p"] {
+            let (kind, message, _) = pipeline.stopped(table);
+            assert_eq!(kind, "UnloggedChange", "{metadata:?}: {table}");
+            assert!(message.contains("REPAIR TABLE"), "{message}");
+        }
+    }
+}
+
 /// Of a table without transactions the log does not tell whether IF NOT EXISTS made it.
 #[test]
 fn that_a_table_was_dropped_is_known_behind_a_restart() {

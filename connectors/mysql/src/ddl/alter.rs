@@ -78,10 +78,11 @@ const HARMLESS: &[&[&str]] = &[
     &["REMOVE", "PARTITIONING"],
 ];
 
-/// Clauses by which rows come or go without row events. A repair may drop rows of MyISAM.
+/// Clauses by which rows come or go without row events.
 const ROWS: &[&[&str]] = &[&["EXCHANGE", "PARTITION"], &["IMPORT", "TABLESPACE"]];
 
-/// Clauses with a list of partitions, which stand at the end of their statement.
+/// Clauses with a list of partitions, which stand at the end of their statement. A repair moves rows that are in a wrong
+/// partition, or drops them, in InnoDB too.
 const LISTS: &[(&[&str], Change)] = &[
     (&["DROP", "PARTITION"], Change::Rows),
     (&["TRUNCATE", "PARTITION"], Change::Rows),

@@ -287,7 +287,7 @@ fn rename(tokens: &mut Tokens<'_>) -> Found {
     }
 }
 
-/// A repair may drop rows of MyISAM tables.
+/// A repair may drop rows of MyISAM tables; of which engine a table is, its text does not tell.
 fn repair(tokens: &mut Tokens<'_>) -> Found {
     tokens.skip();
     tokens.eat_any(&["NO_WRITE_TO_BINLOG", "LOCAL"]);

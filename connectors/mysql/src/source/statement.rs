@@ -196,6 +196,8 @@ pub(super) fn touched(
     candidates: &[TableId],
 ) -> Vec<(TableId, Touched)> {
     match statement {
+        // It may change rows.
+        Statement::Tables { kind: Kind::RepairTable, is_damaged: false, .. } => Vec::new(),
         Statement::Tables { touches, .. } => {
             let mut found: Vec<(TableId, Touched)> = Vec::new();
             for touch in touches.iter().filter(|touch| filter.captures(&touch.table)) {

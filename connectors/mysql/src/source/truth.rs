@@ -241,10 +241,7 @@ impl CatalogTruth {
 
     /// The structure of `table` right after `from`, by the catalog.
     pub(super) fn proved(&mut self, table: &TableId, from: &BinlogPosition) -> Result<Proved> {
-        let known = self.reading.as_ref().is_some_and(|reading| reading.catalog.tables.contains_key(table));
-        if !known || self.stale.contains(table) {
-            self.read_all(from)?;
-        }
+        self.read_for(table, from)?;
         let remedy = format!(
             "SET PERSIST binlog_row_metadata = FULL, so that the log tells structures; then lakeward resume {table}"
         );
@@ -287,6 +284,24 @@ impl CatalogTruth {
             }
         }
         Ok(Proved { definition, fills })
+    }
+
+    /// Whether REPAIR TABLE leaves a table's rows as they are, right after `from`; `false` also where that is not proved.
+    /// InnoDB repairs nothing, but for rows that are in a wrong partition.
+    pub(super) fn repairs_nothing(&mut self, table: &TableId, from: &BinlogPosition) -> Result<bool> {
+        self.read_for(table, from)?;
+        let Some(Reading { catalog, touches, .. }) = &self.reading else { return Ok(false) };
+        let found = catalog.tables.get(table).filter(|_| !touches.tables.contains_key(table));
+        Ok(found.is_some_and(|found| found.engine.eq_ignore_ascii_case("InnoDB") && !found.is_partitioned))
+    }
+
+    /// Reads all tables, where what was read of this one is not of `from`.
+    fn read_for(&mut self, table: &TableId, from: &BinlogPosition) -> Result<()> {
+        let known = self.reading.as_ref().is_some_and(|reading| reading.catalog.tables.contains_key(table));
+        match known && !self.stale.contains(table) {
+            true => Ok(()),
+            false => self.read_all(from),
+        }
     }
 
     fn read_all(&mut self, from: &BinlogPosition) -> Result<()> {

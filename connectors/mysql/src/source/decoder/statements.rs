@@ -4,7 +4,7 @@ use lakeward_core::{Feed, MarkReason, Result, TableId, TableMark};
 
 use super::{Decoder, Outcome, SMALL_BYTES};
 use crate::binlog::query::Query;
-use crate::ddl::Statement;
+use crate::ddl::{Kind, Statement};
 use crate::schema;
 use crate::source::OnTruncate;
 use crate::source::statement::{self, Effect};
@@ -34,6 +34,7 @@ impl Decoder {
         }
         let effects =
             statement::effects(statement, &self.settings.filter, self.settings.logs_cascades, &candidates);
+        let effects = self.less_repairs(statement, effects)?;
         self.forget(&effects);
         let draft = self.draft(query, &effects)?;
         let settled = self.settle_draft(query, &draft)?;
@@ -60,6 +61,25 @@ impl Decoder {
         }
         self.settings.stats.ddl.add(&outcome, 1);
         Ok(())
+    }
+
+    /// Without those of a REPAIR on captured tables whose engine repairs nothing.
+    fn less_repairs(&mut self, statement: &Statement, effects: Vec<Effect>) -> Result<Vec<Effect>> {
+        let Statement::Tables { kind: Kind::RepairTable, .. } = statement else { return Ok(effects) };
+        let position = self.position_after();
+        let mut left = Vec::new();
+        for effect in effects {
+            let is_none = match (&effect, &mut self.truth) {
+                (Effect::Rewritten(table, _), Some(truth)) if self.settings.filter.captures(table) => {
+                    truth.repairs_nothing(table, &position)?
+                }
+                _ => false,
+            };
+            if !is_none {
+                left.push(effect);
+            }
+        }
+        Ok(left)
     }
 
     /// A database is made, or altered.
