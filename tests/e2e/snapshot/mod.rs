@@ -18,4 +18,5 @@ mod read_once;
 mod replica;
 mod slow_commits;
 mod under_fire;
+mod unlogged;
 mod vanished;
