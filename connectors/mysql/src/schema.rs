@@ -17,6 +17,7 @@
 //! Unknown: version comments (`/*!99999 … */`) are read as if every server obeyed them.
 
 mod alter;
+mod clauses;
 pub(crate) mod collations;
 mod column;
 mod copies;
