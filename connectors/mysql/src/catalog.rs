@@ -3,8 +3,9 @@
 //! Guarantee: columns come in the order of the row image (`ORDINAL_POSITION`), with invisible,
 //! generated and generated-key columns among them; a type that is not known, or ENUM labels that are
 //! not text, refuse that table by name and no other. A table's key is its primary key, or else the first
-//! unique key over whole columns that are never NULL and not VIRTUAL, in the server's own order. Unknown: the catalog is of now. Whether it is
-//! the one that an event was written under is for the stream to check against the table map.
+//! unique key over whole columns that are never NULL and not VIRTUAL, in the server's own order. Unknown: the
+//! catalog is of now. Whether it is the one that an event was written under is for the stream to check against the
+//! table map.
 
 use std::collections::BTreeMap;
 

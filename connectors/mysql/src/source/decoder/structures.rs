@@ -10,7 +10,8 @@
 //!   Only a ghost table that takes its table's place in one statement, as the tools do it ([`is_cut_over`]), has
 //!   that table's rows already: an online schema change copied them, the values are kept as [`schema::rewritten`]
 //!   says and in their columns as [`schema::renamed`] says, and none was refused by the new table as
-//!   [`schema::narrower`] says. A table that was itself the captured one before has not. Unknown: one that was swapped in by hand under the very names of a tool, before it had all rows.
+//!   [`schema::narrower`] says. A table that was itself the captured one before has not. Unknown: one that was
+//!   swapped in by hand under the very names of a tool, before it had all rows.
 //! - *No structure is taken up that a statement has changed since.* Every statement that touches an active
 //!   table voids what is being read of it, also where nothing is known of the table yet: what a thread
 //!   described before the statement is then not taken for what stands behind it.
