@@ -54,7 +54,8 @@ impl Progress {
     /// The source is waited for. It may read for long what it hands nothing on of: a transaction of tables that are not
     /// captured.
     pub(super) fn waits(&self, now: Duration) {
-        let read = i64::try_from(self.source.events.get()).unwrap_or(i64::MAX);
+        let read = self.source.events.get().saturating_add(self.source.scanned.get());
+        let read = i64::try_from(read).unwrap_or(i64::MAX);
         if read != self.read.get() {
             self.read.set(read);
             self.moved(now);
@@ -143,5 +144,8 @@ mod tests {
         source.events.add(1);
         progress.waits(Duration::from_secs(3));
         assert_eq!(progress.moved_ms.get(), 3_000);
+        source.scanned.add(1);
+        progress.waits(Duration::from_secs(4));
+        assert_eq!(progress.moved_ms.get(), 4_000);
     }
 }

@@ -131,6 +131,8 @@ pub struct SourceStats {
     pub events: Counter,
     /// Their bytes.
     pub bytes: Counter,
+    /// Events that were looked through for statements alone, ahead of the stream.
+    pub scanned: Counter,
     /// Transactions completed.
     pub transactions: Counter,
     /// Change events by table and op letter.

@@ -118,7 +118,11 @@ fn set(facts: &ServerFacts, name: &str, value: &str) -> String {
             format!("set {name} = {value} in the DB cluster parameter group, then reboot the writer")
         }
         Hosting::CloudSql => {
-            format!("gcloud sql instances patch INSTANCE --database-flags={name}={}", value.to_lowercase())
+            format!(
+                "add {name}={} to the flags that the instance has (gcloud sql instances patch INSTANCE \
+                 --database-flags=… replaces all of them)",
+                value.to_lowercase()
+            )
         }
     }
 }
@@ -192,8 +196,15 @@ fn gtid(facts: &ServerFacts) -> Finding {
             Hosting::Plain => "SET PERSIST enforce_gtid_consistency = ON, then SET PERSIST gtid_mode = OFF_PERMISSIVE, \
                                ON_PERMISSIVE and ON, one after the other"
                 .to_owned(),
-            Hosting::Rds | Hosting::Aurora | Hosting::CloudSql => set(facts, "gtid_mode", "ON"),
-        }),
+            // With gtid_mode alone the server does not start again.
+            Hosting::Rds => "set enforce_gtid_consistency = ON and gtid_mode = ON, both, in the DB parameter group, then \
+                             reboot the instance"
+                .to_owned(),
+            Hosting::Aurora => "set enforce_gtid_consistency = ON and gtid_mode = ON, both, in the DB cluster parameter \
+                                group, then reboot the writer"
+                .to_owned(),
+            Hosting::CloudSql => set(facts, "gtid_mode", "ON"),
+        } + "; a pipeline that has begun without GTIDs has to begin anew after that"),
     }
 }
 
@@ -231,9 +242,32 @@ fn replica(facts: &ServerFacts) -> Option<Finding> {
     }
 }
 
+const RDS_RETENTION: &str = "CALL mysql.rds_set_configuration('binlog retention hours', 72)";
+
+/// How binlogs are kept longer where the server is hosted.
+pub(crate) fn to_keep_longer(facts: &ServerFacts) -> String {
+    match facts.hosting {
+        Hosting::Rds | Hosting::Aurora => RDS_RETENTION.to_owned(),
+        Hosting::Plain | Hosting::CloudSql => set(facts, "binlog_expire_logs_seconds", "604800"),
+    }
+}
+
+/// How long a binlog is surely kept, in seconds; `None` where it is not known, or for ever.
+///
+/// # Errors
+/// The server's.
+pub(crate) fn kept_seconds(conn: &mut Conn, facts: &ServerFacts) -> Result<Option<u64>> {
+    match facts.hosting {
+        Hosting::Rds | Hosting::Aurora => {
+            Ok(rds_retention_hours(conn)?.flatten().map(|hours| hours.saturating_mul(3_600)))
+        }
+        Hosting::Plain | Hosting::CloudSql => Ok(facts.kept_seconds()),
+    }
+}
+
 fn retention(conn: &mut Conn, facts: &ServerFacts) -> Result<Finding> {
     const SUBJECT: &str = "server.binlog_retention";
-    const RDS_FIX: &str = "CALL mysql.rds_set_configuration('binlog retention hours', 72)";
+    const RDS_FIX: &str = RDS_RETENTION;
     if matches!(facts.hosting, Hosting::Rds | Hosting::Aurora) {
         return Ok(match rds_retention_hours(conn)? {
             Some(Some(hours)) if hours.saturating_mul(3600) >= RETENTION_SECONDS => {

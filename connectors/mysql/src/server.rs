@@ -256,10 +256,11 @@ impl ServerFacts {
             format!("{} transactions were purged before they were read: {lost}", lost.count()),
         )
         .at("server", self.uuid)
-        .remedy(
+        .remedy(format!(
             "read from a replica that still has them, or read all tables anew (snapshot.mode: when_needed); then \
-             raise the binlogs' retention: SET PERSIST binlog_expire_logs_seconds = 604800",
-        ))
+             raise the binlogs' retention: {}",
+            crate::preflight::to_keep_longer(self)
+        )))
     }
 
     /// [`ServerFacts::refuse_lost`] for a position without GTIDs: the same server, and a file that it
@@ -293,10 +294,10 @@ impl ServerFacts {
                 format!("binlog {} is gone; the oldest is {oldest}", at.file),
             )
             .at("position", at)
-            .remedy(
-                "read all tables anew (snapshot.mode: when_needed); then raise the binlogs' retention: \
-                 SET PERSIST binlog_expire_logs_seconds = 604800",
-            )),
+            .remedy(format!(
+                "read all tables anew (snapshot.mode: when_needed); then raise the binlogs' retention: {}",
+                crate::preflight::to_keep_longer(self)
+            ))),
         }
     }
 }

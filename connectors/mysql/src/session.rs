@@ -18,7 +18,8 @@ use crate::server::Version;
 /// Settings and the values that are read back. Sources: MySQL manual, "Server System Variables".
 const SETTINGS: &[(&str, &str)] = &[
     ("time_zone", "+00:00"),
-    ("sql_mode", "NO_ENGINE_SUBSTITUTION"),
+    // Dates that only this mode takes may stand in a key, and the bounds of its ranges are compared with them.
+    ("sql_mode", "ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"),
     ("character_set_client", "utf8mb4"),
     ("character_set_connection", "utf8mb4"),
     ("character_set_results", "utf8mb4"),

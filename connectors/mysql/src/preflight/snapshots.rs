@@ -5,11 +5,12 @@
 use lakeward_core::{Finding, Level, Result, TableFilter, TableId};
 use mysql::Conn;
 
+use super::kept_seconds;
 use crate::catalog;
 use crate::config::MysqlConfig;
 use crate::connection::{Purpose, connect};
 use crate::grants::Grants;
-use crate::server::{GtidMode, Hosting, ServerFacts, rds_retention_hours};
+use crate::server::{GtidMode, ServerFacts};
 use crate::session::{quoted, rows};
 use crate::snapshot::{SnapshotLock, SnapshotOptions};
 
@@ -156,13 +157,7 @@ fn time(conn: &mut Conn, facts: &ServerFacts, bytes: u64) -> Result<Finding> {
     const SUBJECT: &str = "snapshot.time";
     let seconds = bytes / SLOW_BYTES_PER_SECOND;
     let size = format!("{} GiB to read", bytes.div_ceil(GIB));
-    let kept = match facts.kept_seconds() {
-        Some(kept) => Some(kept),
-        None if matches!(facts.hosting, Hosting::Rds | Hosting::Aurora) => {
-            rds_retention_hours(conn)?.flatten().map(|hours| hours.saturating_mul(3_600))
-        }
-        None => None,
-    };
+    let kept = kept_seconds(conn, facts)?;
     let hours = |seconds: u64| seconds.div_ceil(3_600);
     Ok(match kept {
         Some(kept) if seconds > kept / 2 => Finding::warning(

@@ -415,8 +415,8 @@ fn append_opaque(kind: u8, data: &[u8], out: &mut Vec<u8>) -> Result<()> {
         TYPE_NEWDECIMAL => {
             let mut data = Cursor::new(data);
             let [precision, scale] = data.array()?;
-            // Computed decimals have more digits than a column's 65: nine words of nine digits.
-            if precision > 81 || scale > 30 || scale > precision {
+            // Computed decimals have more digits than a column's 65, and a scale beyond its 30: nine words of nine digits.
+            if precision > 81 || scale > precision {
                 return Err(corrupt(format!("a DECIMAL({precision},{scale}) in JSON")));
             }
             return Format::new(precision, scale).append_text(data.rest(), out);

@@ -58,6 +58,16 @@ pub(crate) struct ChunkThread {
     pace: Pace,
 }
 
+/// What is read of it after the lock is of a later moment than the lock.
+fn without_views(ticket: &Ticket) -> Error {
+    let message =
+        "the table has no key, and its engine has no transactions: its rows cannot be read as of one moment";
+    Error::new(ErrorKind::SourceUnsupported, message).of_table(&ticket.table).remedy(format!(
+        "ALTER TABLE {0} ENGINE = InnoDB, or give it a primary key; then lakeward resume {0}",
+        ticket.table
+    ))
+}
+
 impl ChunkThread {
     /// The `lane`-th thread; the first one goes on where others wait.
     pub(crate) fn new(common: Arc<Common>, lane: u32) -> Self {
@@ -257,6 +267,9 @@ impl ChunkThread {
             return Err(Trouble::Later("the stream is behind, and a view would be open until it is not"));
         }
         let turns = self.common.turns.clone();
+        if !self.sight.source()?.has_views(&ticket.table)? {
+            return Err(without_views(ticket).into());
+        }
         let before = self.sight.source()?.describe(&ticket.table)?;
         let (held, ()) = turns.hold(|_| Ok(()))?;
         let seen = self.sight.lock(ticket)?;

@@ -268,6 +268,19 @@ impl Link {
         Ok(value("rows").zip(value("filtered")).map(|(rows, percent)| (rows * percent / 100.0) as u64))
     }
 
+    /// Whether a view of the table stays as it is while others write: so with engines that have transactions.
+    pub(crate) fn has_views(&mut self, table: &TableId) -> Result<bool> {
+        let sql = format!(
+            "SELECT e.TRANSACTIONS FROM information_schema.TABLES t JOIN information_schema.ENGINES e USING (ENGINE) \
+             WHERE t.TABLE_SCHEMA = {} AND t.TABLE_NAME = {}",
+            quoted(&table.database),
+            quoted(&table.table)
+        );
+        let answer = rows(&mut self.conn, &sql)?.into_iter().flatten().flatten().next();
+        // One that is gone is found to be so by who reads it.
+        Ok(answer.is_none_or(|transactions| transactions == "YES"))
+    }
+
     /// Threads that run on the server.
     pub(crate) fn threads_running(&mut self) -> Result<u32> {
         let answer = rows(&mut self.conn, "SHOW GLOBAL STATUS LIKE 'Threads_running'")?;

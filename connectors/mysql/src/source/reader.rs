@@ -18,7 +18,7 @@ use super::answers::KeyAnswers;
 use super::decoder::{Decoder, Halt, Outcome, Settings};
 use super::start::{self, FIRST_OFFSET};
 use super::statement;
-use super::truth::CatalogTruth;
+use super::truth::{CatalogTruth, Outside};
 use super::turns::Turns;
 use super::{MysqlOptions, OnError, Standing};
 use crate::binlog::stream::{EventStream, From, Replica, ServerStream};
@@ -103,9 +103,10 @@ impl Reader {
             Some(id) => id,
             None => free_server_id(&mut conn, &facts, options.seed)?,
         };
+        let kept_seconds = preflight::kept_seconds(&mut conn, &facts)?;
         drop(conn);
         let held_bytes_max = options.memory.0 / 8;
-        let settings = settings(&options, &facts);
+        let settings = settings(&options, &facts, kept_seconds);
         let declares = options.schema_changes;
         let MysqlOptions { config, tables, types, clock, seed, stats, on_error, snapshot, .. } = options;
         let mut random = seed;
@@ -115,7 +116,9 @@ impl Reader {
             heartbeat: config.heartbeat.0,
         };
         let full = facts.full_metadata();
-        let truth = CatalogTruth::new(config.clone(), tables.clone(), replica, types, full, declares);
+        let outside = Outside { out: out.clone(), stats: stats.clone() };
+        let truth =
+            CatalogTruth::new(config.clone(), tables.clone(), replica, types, full, declares, outside);
         let chunk_bytes_max = 2 * settings.chunk_goal_bytes;
         let mut decoder = Decoder::new(settings, begin, until, Some(truth), out.clone(), answers);
         for (table, error) in refused {
@@ -329,7 +332,7 @@ fn tables_to_read(conn: &mut Conn, options: &MysqlOptions) -> Result<Vec<TableId
     }
 }
 
-fn settings(options: &MysqlOptions, facts: &ServerFacts) -> Settings {
+fn settings(options: &MysqlOptions, facts: &ServerFacts, kept_seconds: Option<u64>) -> Settings {
     let (config, snapshot, memory) = (&options.config, &options.snapshot, options.memory);
     Settings {
         filter: options.tables.clone(),
@@ -342,7 +345,7 @@ fn settings(options: &MysqlOptions, facts: &ServerFacts) -> Settings {
         max_event: config.max_event.0,
         gather_bytes: share(memory, 8),
         original_commit_time: config.commit_time == CommitTime::Original,
-        kept_seconds: facts.kept_seconds(),
+        kept_seconds,
         lower_case_names: facts.names_ignore_case(),
         logs_cascades: facts.logs_cascades(),
         snapshots: snapshot.mode != SnapshotMode::NoData,

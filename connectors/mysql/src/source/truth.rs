@@ -18,11 +18,14 @@
 //! touched them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use lakeward_core::error::Policy;
+use lakeward_core::queue::Sender;
 use lakeward_core::schema::PRIMARY;
+use lakeward_core::stats::SourceStats;
 use lakeward_core::{
-    BinlogPosition, Column, Error, ErrorKind, GtidSet, Result, Scope, TableFilter, TableId, TypeOptions,
+    BinlogPosition, Column, Error, ErrorKind, Feed, GtidSet, Result, Scope, TableFilter, TableId, TypeOptions,
 };
 use mysql::Conn;
 
@@ -89,6 +92,22 @@ pub(super) struct CatalogTruth {
     reading: Option<Reading>,
     /// Tables that the stream itself saw touched since the reading.
     stale: BTreeSet<TableId>,
+    outside: Outside,
+}
+
+/// Who waits while the log is looked through, which may take long after a long stop.
+pub(super) struct Outside {
+    pub(super) out: Arc<Sender<Result<Feed>>>,
+    pub(super) stats: Arc<SourceStats>,
+}
+
+impl Outside {
+    /// An event was looked at; an error if nobody waits any more.
+    fn looked(&self) -> Result<()> {
+        self.stats.scanned.add(1);
+        let left = |_| Error::new(ErrorKind::SourceUnreachable, "nobody waits for the source any more");
+        self.out.check().map_err(left)
+    }
 }
 
 impl CatalogTruth {
@@ -99,11 +118,13 @@ impl CatalogTruth {
         types: TypeOptions,
         full_metadata: bool,
         declares: bool,
+        outside: Outside,
     ) -> Self {
         // The server ends an older dump of the same uuid, so the second reader needs its own.
         let replica = Replica { uuid: uuid::Uuid::from_u128(replica.uuid.as_u128() ^ 1), ..replica };
         let stale = BTreeSet::new();
-        CatalogTruth { config, filter, replica, types, full_metadata, declares, reading: None, stale }
+        let reading = None;
+        CatalogTruth { config, filter, replica, types, full_metadata, declares, reading, stale, outside }
     }
 
     /// The stream passed a statement that touches the table.
@@ -243,7 +264,7 @@ impl CatalogTruth {
     pub(super) fn proved(&mut self, table: &TableId, from: &BinlogPosition) -> Result<Proved> {
         self.read_for(table, from)?;
         let remedy = format!(
-            "SET PERSIST binlog_row_metadata = FULL, so that the log tells structures; then lakeward resume {table}"
+            "set the server's binlog_row_metadata to FULL, so that the log tells structures; then lakeward resume {table}"
         );
         let unknown = |how: String| Error::new(ErrorKind::TableChanged, how).of_table(table).remedy(&*remedy);
         let Some(reading) = &self.reading else {
@@ -372,10 +393,12 @@ impl CatalogTruth {
         let conn = connect(&self.config, Purpose::Stream)?;
         let mut stream = ServerStream::open(conn, &request, self.replica, self.config.max_event.0)?;
         let mut assembler = Assembler::new(false, lower_case_names);
+        self.outside.stats.connected.set(1);
         loop {
             let Some(event) = stream.next()? else {
                 return Err(Error::new(ErrorKind::SourceUnreachable, "the log ended while it was read"));
             };
+            self.outside.looked()?;
             place.pass(&event.header);
             let was_between = assembler.is_between();
             match assembler.accept(event)? {

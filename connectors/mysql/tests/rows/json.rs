@@ -32,7 +32,7 @@ const KEYS: &[&str] =
     &["a", "bb", "key with space", "é", "$", "x.y", "q\"uote", "", "last", "back\\slash", "zzz"];
 
 fn scalar(random: &mut Random) -> String {
-    match random.below(14) {
+    match random.below(16) {
         0 => "NULL".into(),
         1 => "TRUE".into(),
         2 => "CAST(-1.50 AS DECIMAL(10,3))".into(),
@@ -45,7 +45,10 @@ fn scalar(random: &mut Random) -> String {
         9 => "CAST('2026-11-21' AS DATE)".into(),
         10 => format!("CAST(REPEAT('b', {}) AS BINARY)", random.below(200)),
         11 => "CAST('99999999999999999999999999999999999.123456789' AS DECIMAL(65,30))".into(),
-        12 => format!("REPEAT('Größe\\n\\t\\\\\\\"', {})", random.below(30)),
+        // A scale that no column has.
+        12 => "CAST(1.5 AS DECIMAL(38,18)) * CAST(-2.5 AS DECIMAL(38,18))".into(),
+        13 => "0.1234567890123456789012345678901234567890".into(),
+        14 => format!("REPEAT('Größe\\n\\t\\\\\\\"', {})", random.below(30)),
         _ => random.pick(&["''", "'text'", "CHAR(0,1,27,31,127 USING utf8mb4)", "'日本😀'"]).into(),
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lakeward_core::Op;
+use lakeward_core::{Op, TableStatus, TypeOptions};
+use lakeward_mysql::Until;
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
 use mysql::prelude::Queryable;
 
-use crate::lake::{Lake, Setup, server, server_pairs};
+use crate::lake::{Lake, Setup, server, server_pairs, table};
 
 /// Of a column that descends in the key.
 const DESC: &str = " DESC";
@@ -206,4 +207,43 @@ fn a_table_whose_key_is_one_of_prefixes_is_read() {
          WHERE OBJECT_SCHEMA = 'shop' AND OBJECT_NAME = 'by_another' AND INDEX_NAME = 'k'",
     );
     assert!(read.parse::<u64>().unwrap() >= 9_000, "it is read by its other index: {read}");
+}
+
+/// The bounds of its chunks are such dates, too.
+#[test]
+fn a_key_of_dates_that_only_a_mode_takes_is_read() {
+    let server = server(MySqlOptions::default());
+    server.sql(
+        "CREATE TABLE shop.odd (k DATE NOT NULL, n INT NOT NULL, v INT, PRIMARY KEY (k, n)); \
+         SET sql_mode = 'ALLOW_INVALID_DATES', cte_max_recursion_depth = 1000000; INSERT INTO shop.odd \
+         WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 9000) \
+         SELECT CONCAT('2026-02-', LPAD(1 + n % 31, 2, '0')), n, 0 FROM s",
+    );
+    let mut lake = Lake::default();
+    Setup::mode(lakeward_mysql::snapshot::SnapshotMode::InitialOnly).read_to_end(&server, &mut lake);
+    assert_eq!(lake.pairs("odd", "n", "v"), server_pairs(&server, "odd", "n", "v"));
+}
+
+/// More than two numbers would be one key.
+#[test]
+fn a_key_that_is_mapped_to_true_and_false_is_refused() {
+    let server = server(MySqlOptions::default());
+    server.sql(
+        "CREATE TABLE shop.pref (id INT, kind TINYINT(1), v INT, PRIMARY KEY (id, kind)); \
+         INSERT INTO shop.pref VALUES (7, 1, 10), (7, 2, 20); CREATE TABLE shop.good (id INT PRIMARY KEY, v TINYINT(1))",
+    );
+    let mut lake = Lake::default();
+    let types = TypeOptions { tinyint1_as_boolean: true, ..TypeOptions::default() };
+    let setup = Setup::mode(lakeward_mysql::snapshot::SnapshotMode::Initial);
+    Setup { until: Until::CaughtUp, types, ..setup }.read_to_end(&server, &mut lake);
+    let tables = &lake.checkpoint.as_ref().unwrap().tables;
+    match &tables[&table("pref")].status {
+        TableStatus::Stopped { message, remedy, .. } => {
+            assert!(message.contains("true and false"), "{message}");
+            assert!(remedy.as_deref().unwrap().contains("tinyint1_as_boolean"), "{remedy:?}");
+        }
+        TableStatus::Active | TableStatus::LeftOut => panic!("it must stop"),
+    }
+    assert_eq!(tables[&table("good")].status, TableStatus::Active);
+    assert_eq!(lake.count("pref", Op::Read), 0);
 }

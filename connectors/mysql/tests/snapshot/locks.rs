@@ -259,3 +259,20 @@ fn what_needs_a_lock_is_refused_without_one_by_name_and_remedy() {
         assert_eq!(lake.count("t", Op::Read), 0);
     }
 }
+
+/// What is read of it after the lock is of a later moment than the lock, so rows could be there twice.
+#[test]
+fn a_table_without_a_key_whose_engine_has_no_views_is_refused() {
+    let server = filled(true, "CREATE TABLE shop.t (n INT, v INT) ENGINE = MyISAM");
+    let mut lake = Lake::default();
+    let snapshot = SnapshotOptions { mode: SnapshotMode::Initial, ..locking() };
+    Setup { until: Until::CaughtUp, snapshot, ..Setup::default() }.read_to_end(&server, &mut lake);
+    match &lake.checkpoint.as_ref().unwrap().tables[&table("t")].status {
+        TableStatus::Stopped { kind, remedy, .. } => {
+            assert_eq!(kind, "SourceUnsupported");
+            assert!(remedy.as_deref().unwrap().contains("ENGINE = InnoDB"), "{remedy:?}");
+        }
+        TableStatus::Active | TableStatus::LeftOut => panic!("it must stop"),
+    }
+    assert_eq!(lake.count("t", Op::Read), 0);
+}

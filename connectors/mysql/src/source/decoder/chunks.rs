@@ -300,7 +300,7 @@ impl Decoder {
         if let Some(known) = &known {
             succeed(&mut structure, Some(&Definition::of(known)), true, &Fills::new());
         }
-        let structure = match self.unreserved(structure) {
+        let structure = match self.suited(structure) {
             Ok(structure) => structure,
             Err(error) => return self.stop_table(at, error),
         };

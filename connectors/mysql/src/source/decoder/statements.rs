@@ -16,7 +16,9 @@ impl Decoder {
         }
         match statement {
             Statement::Database => self.note_database(query),
-            Statement::Rows { .. } | Statement::Unparsed { .. } if self.assembler.transaction().xa.is_some() => {
+            Statement::Rows { .. } | Statement::Unparsed { .. }
+                if self.assembler.transaction().xa.is_some() =>
+            {
                 self.prepared.touch_any();
             }
             _ => {}

@@ -16,7 +16,7 @@
 //!   table voids what is being read of it, also where nothing is known of the table yet: what a thread
 //!   described before the statement is then not taken for what stands behind it.
 //! - *No version has a column that the sink has no name for*: its table stops where it would begin
-//!   ([`Decoder::unreserved`]). Unknown: a version of an earlier run, under other settings of the sink, which refuses it.
+//!   ([`Decoder::suited`]). Unknown: a version of an earlier run, under other settings of the sink, which refuses it.
 //! - *No table goes on whose rows change unlogged.* Where the server does not log cascades of foreign keys, one that
 //!   comes under a captured name with such a key stops. Unknown: a key that the table has lost again by the time that
 //!   the catalog is asked.
@@ -26,9 +26,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use lakeward_core::error::Policy;
 use lakeward_core::table_filter::is_cut_over;
-use lakeward_core::{BinlogPosition, Column, Error, ErrorKind, Result, SnapshotState, TableId, TableSchema};
+use lakeward_core::{
+    BinlogPosition, Column, ColumnType, Error, ErrorKind, Result, SnapshotState, TableId, TableSchema,
+};
 
 use super::draft::{Draft, Standing};
 use super::{Decoder, Outcome};
@@ -278,7 +281,7 @@ impl Decoder {
 
     /// A table has a structure, and rows or not; the inner error stops it.
     fn stand(&mut self, at: usize, definition: Option<Definition>, rows: Rows) -> Outcome<Result<()>> {
-        let definition = match definition.map(|definition| self.unreserved(definition)).transpose() {
+        let definition = match definition.map(|definition| self.suited(definition)).transpose() {
             Ok(definition) => definition,
             Err(error) => return Ok(Err(error)),
         };
@@ -331,8 +334,23 @@ impl Decoder {
         Ok(key_ids(&definition.key, &definition.columns).iter().any(|id| !before.contains(id)))
     }
 
-    /// The structure, where no column of it has a name that the sink has for itself.
-    pub(super) fn unreserved(&self, definition: Definition) -> Result<Definition> {
+    /// The structure, where no column of it has a name that the sink has for itself, and the key tells rows apart as it is
+    /// mapped.
+    pub(super) fn suited(&self, definition: Definition) -> Result<Definition> {
+        let types = &self.settings.types;
+        let is_boolean = |column: &&Column| {
+            matches!(column.ty, ColumnType::Int { .. }) && column.ty.arrow(types) == DataType::Boolean
+        };
+        if let Some(column) =
+            definition.key.iter().filter_map(|at| definition.columns.get(*at)).find(is_boolean)
+        {
+            let message =
+                "a column of the key is mapped to true and false, and numbers above 1 would be one key";
+            let remedy = "set types.tinyint1_as_boolean: false, or leave the table out with tables.exclude";
+            return Err(Error::new(ErrorKind::TableChanged, message)
+                .at("column", &column.name)
+                .remedy(remedy));
+        }
         let is_reserved = |column: &&Column| {
             self.settings.reserved.iter().any(|name| name.eq_ignore_ascii_case(&column.name))
         };
@@ -427,7 +445,7 @@ impl Decoder {
             Ok(None) => return Ok(map.check(&schema).map(|()| schema)),
         };
         let definition = definition.map_err(|error| error.remedy(format!("lakeward resume {}", map.table)));
-        match definition.and_then(|definition| self.unreserved(definition)) {
+        match definition.and_then(|definition| self.suited(definition)) {
             Ok(definition) => self.follow_version(at, definition)?,
             Err(error) => return Ok(Err(error)),
         }
@@ -477,10 +495,10 @@ impl Decoder {
             None => in_log.map(Definition::from).ok_or_else(|| {
                 Error::new(ErrorKind::TableChanged, "the log does not name the table's columns")
                     .of_table(&map.table)
-                    .remedy("SET PERSIST binlog_row_metadata = FULL, and begin after that")
+                    .remedy("set the server's binlog_row_metadata to FULL, and begin after that")
             }),
         };
-        let definition = match found.and_then(|definition| self.unreserved(definition)) {
+        let definition = match found.and_then(|definition| self.suited(definition)) {
             Ok(definition) => definition,
             Err(error) => return Ok(Err(error)),
         };
