@@ -111,6 +111,8 @@ pub(crate) enum Outcome {
     Unanswered,
     /// Caught up, but tables are stopped, or the reading of their rows is paused.
     TablesStopped,
+    /// Asked to stop before the end that was asked for.
+    Unfinished,
 }
 
 impl Outcome {
@@ -121,6 +123,7 @@ impl Outcome {
             Outcome::Refused => 4,
             Outcome::Unanswered => 5,
             Outcome::TablesStopped => 6,
+            Outcome::Unfinished => 7,
         }
     }
 
@@ -135,14 +138,21 @@ impl Outcome {
             Outcome::TablesStopped => {
                 "Caught up and committed, but tables are stopped, or paused before all their rows were read."
             }
+            Outcome::Unfinished => "Asked to stop before the end that was asked for; the next start goes on.",
         }
     }
 }
 
 /// Every exit code and what it means, as the README shows them.
 pub fn exit_codes() -> Vec<(u8, Vec<&'static str>)> {
-    let outcomes =
-        [Outcome::Done, Outcome::CheckFailed, Outcome::Refused, Outcome::Unanswered, Outcome::TablesStopped];
+    let outcomes = [
+        Outcome::Done,
+        Outcome::CheckFailed,
+        Outcome::Refused,
+        Outcome::Unanswered,
+        Outcome::TablesStopped,
+        Outcome::Unfinished,
+    ];
     let ended = outcomes.iter().map(|outcome| (outcome.exit_code(), outcome.sentence()));
     let failed = ErrorKind::ALL.iter().map(|kind| (kind.exit_code(), kind.sentence()));
     let mut codes = std::collections::BTreeMap::<u8, Vec<&str>>::new();
@@ -170,7 +180,8 @@ pub fn main() -> ExitCode {
         Ok(outcome) => ExitCode::from(outcome.exit_code()),
         Err(error) => {
             let text = match json {
-                true => format!("{:#}", described(&error)),
+                // One line, as the log's.
+                true => described(&error).to_string(),
                 false => block(&error),
             };
             // Nobody may listen any more; the exit code says it all the same.

@@ -279,7 +279,7 @@ impl<R: Route> Engine<R> {
             // A source that refuses must leave no trace in the lake, not even a claim.
             drop(self.route.source(Resume::default(), self.plan.until.clone()).await?);
         }
-        let opened = sink.open().await?;
+        let opened = self.at_work(sink.open()).await?;
         self.committed.clone_from(&opened.resume.checkpoint);
         for lost in opened.lost {
             self.repair(&mut sink, lost).await?;
@@ -395,10 +395,23 @@ impl<R: Route> Engine<R> {
         }
     }
 
+    /// A step of the sink, which may take long where tables are many. Each of its requests has an end of its own, so it
+    /// moves as long as it goes on.
+    async fn at_work<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut step = std::pin::pin!(step);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut step => return done,
+                () = tokio::time::sleep(LOOK) => self.progress.moved(self.clock.elapsed()),
+            }
+        }
+    }
+
     /// The one place that commits.
     async fn commit(&mut self, sink: &mut R::Sink, checkpoint: Checkpoint, rows: u64) -> Result<()> {
         let begun = self.clock.elapsed();
-        sink.commit(checkpoint.clone()).await?;
+        self.at_work(sink.commit(checkpoint.clone())).await?;
         let now = self.clock.elapsed();
         let took = now.saturating_sub(begun);
         self.progress.committed(now, took);

@@ -58,5 +58,5 @@ pub(crate) fn load(args: &LoadArgs) -> Result<Outcome> {
     };
     // A read that hangs in a library must not hold the process: what counts is committed.
     runtime.shutdown_background();
-    ended.map(|ended| told(&ended))
+    ended.map(|ended| told(&ended, args.until_caught_up))
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use indicatif::MultiProgress;
 use lakeward_core::clock::SystemClock;
 use lakeward_core::{Clock, Error, ErrorKind, Result};
+use lakeward_mysql::snapshot::SnapshotMode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -53,7 +54,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome> {
     };
     // A read that hangs in a library must not hold the process: what counts is committed.
     runtime.shutdown_background();
-    ended.map(|ended| told(&ended))
+    let has_end = args.until_caught_up || pipeline.snapshot.mode == SnapshotMode::InitialOnly;
+    ended.map(|ended| told(&ended, has_end))
 }
 
 /// Runs the engine over `route`; of the intervals one is between commits, the other one is the measure of health.
@@ -113,7 +115,13 @@ pub(super) async fn stop_on_signal(stopper: Stopper, [mut terminate, mut interru
     std::process::exit(130);
 }
 
-pub(super) fn told(ended: &Ended) -> Outcome {
+/// Tells how a run ended; `has_end`: it was to end by itself.
+pub(super) fn told(ended: &Ended, has_end: bool) -> Outcome {
+    let unless_asked = |caught_up: Outcome| match ended.reason {
+        Reason::CaughtUp => caught_up,
+        Reason::Stopped | Reason::Abandoned if has_end => Outcome::Unfinished,
+        Reason::Stopped | Reason::Abandoned => Outcome::Done,
+    };
     let position = ended.committed.as_ref().map(|committed| committed.position.to_string());
     let position = position.as_deref().unwrap_or("none");
     match ended.reason {
@@ -125,7 +133,7 @@ pub(super) fn told(ended: &Ended) -> Outcome {
     let standing = ended.stopped_topic_partitions();
     let paused: Vec<String> = ended.paused_tables().iter().map(ToString::to_string).collect();
     if stopped.is_empty() && paused.is_empty() && standing.is_empty() {
-        return Outcome::Done;
+        return unless_asked(Outcome::Done);
     }
     if !standing.is_empty() {
         let names = standing.join(", ");
@@ -146,8 +154,5 @@ pub(super) fn told(ended: &Ended) -> Outcome {
             "the reading of tables is paused; `lakeward snapshot <table> --continue` goes on with it"
         );
     }
-    match ended.reason {
-        Reason::CaughtUp => Outcome::TablesStopped,
-        Reason::Stopped | Reason::Abandoned => Outcome::Done,
-    }
+    unless_asked(Outcome::TablesStopped)
 }

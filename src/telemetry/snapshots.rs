@@ -1,7 +1,7 @@
 //! The progress of snapshots for those who watch a run: a bar for each table on a terminal, log lines
 //! elsewhere. What begins and ends is a log line in both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -98,7 +98,8 @@ impl Teller {
                 SnapshotPhase::Done => news.push(News::Ends(table.clone(), pace)),
             }
         }
-        self.phases.retain(|table, _| counts.iter().any(|(counted, _)| counted == table));
+        let counted: BTreeSet<&TableId> = counts.iter().map(|(table, _)| table).collect();
+        self.phases.retain(|table, _| counted.contains(table));
         news
     }
 

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use lakeward_core::{Checkpoint, Error, ErrorKind, Result, TableId, failpoint};
 
+use super::log::CONCURRENCY;
 use super::places::merged;
 use super::record::{Entry, FileEntry, Record, Repairs};
 use super::shared::{self, LAG, overtaken};
@@ -159,13 +161,15 @@ impl<S: Store> Writer<S> {
         if self.options.shared_tables {
             return Ok(());
         }
-        let tables: BTreeSet<&TableId> = files.iter().map(|file| &file.table).collect();
-        for table in tables {
-            if !self.owned.contains(table) {
-                tables::own(&*self.store, &self.options.pipeline, table).await?;
-                self.owned.insert(table.clone());
-            }
+        let tables: BTreeSet<&TableId> =
+            files.iter().map(|file| &file.table).filter(|table| !self.owned.contains(table)).collect();
+        // By a loop, as in `show`.
+        let mut owning = Vec::with_capacity(tables.len());
+        for table in &tables {
+            owning.push(tables::own(&*self.store, &self.options.pipeline, table));
         }
+        stream::iter(owning).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
+        self.owned.extend(tables.into_iter().cloned());
         Ok(())
     }
 }

@@ -20,9 +20,12 @@ pub(super) async fn show<S: Store>(
     schemas: &[LakeVersion],
     files: Vec<FileEntry>,
 ) -> Result<Vec<FileEntry>> {
+    // By a loop: the compiler cannot follow a closure over borrows from here into a task.
+    let mut copies = Vec::with_capacity(schemas.len());
     for version in schemas {
-        tables::put_version(store, &options.pipeline, version).await?;
+        copies.push(tables::put_version(store, &options.pipeline, version));
     }
+    stream::iter(copies).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
     let mut showing = stream::iter(files)
         .map(|file| async move {
             failpoint::hit("lake.show.each")?;

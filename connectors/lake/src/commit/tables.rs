@@ -49,9 +49,10 @@ pub(crate) async fn owner<S: Store>(store: &S, table: &TableId) -> Result<Option
     Ok(Some(owner.pipeline))
 }
 
-/// Refuses a table that another pipeline owns.
-pub(crate) async fn refuse_owned<S: Store>(store: &S, pipeline: &str, table: &TableId) -> Result<()> {
+/// Refuses a table that another pipeline owns; whether this one does.
+pub(crate) async fn refuse_owned<S: Store>(store: &S, pipeline: &str, table: &TableId) -> Result<bool> {
     match owner(store, table).await? {
+        None => Ok(false),
         Some(owner) if owner != pipeline => {
             Err(Error::new(ErrorKind::LakeOwned, format!("the table's folder belongs to pipeline `{owner}`"))
                 .at("table", table)
@@ -61,7 +62,7 @@ pub(crate) async fn refuse_owned<S: Store>(store: &S, pipeline: &str, table: &Ta
              `lake.shared_tables: true` in both pipelines",
                 ))
         }
-        _ => Ok(()),
+        Some(_) => Ok(true),
     }
 }
 
@@ -71,7 +72,7 @@ pub(super) async fn own<S: Store>(store: &S, pipeline: &str, table: &TableId) ->
     failpoint::hit("lake.owner.put")?;
     match store.put_if_absent(&owner_key(table), body.into()).await? {
         Put::Created => Ok(()),
-        Put::Exists => refuse_owned(store, pipeline, table).await,
+        Put::Exists => refuse_owned(store, pipeline, table).await.map(drop),
     }
 }
 

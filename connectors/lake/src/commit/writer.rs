@@ -217,8 +217,11 @@ impl<S: Store> Writer<S> {
     /// others decided greater ones; and the store's.
     pub async fn version(&mut self, schema: &Arc<TableSchema>) -> Result<Arc<LakeVersion>> {
         let table = &schema.table;
-        if !self.options.shared_tables && !self.owned.contains(table) {
-            tables::refuse_owned(&*self.store, &self.options.pipeline, table).await?;
+        if !self.options.shared_tables
+            && !self.owned.contains(table)
+            && tables::refuse_owned(&*self.store, &self.options.pipeline, table).await?
+        {
+            self.owned.insert(table.clone());
         }
         self.versions.take(&*self.store, &self.options, self.last.checkpoint(), schema).await
     }

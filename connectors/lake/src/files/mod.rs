@@ -359,10 +359,13 @@ impl<S: Store> Files<S> {
     /// Closes the table's open files that `ends` says so of, each on a task of its own.
     fn close_where(&mut self, table: &TableId, ends: impl Fn(&OpenFile) -> bool) {
         let Some(lane) = self.tables.get_mut(table) else { return };
+        let before = lane.open.len();
         for file in lane.open.extract_if(.., |file| ends(file)) {
             self.closing.spawn(file.close());
         }
-        self.show_open();
+        if lane.open.len() < before {
+            self.show_open();
+        }
     }
 
     /// Takes up files that were closed meanwhile.
