@@ -113,7 +113,9 @@ impl Registry {
         let known = format!("{}/subjects/{}", self.url, escaped(subject));
         let (status, answer) = match self.post(&known, &body)? {
             (200, known) => (200, known),
-            (status @ (429 | 500..), answer) => return Err(self.other(status, &answer).at("subject", subject)),
+            (status @ (429 | 500..), answer) => {
+                return Err(self.other(status, &answer).at("subject", subject));
+            }
             // Whatever it says of what is not there, it tells once more.
             _ => self.post(&format!("{known}/versions"), &body)?,
         };

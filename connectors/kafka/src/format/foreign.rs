@@ -174,8 +174,9 @@ impl Found {
             Some("t") => Op::Truncate,
             Some(other) => return Err(unreadable(format!("an envelope whose `op` is `{other}`"))),
             None => {
-                return Err(unreadable("the record is no envelope: it has no `op`")
-                    .remedy("let Debezium write whole envelopes: without the transform ExtractNewRecordState"));
+                return Err(unreadable("the record is no envelope: it has no `op`").remedy(
+                    "let Debezium write whole envelopes: without the transform ExtractNewRecordState",
+                ));
             }
         };
         let names = self.database.zip(self.table);

@@ -289,6 +289,14 @@ impl Transactions {
         }
     }
 
+    /// An error if another writer has put its name: what it wrote since is not known here.
+    pub(super) fn refuse_fenced(&self) -> Result<()> {
+        match self.last_writer()? {
+            last if last == Some(self.writer) => Ok(()),
+            _ => Err(explained_fence()),
+        }
+    }
+
     fn last_writer(&self) -> Result<Option<uuid::Uuid>> {
         let topic = topics::checkpoint_topic(&self.kafka.prefix);
         let reader = self.kafka.reader(&self.clock)?;

@@ -179,9 +179,9 @@ impl Writer {
             return Ok(());
         }
         for number in 0..i32::try_from(count).unwrap_or(i32::MAX) {
-            let found =
-                checkpoints::any_committed(&self.reader, topic, number, self.options.clock.as_ref())?;
+            let found = checkpoints::any_committed(&self.reader, topic, number, self.options.clock.as_ref())?;
             if let Some(offset) = found {
+                self.transactions.refuse_fenced()?;
                 let message = "a topic has records that no checkpoint of this pipeline counts: the checkpoint topic was \
                                lost, or another pipeline writes there";
                 return Err(Error::new(ErrorKind::TopicLost, message)

@@ -101,9 +101,8 @@ fn there(reader: &Reader, options: &ForeignOptions, known: &KafkaPosition) -> Re
     loop {
         let dead_letter = options.kafka.load.dead_letter.as_deref();
         let found = find(&partitions(reader)?, &options.kafka.prefix, &options.tables, dead_letter)?;
-        let is_read = |topic: &str| {
-            dead_letter != Some(topic) && is_included(topic, &options.kafka.prefix, &wanted)
-        };
+        let is_read =
+            |topic: &str| dead_letter != Some(topic) && is_included(topic, &options.kafka.prefix, &wanted);
         let mut had = known.topics.keys().filter(|topic| is_read(topic));
         let Some(topic) = had.find(|topic| !found.contains_key(*topic)) else { return Ok(found) };
         looks += 1;
