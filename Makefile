@@ -1,9 +1,10 @@
 # The commands of this repository. One profile (release) for everything, so that dependencies are compiled once.
-# Settings: SERVERS_HOME (where the test servers are kept), LAKEWARD_SEED, KILLS (test-long), ROWS, SNAPSHOT_ROWS, RUNS and PARTS (bench).
+# Settings: SERVERS_HOME (where the test servers are kept), SCRATCH (where they keep their data), LAKEWARD_SEED, KILLS (test-long), ROWS, SNAPSHOT_ROWS, RUNS and PARTS (bench).
 CARGO ?= cargo
 KILLS ?= 1000
 # Tests mostly wait for servers: more of them at once than there are cores.
 TEST_THREADS ?= 6
+SCRATCH ?= $(or $(TMPDIR),/tmp)
 # The same choice of packages for all, or their dependencies are compiled again with other features.
 BUILD = --release --workspace --bins --examples
 
@@ -19,7 +20,7 @@ demo: tools
 ## test: everything, with real servers
 test: tools
 	@$(MAKE) --no-print-directory -j2 install tests-built
-	$(CARGO) test $(TESTS) --no-fail-fast -- --test-threads=$(TEST_THREADS)
+	TMPDIR=$(SCRATCH) $(CARGO) test $(TESTS) --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 ## test-long: the same with KILLS kills and longer random sequences
 test-long: tools

@@ -79,7 +79,10 @@ fn capture_and_load_are_killed_at_random_times_of_a_snapshot() {
         }
     }
     println!("{in_the_middle} kills fell between two chunks of a table");
-    assert!(in_the_middle * 5 >= kills, "{in_the_middle} of {kills} kills fell between two chunks of a table");
+    assert!(
+        in_the_middle * 5 >= kills,
+        "{in_the_middle} of {kills} kills fell between two chunks of a table"
+    );
     fire.finish();
     load.signal(Signal::Kill);
     assert_eq!(ended(&mut load, LIMIT).signal, Some(9));

@@ -117,7 +117,10 @@ fn killed_at_random_times_of_a_snapshot() {
         in_the_middle += u64::from(is_in_the_middle(&view(&pipeline).checkpoint().unwrap_or_default()));
     }
     println!("{in_the_middle} kills fell between two chunks of a table");
-    assert!(in_the_middle * 5 >= kills, "{in_the_middle} of {kills} kills fell between two chunks of a table");
+    assert!(
+        in_the_middle * 5 >= kills,
+        "{in_the_middle} of {kills} kills fell between two chunks of a table"
+    );
     let transactions = fire.finish();
     pipeline.catch_up();
     lister.finish();

@@ -30,7 +30,7 @@ impl SchemaRegistry {
         let directory = Scratch::new("registry");
         let (port, management) = (free_port(), free_port());
         let mut command = Command::new(installed("registry/java/java"));
-        command.arg("-Xmx384m").args([
+        command.args(["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]).args([
             "-Dquarkus.http.host=127.0.0.1".to_owned(),
             format!("-Dquarkus.http.port={port}"),
             "-Dquarkus.management.host=127.0.0.1".to_owned(),
