@@ -14,6 +14,7 @@ use lakeward_core::{
 use lakeward_mysql::snapshot::{SnapshotMode, SnapshotOptions};
 use lakeward_mysql::{MysqlConfig, MysqlOptions, MysqlSource, OnError, OnTruncate, Start, Until};
 use lakeward_test_support::mysql::{MySql, MySqlOptions, PASSWORD, RowMetadata, USER};
+use lakeward_test_support::wait_until;
 use mysql::prelude::Queryable;
 
 fn server(gtid: bool, row_metadata: RowMetadata) -> MySql {
@@ -227,6 +228,11 @@ fn a_purged_position_is_told_before_anything_is_read() {
         let mut taken = Taken::default();
         run(options(&server, Start::Earliest, Until::CaughtUp, Resume::default()), &mut taken).unwrap();
         server.sql("INSERT INTO shop.t VALUES (1,'a'); FLUSH BINARY LOGS; FLUSH BINARY LOGS");
+        // A log that is still sent to somebody is not purged, and the server notices late that nobody listens.
+        let readers = "SELECT COUNT(*) FROM performance_schema.processlist WHERE COMMAND LIKE 'Binlog Dump%'";
+        wait_until("the reader's end to be noticed", Duration::from_secs(60), || {
+            (server.value(readers) == "0").then_some(())
+        });
         let newest = server.rows("SHOW BINARY LOG STATUS")[0][0].clone().unwrap();
         server.sql(&format!("PURGE BINARY LOGS TO '{newest}'"));
         let error =
