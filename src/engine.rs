@@ -395,15 +395,15 @@ impl<R: Route> Engine<R> {
         }
     }
 
-    /// A step of the sink, which may take long where tables are many. Each of its requests has an end of its own, so it
-    /// moves as long as it goes on.
+    /// A step of the sink, which may take long where tables are many: it counts as moving, up to a limit.
     async fn at_work<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
+        let begun = self.clock.elapsed();
         let mut step = std::pin::pin!(step);
         loop {
             tokio::select! {
                 biased;
                 done = &mut step => return done,
-                () = tokio::time::sleep(LOOK) => self.progress.moved(self.clock.elapsed()),
+                () = tokio::time::sleep(LOOK) => self.progress.works(begun, self.clock.elapsed()),
             }
         }
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::Args;
 use lakeward_core::{Error, ErrorKind, Result};
-use lakeward_mysql::snapshot::SnapshotMode;
 
 use super::run::{follow, told};
 use crate::cli::{Outcome, Which, runtime};
@@ -51,6 +50,5 @@ pub(crate) fn capture(args: &CaptureArgs) -> Result<Outcome> {
     let ended = runtime.block_on(follow(&pipeline, until, (interval, interval.max(HEALTH)), terminal, route));
     // A call that hangs in a library must not hold the process: what counts is committed.
     runtime.shutdown_background();
-    let has_end = args.until_caught_up || pipeline.snapshot.mode == SnapshotMode::InitialOnly;
-    ended.map(|ended| told(&ended, has_end))
+    ended.map(|ended| told(&ended, pipeline.has_end(args.until_caught_up)))
 }

@@ -14,7 +14,6 @@ use indicatif::MultiProgress;
 use lakeward_core::clock::SystemClock;
 use lakeward_core::{ByteSize, Clock, Result};
 use lakeward_kafka::config::Kafka;
-use lakeward_mysql::snapshot::SnapshotMode;
 use tracing::info;
 
 use super::run::{signals, stop_on_signal};
@@ -49,7 +48,7 @@ pub(super) async fn run(
     // Ids and jitter only have to differ between processes.
     let seed = clock.unix_micros().cast_unsigned() ^ u64::from(std::process::id()).rotate_left(40);
     info!(pipeline = pipeline.name, version = env!("CARGO_PKG_VERSION"), "lakeward begins, over Kafka");
-    let ends = until == Until::CaughtUp || pipeline.snapshot.mode == SnapshotMode::InitialOnly;
+    let ends = pipeline.has_end(until == Until::CaughtUp);
     let load_until = if ends { Until::CaughtUp } else { until.clone() };
     let capture = Capture::new(pipeline.clone(), kafka.clone(), captured.clone(), seed);
     let capture = engine(capture, &until, kafka.commit_interval, &captured, seed, stop.clone());

@@ -7,7 +7,6 @@ use clap::Args;
 use indicatif::MultiProgress;
 use lakeward_core::clock::SystemClock;
 use lakeward_core::{Clock, Error, ErrorKind, Result};
-use lakeward_mysql::snapshot::SnapshotMode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -26,7 +25,8 @@ use crate::wiring::Connectors;
 /// does SIGKILL.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  lakeward run --config shop.yaml\n  lakeward run --until-caught-up   # \
-                        for cron: ends with 6 when tables are stopped or paused")]
+                        for cron: ends with 6 when tables are stopped or paused,\n                                   \
+                        # with 7 when it is asked to stop before")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     which: Which,
@@ -54,8 +54,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome> {
     };
     // A read that hangs in a library must not hold the process: what counts is committed.
     runtime.shutdown_background();
-    let has_end = args.until_caught_up || pipeline.snapshot.mode == SnapshotMode::InitialOnly;
-    ended.map(|ended| told(&ended, has_end))
+    ended.map(|ended| told(&ended, pipeline.has_end(args.until_caught_up)))
 }
 
 /// Runs the engine over `route`; of the intervals one is between commits, the other one is the measure of health.
@@ -155,4 +154,18 @@ pub(super) fn told(ended: &Ended, has_end: bool) -> Outcome {
         );
     }
     unless_asked(Outcome::TablesStopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_is_stopped_before_its_own_end_does_not_say_that_it_is_done() {
+        let outcome = |reason, has_end| told(&Ended { reason, committed: None }, has_end);
+        assert_eq!(outcome(Reason::CaughtUp, true), Outcome::Done);
+        assert_eq!(outcome(Reason::Stopped, false), Outcome::Done);
+        assert_eq!(outcome(Reason::Stopped, true), Outcome::Unfinished);
+        assert_eq!(outcome(Reason::Abandoned, true), Outcome::Unfinished);
+    }
 }

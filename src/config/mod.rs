@@ -74,6 +74,11 @@ impl Pipeline {
         self.kafka.as_ref().filter(|kafka| kafka.written_by == WrittenBy::Lakeward)
     }
 
+    /// Whether a run that captures comes to an end by itself.
+    pub fn has_end(&self, until_caught_up: bool) -> bool {
+        until_caught_up || self.snapshot.mode == SnapshotMode::InitialOnly
+    }
+
     /// Refuses a command that captures, where others do.
     ///
     /// Errors: `Config`.

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use lakeward_core::stats::{Counter, Gauge, SourceStats};
 
+/// So long a step of the sink counts as moving: as long as attempts may fail. One that hangs is told after that.
+const STEP: Duration = Duration::from_mins(15);
+
 /// Signs of life of the loop. Times are milliseconds on the run's [`lakeward_core::Clock::elapsed`].
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -58,6 +61,13 @@ impl Progress {
         let read = i64::try_from(read).unwrap_or(i64::MAX);
         if read != self.read.get() {
             self.read.set(read);
+            self.moved(now);
+        }
+    }
+
+    /// A step of the sink that was begun at `begun` is at work.
+    pub(super) fn works(&self, begun: Duration, now: Duration) {
+        if now.saturating_sub(begun) < STEP {
             self.moved(now);
         }
     }
@@ -131,6 +141,15 @@ mod tests {
         assert!(progress.succeeded_since(before));
         let next = progress.reached();
         assert!(!progress.succeeded_since(next), "that was the attempt before");
+    }
+
+    #[test]
+    fn a_step_that_hangs_does_not_move_for_ever() {
+        let (progress, begun) = (Progress::default(), Duration::from_secs(5));
+        for (after, moved_ms) in [(STEP / 2, 455_000), (STEP, 455_000), (STEP * 2, 455_000)] {
+            progress.works(begun, begun + after);
+            assert_eq!(progress.moved_ms.get(), moved_ms);
+        }
     }
 
     #[test]

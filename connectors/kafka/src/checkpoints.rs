@@ -229,14 +229,11 @@ pub(crate) fn any_committed(
     number: i32,
     clock: &dyn Clock,
 ) -> Result<Option<i64>> {
-    let (first, end) = bounds(reader, topic, number)?;
     let mut any = None;
-    if first < end {
-        read_assigned(reader, (topic, number), 0, clock, &mut |offset, _, _| {
-            any = Some(offset);
-            Ok(ControlFlow::Break(()))
-        })?;
-    }
+    read_assigned(reader, (topic, number), 0, clock, &mut |offset, _, _| {
+        any = Some(offset);
+        Ok(ControlFlow::Break(()))
+    })?;
     Ok(any)
 }
 

@@ -93,7 +93,8 @@ fn stops_by(does: impl FnOnce(&Kafka)) {
     let before = traffic.transactions();
     wait_until("changes after that", LIMIT, || (traffic.transactions() > before + 50).then_some(()));
     traffic.finish();
-    let ended = ended(&mut run, LIMIT);
+    // Long before brokers that do not answer are given up.
+    let ended = ended(&mut run, LIMIT / 2);
     tells(&ended, LOST, &[DATA]);
 }
 

@@ -24,6 +24,9 @@ pub(super) fn failpoints() -> impl Iterator<Item = &'static str> {
     all.into_iter().flatten().copied()
 }
 
+/// So long a worker that does not come to its failpoint waits for a new table.
+const NEW_TABLE: Duration = Duration::from_secs(4);
+
 #[test]
 fn killed_at_every_failpoint_of_load() {
     let (server, kafka) = (server_with_tables(), broker());
@@ -36,10 +39,11 @@ fn killed_at_every_failpoint_of_load() {
         let nth = if ONCE.contains(&name) { 1 } else { 3 };
         let failpoint = format!("{name}=kill@{nth}");
         let mut run = pipeline.start_with_failpoints(&["load"], &failpoint);
-        let begun = Instant::now();
+        let mut last = Instant::now();
         wait_until(&failpoint, LIMIT, || {
             // A new table now and then: the steps that come before a table's first file.
-            if begun.elapsed() > Duration::from_secs(3 * (u64::from(tables) + 1)) && tables < 8 {
+            if last.elapsed() > NEW_TABLE {
+                last = Instant::now();
                 tables += 1;
                 create_one_more(&server, tables);
             }

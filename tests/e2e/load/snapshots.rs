@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use lakeward_test_support::mysql::MySqlOptions;
-use lakeward_test_support::{Lister, Random, Signal, seed, wait_until};
+use lakeward_test_support::kafka::Kafka;
+use lakeward_test_support::mysql::{MySql, MySqlOptions};
+use lakeward_test_support::{Lister, Pipeline, Random, Signal, seed, wait_until};
 
 use super::{LIMIT, broker, catch_up, over_kafka};
 use crate::capture::last_checkpoint;
@@ -15,13 +16,19 @@ use crate::snapshot::killed::{assert_read_once, is_in_the_middle, unlogged_table
 use crate::snapshot::pipeline::{initial, server_with_numbers};
 use crate::world::{ended, set, times};
 
+/// A server, a broker, and a pipeline over both that begins with the rows that are there.
+fn begin(rows: u64) -> (MySql, Kafka, Pipeline) {
+    let (server, kafka) = (server_with_numbers(rows, MySqlOptions::default()), broker());
+    let mut pipeline = initial(&server);
+    over_kafka(&mut pipeline, &kafka);
+    (server, kafka, pipeline)
+}
+
 #[test]
 fn capture_is_killed_at_every_failpoint_of_a_snapshot() {
     // More than one chunk.
     let rows = 5_000;
-    let (server, kafka) = (server_with_numbers(rows, MySqlOptions::default()), broker());
-    let mut pipeline = initial(&server);
-    over_kafka(&mut pipeline, &kafka);
+    let (server, _kafka, pipeline) = begin(rows);
     let written = Target::create(&server, kind("counted"), "written", 1_000);
     let fire = Fire::start(&server, std::slice::from_ref(&written), seed(), 1, Duration::from_millis(5));
     let mut targets = vec![written];
@@ -43,9 +50,7 @@ fn capture_is_killed_at_every_failpoint_of_a_snapshot() {
 #[test]
 fn capture_and_load_are_killed_at_random_times_of_a_snapshot() {
     let rows = 60_000;
-    let (server, kafka) = (server_with_numbers(rows, MySqlOptions::default()), broker());
-    let mut pipeline = initial(&server);
-    over_kafka(&mut pipeline, &kafka);
+    let (server, kafka, mut pipeline) = begin(rows);
     set(&mut pipeline, "snapshot/parallelism", 1);
     let names = ["case_insensitive", "binary_16", "unsigned_extremes"];
     let targets: Vec<Target> =

@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The part of the records under way that must be done with until there is room again: one of so many.
 const ROOM_PART: u64 = 8;
 /// While no record is taken, the topics are looked at so often; one that is missing twice in a row ends the run.
-const LOOK_AT_TOPICS: Duration = Duration::from_secs(3);
+const LOOK_FOR_TOPICS: Duration = Duration::from_secs(3);
 /// How long such a look waits for its answer.
 const SHORT: Duration = Duration::from_secs(1);
 /// How long the brokers may take no record, or do not tell the outcome of a commit, before the run begins anew.
@@ -174,7 +174,7 @@ impl Transactions {
     fn topics_are_there(&mut self) -> Result<()> {
         let now = self.clock.elapsed();
         let Some(begun) = &mut self.begun else { return Ok(()) };
-        if now.saturating_sub(begun.moved.max(begun.looked)) < LOOK_AT_TOPICS {
+        if now.saturating_sub(begun.moved.max(begun.looked)) < LOOK_FOR_TOPICS {
             return Ok(());
         }
         client::hear(&self.reader);

@@ -22,7 +22,7 @@ use super::lane::Lane;
 use super::places::{MADE_ANEW, judged};
 use super::reading::Reading;
 use super::topic::{Topic, WITH_THE_TOPIC};
-use super::topics::{Found, belongs, find, is_included, plain};
+use super::topics::{Found, belongs, find, is_read, plain};
 use super::{ForeignOptions, numbers};
 use crate::client::Reader;
 use crate::debezium::{self, Versions};
@@ -101,9 +101,8 @@ fn there(reader: &Reader, options: &ForeignOptions, known: &KafkaPosition) -> Re
     loop {
         let dead_letter = options.kafka.load.dead_letter.as_deref();
         let found = find(&partitions(reader)?, &options.kafka.prefix, &options.tables, dead_letter)?;
-        let is_read =
-            |topic: &str| dead_letter != Some(topic) && is_included(topic, &options.kafka.prefix, &wanted);
-        let mut had = known.topics.keys().filter(|topic| is_read(topic));
+        let prefix = &options.kafka.prefix;
+        let mut had = known.topics.keys().filter(|topic| is_read(topic, prefix, &wanted, dead_letter));
         let Some(topic) = had.find(|topic| !found.contains_key(*topic)) else { return Ok(found) };
         looks += 1;
         if looks == LOOKS {

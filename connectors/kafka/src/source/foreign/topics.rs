@@ -31,8 +31,7 @@ pub fn find(
     }
     let wanted = plain(tables);
     let mut found = Found::new();
-    let is_read = |topic: &str| dead_letter != Some(topic) && is_included(topic, prefix, &wanted);
-    for (topic, count) in all.iter().filter(|(topic, _)| is_read(topic)) {
+    for (topic, count) in all.iter().filter(|(topic, _)| is_read(topic, prefix, &wanted, dead_letter)) {
         let count = i32::try_from(*count).ok().filter(|count| *count <= TOPIC_PARTITIONS);
         let count = count.ok_or_else(|| {
             Error::new(
@@ -53,8 +52,12 @@ pub(super) fn plain(tables: &TableFilter) -> TableFilter {
     TableFilter { include: plain(&tables.include), exclude: plain(&tables.exclude) }
 }
 
-/// Whether the topic may be of an included table.
-pub(super) fn is_included(topic: &str, prefix: &str, wanted: &TableFilter) -> bool {
+/// Whether the topic may be of an included table, and is not the one that we write ourselves.
+pub(super) fn is_read(topic: &str, prefix: &str, wanted: &TableFilter, dead_letter: Option<&str>) -> bool {
+    dead_letter != Some(topic) && is_included(topic, prefix, wanted)
+}
+
+fn is_included(topic: &str, prefix: &str, wanted: &TableFilter) -> bool {
     let Some(rest) = topic.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else { return false };
     let mut splits = rest.match_indices('.').map(|(dot, _)| (&rest[..dot], &rest[dot + 1..]));
     splits.any(|(database, table)| wanted.captures(&TableId::new(database, table)))

@@ -16,12 +16,16 @@ impl Decoder {
         }
         match statement {
             Statement::Database => self.note_database(query),
-            Statement::Rows { .. } | Statement::Unparsed { .. }
-                if self.assembler.transaction().xa.is_some() =>
-            {
-                self.prepared.touch_any();
+            Statement::Rows { .. } | Statement::Unparsed { .. } => {
+                if self.assembler.transaction().xa.is_some() {
+                    self.prepared.touch_any();
+                }
             }
-            _ => {}
+            Statement::Transaction(_)
+            | Statement::Xa(_)
+            | Statement::Tables { .. }
+            | Statement::DropDatabase(_)
+            | Statement::Harmless(_) => {}
         }
         let mut candidates = match statement::names_are_open(statement, &self.settings.filter) {
             true => self.candidates()?,

@@ -15,8 +15,9 @@
 //! - *No structure is taken up that a statement has changed since.* Every statement that touches an active
 //!   table voids what is being read of it, also where nothing is known of the table yet: what a thread
 //!   described before the statement is then not taken for what stands behind it.
-//! - *No version has a column that the sink has no name for*: its table stops where it would begin
-//!   ([`Decoder::suited`]). Unknown: a version of an earlier run, under other settings of the sink, which refuses it.
+//! - *No version has a column that the sink has no name for, nor a key that is mapped to fewer values than it has*: its
+//!   table stops where it would begin ([`Decoder::suited`]). Unknown: a version of an earlier run, under other settings:
+//!   of the sink, which refuses it, or before the key was looked at.
 //! - *No table goes on whose rows change unlogged.* Where the server does not log cascades of foreign keys, one that
 //!   comes under a captured name with such a key stops. Unknown: a key that the table has lost again by the time that
 //!   the catalog is asked.
