@@ -3,14 +3,14 @@
 CARGO ?= cargo
 KILLS ?= 1000
 # Tests mostly wait for servers: more of them at once than there are cores.
-TEST_THREADS ?= 6
+TEST_THREADS ?= 5
 SCRATCH ?= $(or $(TMPDIR),/tmp)
 # The same choice of packages for all, or their dependencies are compiled again with other features.
 BUILD = --release --workspace --bins --examples
 
-TESTS = --release --workspace --features failpoints
+TESTS = --release --workspace --features failpoints --no-fail-fast
 
-.PHONY: demo test test-long check bench install tools built tests-built
+.PHONY: demo test test-long test-end-to-end test-parts check bench install tools built tests-built
 
 ## demo: a real MySQL, a shop, a writer, lakeward killed and started again; then the lake against the source
 demo: tools
@@ -20,12 +20,11 @@ demo: tools
 ## test: everything, with real servers
 test: tools
 	@$(MAKE) --no-print-directory -j2 install tests-built
-	TMPDIR=$(SCRATCH) $(CARGO) test $(TESTS) --no-fail-fast -- --test-threads=$(TEST_THREADS)
+	@$(MAKE) --no-print-directory -j2 --keep-going test-end-to-end test-parts
 
 ## test-long: the same with KILLS kills and longer random sequences
 test-long: tools
-	@$(MAKE) --no-print-directory -j2 install tests-built
-	LAKEWARD_LONG=$(KILLS) $(CARGO) test $(TESTS) --no-fail-fast -- --test-threads=$(TEST_THREADS)
+	@LAKEWARD_LONG=$(KILLS) $(MAKE) --no-print-directory test
 
 ## check: format, lints, unit tests without servers, licences and sources of all dependencies
 check:
@@ -45,7 +44,14 @@ built:
 	$(CARGO) build $(BUILD)
 
 tests-built:
-	$(CARGO) test $(TESTS) --no-run
+	$(CARGO) test $(TESTS) --no-run --lib --bins --tests
+
+# The two go on beside each other: the second one's files each wait for their slowest test.
+test-end-to-end:
+	TMPDIR=$(SCRATCH) $(CARGO) test $(TESTS) --test e2e -- --test-threads=$(TEST_THREADS)
+
+test-parts:
+	TMPDIR=$(SCRATCH) $(CARGO) test $(TESTS) --lib --bins --test '[!e]*' -- --test-threads=2
 
 # What the build itself needs of the system, so that servers are downloaded while it goes on.
 tools:
