@@ -281,9 +281,9 @@ impl Transactions {
         if self.begun.as_ref().map(open_for).unwrap_or_default() < self.kafka.transaction_timeout {
             return explained_fence();
         }
-        match self.last_writer() {
-            Ok(last) if last.is_none_or(|last| last == self.writer) => self.too_long(),
-            Ok(_) => explained_fence(),
+        match self.is_another_writer_there() {
+            Ok(false) => self.too_long(),
+            Ok(true) => explained_fence(),
             // It cannot be told now. To begin anew could fence the newer one, so this one ends.
             Err(error) => explained_fence().caused_by(error),
         }
@@ -291,17 +291,18 @@ impl Transactions {
 
     /// An error if another writer has put its name: what it wrote since is not known here.
     pub(super) fn refuse_fenced(&self) -> Result<()> {
-        match self.last_writer()? {
-            last if last == Some(self.writer) => Ok(()),
-            _ => Err(explained_fence()),
+        match self.is_another_writer_there()? {
+            false => Ok(()),
+            true => Err(explained_fence()),
         }
     }
 
-    fn last_writer(&self) -> Result<Option<uuid::Uuid>> {
+    /// By the last name in the checkpoint topic.
+    fn is_another_writer_there(&self) -> Result<bool> {
         let topic = topics::checkpoint_topic(&self.kafka.prefix);
         let reader = self.kafka.reader(&self.clock)?;
         let found = checkpoints::read(&reader, &topic, 0, &self.pipeline, self.clock.as_ref())?;
-        Ok(found.writer.map(|writer| writer.id))
+        Ok(found.writer.is_some_and(|last| last.id != self.writer))
     }
 
     /// A transaction took longer than it may. If that is because nothing went on for a good part of the time (this
