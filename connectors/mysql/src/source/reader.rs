@@ -84,6 +84,8 @@ impl Reader {
             }
             tracing::warn!("{error}; all tables are read anew (snapshot.mode: when_needed)");
             begin.position = start::newest(&mut conn, &facts)?;
+            // Nobody knows what was decided, and prepared anew, in what is lost.
+            begin.prepared.clear();
             lost = true;
         }
         let captured = tables_to_read(&mut conn, &options)?;

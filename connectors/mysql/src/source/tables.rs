@@ -174,6 +174,14 @@ impl Tables {
         Ok(())
     }
 
+    /// Something stands under its name, whatever the log said: its rows are there.
+    pub(super) fn set_there(&mut self, at: usize) -> Result<()> {
+        match self.get(at)?.dropped {
+            true => self.set_dropped(at, false),
+            false => Ok(()),
+        }
+    }
+
     /// Whether nothing stands under its name any more.
     pub(super) fn set_dropped(&mut self, at: usize, dropped: bool) -> Result<()> {
         self.get_mut(at)?.dropped = dropped;

@@ -229,7 +229,7 @@ impl CatalogTruth {
         from: &BinlogPosition,
     ) -> Result<Definition> {
         let Some(in_log) = in_log else { return self.proved(table, from).map(|proved| proved.definition) };
-        let told = Definition::from(in_log.clone());
+        let mut told = Definition::from(in_log.clone());
         if self.declares {
             // The log tells no defaults, and not how types were written.
             match self.proved(table, from) {
@@ -251,11 +251,10 @@ impl CatalogTruth {
                 Err(error) if table_of(&error).is_some() => None,
                 Err(error) => return Err(error),
             };
-            let found = found.map(|mut found| {
-                found.undeclare();
-                found
-            });
-            return Ok(found.unwrap_or(told));
+            // Nothing else: keys and defaults are those of now, not of these rows.
+            for (column, now) in told.columns.iter_mut().zip(found.iter().flat_map(|found| &found.columns)) {
+                column.ty = now.ty.clone();
+            }
         }
         Ok(told)
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lakeward_core::{Op, TableStatus, TypeOptions};
 use lakeward_mysql::Until;
-use lakeward_test_support::mysql::{MySql, MySqlOptions};
+use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
 use mysql::prelude::Queryable;
 
 use crate::lake::{Lake, Setup, server, server_pairs, table};
@@ -227,7 +227,12 @@ fn a_key_of_dates_that_only_a_mode_takes_is_read() {
 /// More than two numbers would be one key.
 #[test]
 fn a_key_that_is_mapped_to_true_and_false_is_refused() {
-    let server = server(MySqlOptions::default());
+    for row_metadata in [RowMetadata::Full, RowMetadata::Minimal] {
+        a_boolean_key_is_refused(&server(MySqlOptions { row_metadata, ..MySqlOptions::default() }));
+    }
+}
+
+fn a_boolean_key_is_refused(server: &MySql) {
     server.sql(
         "CREATE TABLE shop.pref (id INT, kind TINYINT(1), v INT, PRIMARY KEY (id, kind)); \
          INSERT INTO shop.pref VALUES (7, 1, 10), (7, 2, 20); CREATE TABLE shop.good (id INT PRIMARY KEY, v TINYINT(1))",
@@ -235,7 +240,7 @@ fn a_key_that_is_mapped_to_true_and_false_is_refused() {
     let mut lake = Lake::default();
     let types = TypeOptions { tinyint1_as_boolean: true, ..TypeOptions::default() };
     let setup = Setup::mode(lakeward_mysql::snapshot::SnapshotMode::Initial);
-    Setup { until: Until::CaughtUp, types, ..setup }.read_to_end(&server, &mut lake);
+    Setup { until: Until::CaughtUp, types, ..setup }.read_to_end(server, &mut lake);
     let tables = &lake.checkpoint.as_ref().unwrap().tables;
     match &tables[&table("pref")].status {
         TableStatus::Stopped { message, remedy, .. } => {

@@ -281,6 +281,7 @@ impl Decoder {
     /// The structure that rows were read with is the table's here: where the stream does not know it
     /// yet, it is the next version. A table that cannot have it stops, and what is read of it is void.
     pub(super) fn adopt(&mut self, at: usize, found: &TableSchema) -> Outcome {
+        self.tables.set_there(at)?;
         let known = self.tables.get(at)?.schema.clone();
         let same = |schema: &TableSchema| {
             let sure = !schema.groundwork.unsure;
@@ -300,7 +301,7 @@ impl Decoder {
         if let Some(known) = &known {
             succeed(&mut structure, Some(&Definition::of(known)), true, &Fills::new());
         }
-        let structure = match self.suited(structure) {
+        let structure = match self.suited(&table, structure) {
             Ok(structure) => structure,
             Err(error) => return self.stop_table(at, error),
         };

@@ -129,8 +129,11 @@ impl Decoder {
                 Effect::Altered(table) => {
                     self.learn_generated(query, table, &mut draft)?;
                     let context = self.context(query, table);
-                    let Some(standing) = draft.place(self, table) else { continue };
-                    alter(standing, &query.sql, &context);
+                    match draft.place(self, table) {
+                        Some(standing) => alter(standing, &query.sql, &context),
+                        // It stands, so it came back: nobody knows with which rows.
+                        gone @ None => *gone = Some(came_back()),
+                    }
                 }
                 Effect::Rewritten(table, reason) => {
                     let Some(standing) = draft.place(self, table) else { continue };
@@ -287,6 +290,13 @@ impl Decoder {
         }
         Some((real.table.clone(), real.version))
     }
+}
+
+/// A table that stands under a name of which a dropped one was known.
+fn came_back() -> Standing {
+    let text = "it was dropped, and stands again without a statement in the log";
+    let reason = Reason::new(ErrorKind::TableChanged, text);
+    Standing { rewritten: Some(reason), ..Standing::new(None, None) }
 }
 
 /// Carries a table's structure through a statement that alters it.

@@ -45,7 +45,7 @@ impl Decoder {
                 Some(schema) => self.proved_again(&schema, &position),
                 None => self.proved(&table, &position).map(|proved| proved.definition),
             };
-            match proved.and_then(|definition| self.suited(definition)) {
+            match proved.and_then(|definition| self.suited(&table, definition)) {
                 Ok(definition) => self.follow_version(at, definition)?,
                 Err(error) if error.policy() == Policy::StopTable => {
                     tracing::info!(table = %table, "its structure is asked for again with its rows: {error}");

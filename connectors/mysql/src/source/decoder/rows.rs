@@ -41,6 +41,7 @@ impl Decoder {
         if let Some(table) =
             table.filter(|table| self.tables.get(*table).is_ok_and(|table| table.is_active()))
         {
+            self.tables.set_there(table)?;
             self.flush_table(table)?;
             match self.bind(table, event)? {
                 Err(error) if error.policy() == Policy::StopTable && self.is_all_to_come(table)? => {

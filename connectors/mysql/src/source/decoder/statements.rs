@@ -10,17 +10,23 @@ use crate::source::OnTruncate;
 use crate::source::statement::{self, Effect};
 
 impl Decoder {
+    /// A statement writes to this table, or to any: what an XA transaction does is kept until it is decided.
+    fn touches(&mut self, only: Option<&TableId>) {
+        match only {
+            _ if self.assembler.transaction().xa.is_none() => {}
+            Some(table) => self.prepared.touch(table.clone()),
+            None => self.prepared.touch_any(),
+        }
+    }
+
     pub(super) fn statement(&mut self, query: &Query<'_>, statement: &Statement) -> Outcome {
         if self.is_passed_over() {
             return Ok(());
         }
         match statement {
             Statement::Database => self.note_database(query),
-            Statement::Rows { .. } | Statement::Unparsed { .. } => {
-                if self.assembler.transaction().xa.is_some() {
-                    self.prepared.touch_any();
-                }
-            }
+            Statement::Rows { mentions, .. } => self.touches(mentions.only()),
+            Statement::Unparsed { .. } => self.touches(None),
             Statement::Transaction(_)
             | Statement::Xa(_)
             | Statement::Tables { .. }

@@ -15,9 +15,10 @@
 //! - *No structure is taken up that a statement has changed since.* Every statement that touches an active
 //!   table voids what is being read of it, also where nothing is known of the table yet: what a thread
 //!   described before the statement is then not taken for what stands behind it.
-//! - *No version has a column that the sink has no name for, nor a key that is mapped to fewer values than it has*: its
-//!   table stops where it would begin ([`Decoder::suited`]). Unknown: a version of an earlier run, under other settings:
-//!   of the sink, which refuses it, or before the key was looked at.
+//! - *No version has a column that the sink has no name for, nor a key that is mapped to true and false*: its table
+//!   stops where it would begin ([`Decoder::suited`]). Unknown: a version of an earlier run, under other settings: of the
+//!   sink, which refuses it, or before the key was looked at. Keys of dates that are no days still are one, null
+//!   (README, Limits).
 //! - *No table goes on whose rows change unlogged.* Where the server does not log cascades of foreign keys, one that
 //!   comes under a captured name with such a key stops. Unknown: a key that the table has lost again by the time that
 //!   the catalog is asked.
@@ -282,7 +283,8 @@ impl Decoder {
 
     /// A table has a structure, and rows or not; the inner error stops it.
     fn stand(&mut self, at: usize, definition: Option<Definition>, rows: Rows) -> Outcome<Result<()>> {
-        let definition = match definition.map(|definition| self.suited(definition)).transpose() {
+        let table = self.tables.get(at)?.id.clone();
+        let definition = match definition.map(|definition| self.suited(&table, definition)).transpose() {
             Ok(definition) => definition,
             Err(error) => return Ok(Err(error)),
         };
@@ -337,7 +339,7 @@ impl Decoder {
 
     /// The structure, where no column of it has a name that the sink has for itself, and the key tells rows apart as it is
     /// mapped.
-    pub(super) fn suited(&self, definition: Definition) -> Result<Definition> {
+    pub(super) fn suited(&self, table: &TableId, definition: Definition) -> Result<Definition> {
         let types = &self.settings.types;
         let is_boolean = |column: &&Column| {
             matches!(column.ty, ColumnType::Int { .. }) && column.ty.arrow(types) == DataType::Boolean
@@ -349,6 +351,7 @@ impl Decoder {
                 "a column of the key is mapped to true and false, and numbers above 1 would be one key";
             let remedy = "set types.tinyint1_as_boolean: false, or leave the table out with tables.exclude";
             return Err(Error::new(ErrorKind::TableChanged, message)
+                .of_table(table)
                 .at("column", &column.name)
                 .remedy(remedy));
         }
@@ -361,6 +364,7 @@ impl Decoder {
                 ErrorKind::TableChanged,
                 "a column has the name of a column or partition folder of the lake",
             )
+            .of_table(table)
             .at("column", &column.name)
             .remedy(
                 "rename the column, or give the lake's own other names (lake.columns, lake.layout), and then \
@@ -446,7 +450,7 @@ impl Decoder {
             Ok(None) => return Ok(map.check(&schema).map(|()| schema)),
         };
         let definition = definition.map_err(|error| error.remedy(format!("lakeward resume {}", map.table)));
-        match definition.and_then(|definition| self.suited(definition)) {
+        match definition.and_then(|definition| self.suited(&map.table, definition)) {
             Ok(definition) => self.follow_version(at, definition)?,
             Err(error) => return Ok(Err(error)),
         }
@@ -499,7 +503,7 @@ impl Decoder {
                     .remedy("set the server's binlog_row_metadata to FULL, and begin after that")
             }),
         };
-        let definition = match found.and_then(|definition| self.suited(definition)) {
+        let definition = match found.and_then(|definition| self.suited(&map.table, definition)) {
             Ok(definition) => definition,
             Err(error) => return Ok(Err(error)),
         };
