@@ -4,7 +4,7 @@ use std::fs;
 
 use lakeward_test_support::mysql::{MySql, MySqlOptions, PASSWORD, USER};
 use lakeward_test_support::s3::S3;
-use lakeward_test_support::{Pipeline, Place};
+use lakeward_test_support::{LIMIT, Pipeline, Place};
 use serde_json::{Value, json};
 
 use crate::world::{PIPELINE, finish, folder, refuses, server, server_with, set, view};
@@ -196,7 +196,7 @@ fn a_config_that_is_wrong() {
         let mut command = pipeline.command(&["run", "--until-caught-up"]);
         fs::write(pipeline.file(), text).unwrap();
         let mut run = lakeward_test_support::Lakeward::start(&command);
-        let ended = crate::world::ended(&mut run, std::time::Duration::from_secs(20));
+        let ended = crate::world::ended(&mut run, LIMIT);
         assert_eq!(ended.code, Some(2), "{text:?}: {}", ended.printed());
         for word in words {
             assert!(ended.printed().contains(word), "{text:?}: no {word} in {}", ended.printed());

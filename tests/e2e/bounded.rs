@@ -1,10 +1,10 @@
 //! Memory stays within its bounds whatever the source does: a transaction of five million rows, two
 //! hundred tables at once, a row of 64 MB. Each test prints its figures.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lakeward_test_support::mysql::MySql;
-use lakeward_test_support::{Pipeline, wait_until};
+use lakeward_test_support::{LIMIT, Pipeline, wait_until};
 use mysql::prelude::Queryable;
 
 use crate::lake::LakeView;
@@ -18,7 +18,7 @@ fn peak(pipeline: &Pipeline, what: &str) -> f64 {
     let mut run = pipeline.start(&["run", "--until-caught-up"]);
     let start = Instant::now();
     let mut peak = 0.0_f64;
-    let status = wait_until(what, Duration::from_secs(300), || {
+    let status = wait_until(what, LIMIT * 3, || {
         peak = peak.max(run.peak_mib().unwrap_or_default());
         run.ended()
     });

@@ -24,9 +24,23 @@ const DATABASE: &str = "types";
 /// What the log must hold of one row: op and image, oldest first.
 type History = BTreeMap<String, Vec<(&'static str, Vec<Cell>)>>;
 
+/// What the lake must hold of a table.
 struct Expected {
+    mapping: Mapping,
     columns: Vec<String>,
+    /// By the binlog.
+    changes: History,
+    /// By a snapshot, before the rows are deleted.
     rows: History,
+}
+
+impl Expected {
+    fn by(&self, way: Way) -> &History {
+        match way {
+            Way::Binlog => &self.changes,
+            Way::Snapshot => &self.rows,
+        }
+    }
 }
 
 /// Zero and partial dates are stored as they are written, and what is out of range is clipped.
@@ -46,24 +60,28 @@ enum Way {
     Snapshot,
 }
 
-/// Inserts every value, updates every row to the next row's value, applies the case's own updates,
-/// deletes everything; notes what SELECT says after each step. For a snapshot the rows stay, and only
-/// what SELECT says in the end is noted.
-fn play(server: &MySql, case: &TypeCase, mapping: Mapping, way: Way) -> Expected {
+/// Inserts every value, updates every row to the next row's value, applies the case's own updates, and leaves
+/// the rows to be deleted later; notes, for each mapping, what SELECT says after each step.
+fn play(server: &MySql, case: &TypeCase, mappings: &[Mapping]) -> Vec<Expected> {
     let (mut conn, mut reader) = (writer(server), utc(server));
     let table = format!("`{DATABASE}`.`{}`", case.table);
     conn.select_db(DATABASE).unwrap();
     conn.query_drop(case.create()).unwrap_or_else(|error| panic!("{}: {error}", case.table));
-    let mut rows = History::new();
-    let mut columns = Vec::new();
+    let new = |mapping: &Mapping| Expected {
+        mapping: *mapping,
+        columns: Vec::new(),
+        changes: History::new(),
+        rows: History::new(),
+    };
+    let mut all: Vec<Expected> = mappings.iter().map(new).collect();
     let mut note = |op: &'static str| {
-        if (way == Way::Snapshot) != (op == "r") {
-            return;
-        }
-        let source = expected::rows(&mut reader, DATABASE, &case.table, mapping);
-        columns.clone_from(&source.columns);
-        for (key, row) in source.by_key() {
-            rows.entry(key).or_default().push((op, row));
+        for expected in &mut all {
+            let source = expected::rows(&mut reader, DATABASE, &case.table, expected.mapping);
+            expected.columns.clone_from(&source.columns);
+            let history = if op == "r" { &mut expected.rows } else { &mut expected.changes };
+            for (key, row) in source.by_key() {
+                history.entry(key).or_default().push((op, row));
+            }
         }
     };
     for (id, value) in (1..).zip(&case.values) {
@@ -83,19 +101,16 @@ fn play(server: &MySql, case: &TypeCase, mapping: Mapping, way: Way) -> Expected
     }
     note("r");
     note("d");
-    if way == Way::Binlog {
-        conn.query_drop(format!("DELETE FROM {table}")).unwrap();
-    }
-    Expected { columns, rows }
+    all
 }
 
-fn differences(case: &str, expected: &Expected, events: &Events) -> Vec<String> {
+fn differences(case: &str, expected: &Expected, way: Way, events: &Events) -> Vec<String> {
     let mut found: BTreeMap<String, Vec<(String, Vec<Cell>)>> = BTreeMap::new();
     for (op, row) in events.ops().into_iter().zip(events.select(&expected.columns)) {
         found.entry(row[0].clone().expect("a key")).or_default().push((op, row));
     }
     let mut wrong = Vec::new();
-    for (key, history) in &expected.rows {
+    for (key, history) in expected.by(way) {
         let history: Vec<(String, Vec<Cell>)> =
             history.iter().map(|(op, row)| ((*op).to_owned(), row.clone())).collect();
         let lake = found.remove(key).unwrap_or_default();
@@ -131,8 +146,9 @@ fn wrong_before_images(case: &str, expected: &Expected, events: &Events) -> Vec<
     wrong
 }
 
+/// A pipeline to read what was played.
+#[derive(Clone, Debug)]
 struct Variant {
-    options: MySqlOptions,
     mapping: Mapping,
     config: serde_json::Value,
     before_images: bool,
@@ -141,166 +157,163 @@ struct Variant {
     kafka: Option<serde_json::Value>,
 }
 
-impl Default for Variant {
-    fn default() -> Self {
-        Variant {
-            options: MySqlOptions { time_zone: "+05:30".into(), ..MySqlOptions::default() },
-            mapping: Mapping::default(),
-            config: json!({}),
-            before_images: false,
-            way: Way::Binlog,
-            kafka: None,
-        }
+/// Every change, by the binlog.
+fn changes() -> Variant {
+    Variant {
+        mapping: Mapping::default(),
+        config: json!({}),
+        before_images: false,
+        way: Way::Binlog,
+        kafka: None,
     }
 }
 
-fn check(variant: Variant) {
-    let server = server_with(variant.options);
-    server.sql(&format!("CREATE DATABASE {DATABASE}"));
-    let cases = cases(&mut server.conn());
-    let expected: Vec<(Name, Expected)> = cases
-        .iter()
-        .map(|case| {
-            ((DATABASE.to_owned(), case.table.clone()), play(&server, case, variant.mapping, variant.way))
-        })
-        .collect();
-    let mut pipeline = folder(&server);
-    set(&mut pipeline, "tables/include", json!([format!("{DATABASE}.*")]));
-    set(&mut pipeline, "types", variant.config);
-    set(&mut pipeline, "before_images", variant.before_images);
-    if variant.way == Way::Snapshot {
-        read_existing_rows(&mut pipeline);
-        allow_locks(&server, &mut pipeline);
-    }
-    let kafka = variant.kafka.map(|settings| {
-        let kafka = broker();
-        over_kafka(&mut pipeline, &kafka);
-        for (key, value) in settings.as_object().expect("settings are an object") {
-            set(&mut pipeline, &format!("transport/kafka/{key}"), value.clone());
+/// What the tables hold in the end, by a snapshot.
+fn snapshot() -> Variant {
+    Variant { way: Way::Snapshot, ..changes() }
+}
+
+impl Variant {
+    fn as_strings_and_booleans(self) -> Variant {
+        Variant {
+            mapping: Mapping { dates_as_string: true, time_as_string: true, tinyint1_as_boolean: true },
+            config: json!({ "zero_dates": "string", "time_as_string": true, "tinyint1_as_boolean": true }),
+            ..self
         }
-        kafka
-    });
-    pipeline.catch_up();
-    drop(kafka);
-    let view = view(&pipeline);
-    view.assert_all_named();
-    let mut wrong = Vec::new();
-    for reader in [Reader::Duckdb, Reader::Pyarrow] {
-        let events = view.events(reader);
-        view.assert_dense(&events);
-        for (name, expected) in &expected {
-            match events.get(name) {
-                None => wrong.push(format!("{} is not in the lake ({reader:?})", name.1)),
-                Some(events) => {
-                    wrong.extend(differences(&name.1, expected, events));
-                    if variant.before_images {
-                        wrong.extend(wrong_before_images(&name.1, expected, events));
+    }
+
+    fn with_before_images(self) -> Variant {
+        Variant { before_images: true, ..self }
+    }
+
+    fn over_kafka(self, settings: serde_json::Value) -> Variant {
+        Variant { kafka: Some(settings), ..self }
+    }
+
+    /// What is wrong in the lake of its pipeline.
+    fn differences(&self, server: &MySql, played: &[(Name, Vec<Expected>)]) -> Vec<String> {
+        let mut pipeline = folder(server);
+        set(&mut pipeline, "tables/include", json!([format!("{DATABASE}.*")]));
+        set(&mut pipeline, "types", self.config.clone());
+        set(&mut pipeline, "before_images", self.before_images);
+        if self.way == Way::Snapshot {
+            read_existing_rows(&mut pipeline);
+            allow_locks(server, &mut pipeline);
+        }
+        let kafka = self.kafka.as_ref().map(|settings| {
+            let kafka = broker();
+            over_kafka(&mut pipeline, &kafka);
+            for (key, value) in settings.as_object().expect("settings are an object") {
+                set(&mut pipeline, &format!("transport/kafka/{key}"), value.clone());
+            }
+            kafka
+        });
+        pipeline.catch_up();
+        drop(kafka);
+        let view = view(&pipeline);
+        view.assert_all_named();
+        let mut wrong = Vec::new();
+        for reader in [Reader::Duckdb, Reader::Pyarrow] {
+            let events = view.events(reader);
+            view.assert_dense(&events);
+            for (name, all) in played {
+                let expected = all.iter().find(|expected| expected.mapping == self.mapping);
+                let expected = expected.expect("it was noted");
+                match events.get(name) {
+                    None => wrong.push(format!("{} is not in the lake ({reader:?})", name.1)),
+                    Some(events) => {
+                        wrong.extend(differences(&name.1, expected, self.way, events));
+                        if self.before_images {
+                            wrong.extend(wrong_before_images(&name.1, expected, events));
+                        }
                     }
                 }
             }
         }
+        wrong
     }
-    let shown = wrong.len().min(40);
-    assert!(wrong.is_empty(), "{} differences, as\n{}", wrong.len(), wrong[..shown].join("\n"));
+}
+
+/// Plays once on a server and has each pipeline read it: those that read rows as long as there are some.
+fn check(options: MySqlOptions, variants: &[Variant]) {
+    let server = server_with(options);
+    server.sql(&format!("CREATE DATABASE {DATABASE}"));
+    let cases = cases(&mut server.conn());
+    let mut mappings: Vec<Mapping> = Vec::new();
+    for variant in variants {
+        if !mappings.contains(&variant.mapping) {
+            mappings.push(variant.mapping);
+        }
+    }
+    let name = |case: &TypeCase| (DATABASE.to_owned(), case.table.clone());
+    let played: Vec<(Name, Vec<Expected>)> =
+        cases.iter().map(|case| (name(case), play(&server, case, &mappings))).collect();
+    for way in [Way::Snapshot, Way::Binlog] {
+        if way == Way::Binlog {
+            let mut conn = writer(&server);
+            for case in &cases {
+                conn.query_drop(format!("DELETE FROM `{DATABASE}`.`{}`", case.table)).unwrap();
+            }
+        }
+        for variant in variants.iter().filter(|variant| variant.way == way) {
+            let wrong = variant.differences(&server, &played);
+            let shown = wrong.len().min(40);
+            assert!(
+                wrong.is_empty(),
+                "{variant:?}: {} differences, as\n{}",
+                wrong.len(),
+                wrong[..shown].join("\n")
+            );
+        }
+    }
+}
+
+fn options(time_zone: &str) -> MySqlOptions {
+    MySqlOptions { time_zone: time_zone.into(), ..MySqlOptions::default() }
 }
 
 #[test]
 fn every_value_is_what_select_says() {
-    check(Variant::default());
+    let variants = [
+        snapshot(),
+        snapshot().as_strings_and_booleans(),
+        snapshot().over_kafka(json!({})),
+        changes(),
+        changes().as_strings_and_booleans(),
+        changes().with_before_images().over_kafka(json!({})),
+        changes().as_strings_and_booleans().over_kafka(
+            json!({ "decimal_handling_mode": "string", "binary_handling_mode": "hex", "schemas": true }),
+        ),
+    ];
+    check(options("+05:30"), &variants);
 }
 
 #[test]
 fn every_value_is_what_select_says_with_minimal_metadata() {
-    let mut variant = Variant::default();
-    variant.options.row_metadata = RowMetadata::Minimal;
-    check(variant);
+    let options = MySqlOptions { row_metadata: RowMetadata::Minimal, ..options("-03:30") };
+    check(options, &[snapshot().with_before_images(), changes()]);
 }
 
 #[test]
 fn every_value_is_what_select_says_in_compressed_transactions_with_partial_json() {
-    let mut variant = Variant { before_images: true, ..Variant::default() };
-    variant.options.time_zone = "-03:30".into();
-    variant.options.extra =
+    let extra =
         vec!["--binlog-transaction-compression=ON".into(), "--binlog-row-value-options=PARTIAL_JSON".into()];
-    check(variant);
+    check(MySqlOptions { extra, ..options("-03:30") }, &[changes().with_before_images()]);
 }
 
 #[test]
 fn every_value_is_what_select_says_with_partial_json_and_minimal_metadata() {
-    let mut variant = Variant::default();
-    variant.options.row_metadata = RowMetadata::Minimal;
-    variant.options.extra = vec!["--binlog-row-value-options=PARTIAL_JSON".into()];
-    check(variant);
+    let options = MySqlOptions {
+        row_metadata: RowMetadata::Minimal,
+        extra: vec!["--binlog-row-value-options=PARTIAL_JSON".into()],
+        ..options("+05:30")
+    };
+    check(options, &[changes()]);
 }
 
 #[test]
 fn every_value_is_what_select_says_without_gtids_and_without_checksums() {
-    let mut variant = Variant { before_images: true, ..Variant::default() };
-    variant.options.gtid = false;
-    variant.options.extra = vec!["--binlog-checksum=NONE".into()];
-    check(variant);
-}
-
-#[test]
-fn every_value_is_what_select_says_as_strings_and_booleans() {
-    check(Variant {
-        mapping: Mapping { dates_as_string: true, time_as_string: true, tinyint1_as_boolean: true },
-        config: json!({ "zero_dates": "string", "time_as_string": true, "tinyint1_as_boolean": true }),
-        ..Variant::default()
-    });
-}
-
-fn snapshot() -> Variant {
-    Variant { way: Way::Snapshot, ..Variant::default() }
-}
-
-#[test]
-fn every_row_of_a_snapshot_is_what_the_binlog_would_have_given() {
-    check(snapshot());
-}
-
-#[test]
-fn every_row_of_a_snapshot_is_what_the_binlog_would_have_given_with_minimal_metadata() {
-    let mut variant = Variant { before_images: true, ..snapshot() };
-    variant.options.row_metadata = RowMetadata::Minimal;
-    variant.options.time_zone = "-03:30".into();
-    check(variant);
-}
-
-#[test]
-fn every_row_of_a_snapshot_is_what_the_binlog_would_have_given_without_gtids() {
-    let mut variant = snapshot();
-    variant.options.gtid = false;
-    check(variant);
-}
-
-#[test]
-fn every_row_of_a_snapshot_is_what_the_binlog_would_have_given_as_strings_and_booleans() {
-    check(Variant {
-        mapping: Mapping { dates_as_string: true, time_as_string: true, tinyint1_as_boolean: true },
-        config: json!({ "zero_dates": "string", "time_as_string": true, "tinyint1_as_boolean": true }),
-        ..snapshot()
-    });
-}
-
-#[test]
-fn every_value_is_what_select_says_over_kafka_as_json() {
-    check(Variant { kafka: Some(json!({})), before_images: true, ..Variant::default() });
-}
-
-#[test]
-fn every_value_is_what_select_says_over_kafka_as_strings_and_booleans() {
-    check(Variant {
-        mapping: Mapping { dates_as_string: true, time_as_string: true, tinyint1_as_boolean: true },
-        config: json!({ "zero_dates": "string", "time_as_string": true, "tinyint1_as_boolean": true }),
-        kafka: Some(
-            json!({ "decimal_handling_mode": "string", "binary_handling_mode": "hex", "schemas": true }),
-        ),
-        ..Variant::default()
-    });
-}
-
-#[test]
-fn every_row_of_a_snapshot_over_kafka_is_what_the_binlog_would_have_given() {
-    check(Variant { kafka: Some(json!({})), ..snapshot() });
+    let options =
+        MySqlOptions { gtid: false, extra: vec!["--binlog-checksum=NONE".into()], ..options("+05:30") };
+    check(options, &[snapshot(), changes().with_before_images()]);
 }

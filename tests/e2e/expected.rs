@@ -10,7 +10,7 @@ use mysql::{Conn, Row, Value};
 pub(crate) type Cell = Option<String>;
 
 /// The mapping choices a pipeline was configured with.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mapping {
     /// `types.zero_dates: string`.
     pub(crate) dates_as_string: bool,

@@ -9,7 +9,7 @@ use lakeward_test_support::http_faults::{Fault, HttpFaults, Rule};
 use lakeward_test_support::mysql::MySql;
 use lakeward_test_support::s3::{ACCESS_KEY, S3, SECRET_KEY};
 use lakeward_test_support::tcp_proxy::{TcpProxy, Wire};
-use lakeward_test_support::{Lakeward, Lister, Pipeline, Place, Random, Scratch, seed, wait_until};
+use lakeward_test_support::{LIMIT, Lakeward, Lister, Pipeline, Place, Random, Scratch, seed, wait_until};
 use serde_json::json;
 
 use crate::traffic::{Traffic, assert_lake_is_source, burst, server_with_tables};
@@ -21,7 +21,7 @@ use crate::world::{
 /// Waits for two commits from now on; the run must not end.
 fn wait_for_commits(pipeline: &Pipeline, run: &mut Lakeward, why: &str) {
     let records = view(pipeline).record_count();
-    wait_until(&format!("commits after {why}"), Duration::from_secs(90), || {
+    wait_until(&format!("commits after {why}"), LIMIT, || {
         assert!(run.ended().is_none(), "{why} ended the run: {}", run.printed());
         (view(pipeline).record_count() >= records + 2).then_some(())
     });
@@ -62,7 +62,7 @@ fn requests_to_s3_that_fail_or_whose_answer_is_lost() {
             let fired = proxy.fired();
             proxy.add(Rule { method, target: target.into(), after: 0, times: 2, fault });
             let why = format!("{fault:?} of {method} {target}");
-            wait_until(&why, Duration::from_secs(60), || {
+            wait_until(&why, LIMIT, || {
                 assert!(run.ended().is_none(), "{why} ended the run: {}", run.printed());
                 (proxy.fired() >= fired + 2).then_some(())
             });
@@ -128,7 +128,7 @@ fn a_wire_to_s3_that_is_slow_cut_or_half_open_and_a_server_that_dies() {
     let mut random = Random::new(seed());
     for _ in 0..8 {
         wire.cut_after(random.below(4_000));
-        wait_until("the cut", Duration::from_secs(30), || (!wire.is_armed()).then_some(()));
+        wait_until("the cut", LIMIT, || (!wire.is_armed()).then_some(()));
         wait_for_commits(&pipeline, &mut run, "a cut");
     }
     wire.set(Wire::Latency(Duration::from_millis(40)));
@@ -139,7 +139,7 @@ fn a_wire_to_s3_that_is_slow_cut_or_half_open_and_a_server_that_dies() {
         if dead == Wire::Refuse {
             wire.cut();
         }
-        wait_until("the dead link to be noticed", Duration::from_secs(100), || {
+        wait_until("the dead link to be noticed", LIMIT, || {
             assert!(run.ended().is_none(), "{dead:?} ended the run: {}", run.printed());
             (wire.accepted() > before + 1).then_some(())
         });
@@ -166,7 +166,7 @@ fn a_wire_to_mysql_that_is_slow_cut_or_half_open() {
     let mut random = Random::new(seed());
     for _ in 0..15 {
         wire.cut_after(random.below(60_000));
-        wait_until("the cut", Duration::from_secs(60), || {
+        wait_until("the cut", LIMIT, || {
             assert!(run.ended().is_none(), "a cut ended the run: {}", run.printed());
             (!wire.is_armed()).then_some(())
         });
@@ -180,7 +180,7 @@ fn a_wire_to_mysql_that_is_slow_cut_or_half_open() {
         if dead == Wire::Refuse {
             wire.cut();
         }
-        wait_until("the dead link to be noticed", Duration::from_secs(60), || {
+        wait_until("the dead link to be noticed", LIMIT, || {
             assert!(run.ended().is_none(), "{dead:?} ended the run: {}", run.printed());
             (wire.accepted() > before).then_some(())
         });
@@ -224,21 +224,20 @@ fn the_log_is_purged_while_the_link_is_down() {
     wire.cut();
     burst(&server, &mut Random::new(seed()), 20);
     server.sql("FLUSH BINARY LOGS");
-    let newest = server.rows("SHOW BINARY LOGS").pop().unwrap()[0].clone().unwrap();
-    server.sql(&format!("PURGE BINARY LOGS TO '{newest}'"));
+    server.purge_logs();
     let files = view(&pipeline).objects();
     wire.set(Wire::Pass);
-    let ended = ended(&mut run, Duration::from_secs(60));
+    let ended = ended(&mut run, LIMIT);
     assert_eq!(ended.code, Some(12), "{}", ended.printed());
     assert!(ended.printed().contains("purged"), "{}", ended.printed());
     assert_eq!(view(&pipeline).objects(), files);
 }
 
-/// A flipped bit in the stream is seen by the event's checksum (or breaks the protocol): either the
-/// run ends by itself with a name for it, or what it writes is right.
-/// A run that is still there after this time waits for something.
+/// A run that is still there so long after the flip waits for something.
 const STILL: Duration = Duration::from_secs(20);
 
+/// A flipped bit in the stream is seen by the event's checksum (or breaks the protocol): either the
+/// run ends by itself with a name for it, or what it writes is right.
 #[test]
 fn a_flipped_bit_never_passes() {
     let server = server_with_tables();
@@ -255,16 +254,17 @@ fn a_flipped_bit_never_passes() {
         // Past the questions at the start, whose answers only TLS protects.
         wire.flip_after(80_000 + random.below(150_000));
         let mut run = pipeline.start(&["run", "--until-caught-up"]);
-        let begun = Instant::now();
-        while run.ended().is_none() && begun.elapsed() < STILL {
+        wait_until("the flip", LIMIT, || (run.ended().is_some() || !wire.is_armed()).then_some(()));
+        assert!(!wire.is_armed(), "the flip was not reached");
+        let flipped = Instant::now();
+        while run.ended().is_none() && flipped.elapsed() < STILL {
             std::thread::sleep(Duration::from_millis(20));
         }
-        assert!(!wire.is_armed(), "the flip was not reached");
         if run.ended().is_none() {
             // The client library waits for the rest of a packet whose length lies: more than that comes now.
             server.sql("INSERT INTO beside.large VALUES (REPEAT('x', 17000000))");
         }
-        let ended = ended(&mut run, Duration::from_secs(60));
+        let ended = ended(&mut run, LIMIT);
         match ended.code {
             Some(0) => {}
             Some(13) => assert!(ended.printed().contains("binlog."), "no position: {}", ended.printed()),

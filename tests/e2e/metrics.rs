@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use lakeward_test_support::s3::S3;
-use lakeward_test_support::{Pipeline, Place, Random, free_port, seed, wait_until};
+use lakeward_test_support::{LIMIT, Pipeline, Place, Random, free_port, seed, wait_until};
 
 use crate::lake::Reader;
 use crate::traffic::{Traffic, burst, create_tables};
@@ -81,7 +81,7 @@ fn counters_are_what_is_in_the_lake() {
         assert!(metrics.keys().any(|sample| sample.starts_with(name)), "no {name}");
     }
     server.sql("SET SESSION binlog_format = 'STATEMENT'; UPDATE shop.dates SET d = NULL");
-    wait_until("a stopped table in the metrics", Duration::from_secs(20), || {
+    wait_until("a stopped table in the metrics", LIMIT, || {
         (sum(&samples(port), "lakeward_tables_stopped", &[]) == 1.0).then_some(())
     });
     stop(&mut run);
@@ -97,16 +97,17 @@ fn health_follows_progress() {
     set(&mut pipeline, "metrics/listen", format!("127.0.0.1:{port}"));
     let traffic = Traffic::start(&server, seed(), Duration::from_millis(5));
     let mut run = pipeline.start(&["run"]);
-    wait_until("readyz", Duration::from_secs(30), || (get(port, "/readyz").0 == 200).then_some(()));
+    wait_until("readyz", LIMIT, || (get(port, "/readyz").0 == 200).then_some(()));
     wait_for_checkpoint(&pipeline, &mut run);
     assert_eq!(get(port, "/healthz").0, 200);
     assert_eq!(get(port, "/nothing").0, 404);
     s3.pause();
-    wait_until("healthz to tell that nothing moves", Duration::from_secs(200), || {
+    // A commit that is under way moves until S3 is given up, after five minutes.
+    wait_until("healthz to tell that nothing moves", LIMIT * 2, || {
         (get(port, "/healthz").0 == 503).then_some(())
     });
     s3.resume();
-    wait_until("healthz to tell that it goes on", Duration::from_secs(90), || {
+    wait_until("healthz to tell that it goes on", LIMIT, || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
         (get(port, "/healthz").0 == 200).then_some(())
     });
@@ -125,9 +126,9 @@ fn an_idle_pipeline_is_healthy() {
     let port = free_port();
     set(&mut pipeline, "metrics/listen", format!("127.0.0.1:{port}"));
     let mut run = pipeline.start(&["run"]);
-    wait_until("readyz", Duration::from_secs(30), || (get(port, "/readyz").0 == 200).then_some(()));
+    wait_until("readyz", LIMIT, || (get(port, "/readyz").0 == 200).then_some(()));
     let started = std::time::Instant::now();
-    wait_until("ten seconds of health", Duration::from_secs(30), || {
+    wait_until("ten seconds of health", LIMIT, || {
         assert_eq!(get(port, "/healthz").0, 200, "after {:?}", started.elapsed());
         (started.elapsed() > Duration::from_secs(10)).then_some(())
     });

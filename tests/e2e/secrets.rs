@@ -5,7 +5,7 @@ use std::fs;
 
 use lakeward_test_support::mysql::PASSWORD;
 use lakeward_test_support::s3::{S3, SECRET_KEY};
-use lakeward_test_support::{Pipeline, Place, free_port};
+use lakeward_test_support::{LIMIT, Pipeline, Place, free_port};
 
 use crate::lake::files_below;
 use crate::metrics::get;
@@ -108,7 +108,7 @@ fn no_secret_is_shown_or_written() {
     }
     let mut wrong_password = Pipeline::new(PIPELINE, &server, &["shop.*"], &Place::s3(&s3));
     wrong_password.environment[0].1 = "another-S3cret".into();
-    let refused = ended(&mut wrong_password.start(&["run"]), std::time::Duration::from_secs(30));
+    let refused = ended(&mut wrong_password.start(&["run"]), LIMIT);
     seen.add("a refused login", refused.printed());
     for path in files_below(&pipeline.lake()) {
         seen.add(path.display().to_string(), fs::read(&path).unwrap());

@@ -1,12 +1,10 @@
 //! `status` and `position show` tell where a pipeline stands, also while the server is away, and write
 //! nothing; `init` writes a config that works.
 
-use std::process::Command;
-use std::time::Duration;
-
 use lakeward_test_support::mysql::{PASSWORD, USER};
-use lakeward_test_support::{Lakeward, Scratch};
+use lakeward_test_support::{LIMIT, Lakeward, Scratch};
 use serde_json::Value;
+use std::process::Command;
 
 use crate::world::{ended, finish, folder, server, view};
 
@@ -50,7 +48,7 @@ fn init_writes_a_config_that_runs_and_keeps_one_that_is_there() {
     let lakeward = |arguments: &[&str]| {
         let mut command = Command::new(Lakeward::binary());
         command.args(arguments).current_dir(home.path()).env("MYSQL_PASSWORD", PASSWORD);
-        ended(&mut Lakeward::start(&command), Duration::from_secs(60))
+        ended(&mut Lakeward::start(&command), LIMIT)
     };
     let port = server.port().to_string();
     let lake = format!("file://{}", home.join("lake").display());

@@ -1,10 +1,8 @@
 //! Changes that cannot be followed stop their table, by name and with the remedy, while the others go
 //! on; a table that was stopped stays so over the next start.
 
-use std::time::Duration;
-
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
-use lakeward_test_support::{Pipeline, wait_until};
+use lakeward_test_support::{LIMIT, Pipeline, wait_until};
 use mysql::prelude::Queryable;
 
 use crate::expected::{self, Mapping};
@@ -150,7 +148,7 @@ fn a_table_that_gets_a_column_of_the_lake_stops_in_a_run_and_comes_back_once_it_
     };
     let pipeline = initial(&server);
     let mut run = pipeline.start(&["run"]);
-    wait_until("a table that has one already to stop", Duration::from_secs(60), || {
+    wait_until("a table that has one already to stop", LIMIT, || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
         (stopped(&pipeline) == ["taken"]).then_some(())
     });

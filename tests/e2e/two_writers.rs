@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use lakeward_test_support::http_faults::{Fault, HttpFaults, Rule};
 use lakeward_test_support::mysql::MySql;
 use lakeward_test_support::s3::S3;
-use lakeward_test_support::{Lakeward, Lister, Pipeline, Place, Random, Signal, python, seed, wait_until};
+use lakeward_test_support::{
+    LIMIT, Lakeward, Lister, Pipeline, Place, Random, Signal, python, seed, wait_until,
+};
 
 use crate::careless_store::CarelessStore;
 use crate::crash::{create_one_more, failpoints};
@@ -19,14 +21,14 @@ const FENCED: Option<i32> = Some(25);
 
 fn wait_for_records(pipeline: &Pipeline, run: &mut Lakeward, more: usize) {
     let records = view(pipeline).record_count();
-    wait_until("records", Duration::from_secs(60), || {
+    wait_until("records", LIMIT, || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
         (view(pipeline).record_count() >= records + more).then_some(())
     });
 }
 
 fn assert_fenced(run: &mut Lakeward) {
-    let ended = ended(run, Duration::from_secs(30));
+    let ended = ended(run, LIMIT);
     assert_eq!(ended.code, FENCED, "{}", ended.printed());
     assert!(ended.printed().contains("fenced"), "{}", ended.printed());
 }
@@ -74,7 +76,7 @@ fn paused_at_every_failpoint(store: Store) {
     // Nothing is left to abort where the one before ended in order.
     for name in failpoints().filter(|name| !name.starts_with("lake.abort")) {
         let mut first = pipeline.start_with_failpoints(&["run"], &format!("{name}=stop@1"));
-        wait_until(&format!("the pause at {name}"), Duration::from_secs(60), || {
+        wait_until(&format!("the pause at {name}"), LIMIT, || {
             tables += 1;
             create_one_more(&server, tables);
             assert!(first.ended().is_none(), "{name}: {}", first.printed());
@@ -83,13 +85,12 @@ fn paused_at_every_failpoint(store: Store) {
         let mut second = pipeline.start(&["run"]);
         wait_for_records(&pipeline, &mut second, 3);
         first.signal(Signal::Cont);
-        let first_is_fenced =
-            wait_until(&format!("{name}: one to be fenced"), Duration::from_secs(60), || {
-                match (first.ended(), second.ended()) {
-                    (None, None) => None,
-                    (first, _) => Some(first.is_some()),
-                }
-            });
+        let first_is_fenced = wait_until(&format!("{name}: one to be fenced"), LIMIT, || {
+            match (first.ended(), second.ended()) {
+                (None, None) => None,
+                (first, _) => Some(first.is_some()),
+            }
+        });
         let (mut fenced, mut winner) = if first_is_fenced { (first, second) } else { (second, first) };
         assert_fenced(&mut fenced);
         wait_for_records(&pipeline, &mut winner, 2);
@@ -126,11 +127,11 @@ fn a_record_that_lands_late_or_whose_answer_is_lost() {
         wait_for_checkpoint(&pipeline, &mut first);
         let fired = proxy.fired();
         proxy.add(Rule { method: "PUT", target: "/log/0".into(), after: 1, times: 1, fault });
-        wait_until("the fault", Duration::from_secs(30), || (proxy.fired() > fired).then_some(()));
+        wait_until("the fault", LIMIT, || (proxy.fired() > fired).then_some(()));
         let landed = Instant::now() + late + Duration::from_millis(300);
         first.signal(Signal::Kill);
         let mut second = pipeline.start(&["run"]);
-        wait_until("the late record", Duration::from_secs(10), || (Instant::now() > landed).then_some(()));
+        wait_until("the late record", LIMIT, || (Instant::now() > landed).then_some(()));
         wait_for_records(&pipeline, &mut second, 2);
         stop(&mut second);
     }
@@ -167,7 +168,7 @@ fn two_pipelines_share_a_prefix_but_no_table() {
     assert!(objects.is_empty(), "{objects:?}");
     let mut thief = Pipeline::new("thief", &server, &["shop.*"], &Place::Folder);
     thief.config["lake"] = shop.config["lake"].clone();
-    let refused = ended(&mut thief.start(&["run", "--until-caught-up"]), Duration::from_secs(60));
+    let refused = ended(&mut thief.start(&["run", "--until-caught-up"]), LIMIT);
     assert_eq!(refused.code, Some(24), "{}", refused.printed());
     assert!(refused.printed().contains("shop"), "{}", refused.printed());
     shop.catch_up();
@@ -191,7 +192,7 @@ fn loses_uploads(server: &MySql) -> (S3, Pipeline) {
     pipeline.catch_up();
     burst(server, &mut Random::new(seed()), 80);
     let mut run = pipeline.start_with_failpoints(&["run", "--until-caught-up"], "lake.show.before=kill@1");
-    assert_eq!(ended(&mut run, Duration::from_secs(60)).signal, Some(9));
+    assert_eq!(ended(&mut run, LIMIT).signal, Some(9));
     assert!(s3.open_uploads() > 0, "files are staged");
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/python/abort_uploads.py");
     python(&script, &[&s3.endpoint()], "");
@@ -217,10 +218,9 @@ fn decided_uploads_that_expired_and_that_the_source_purged_are_told() {
     let server = server_with_tables();
     let (_s3, pipeline) = loses_uploads(&server);
     server.sql("FLUSH BINARY LOGS");
-    let newest = server.rows("SHOW BINARY LOGS").pop().unwrap()[0].clone().unwrap();
-    server.sql(&format!("PURGE BINARY LOGS TO '{newest}'"));
+    server.purge_logs();
     let objects = view(&pipeline).objects();
-    let ended = ended(&mut pipeline.start(&["run", "--until-caught-up"]), Duration::from_secs(60));
+    let ended = ended(&mut pipeline.start(&["run", "--until-caught-up"]), LIMIT);
     assert_eq!(ended.code, Some(26), "{}", ended.printed());
     assert!(ended.printed().contains("binlog."), "the range is named: {}", ended.printed());
     assert_eq!(view(&pipeline).objects(), objects);

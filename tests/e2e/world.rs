@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
 use lakeward_test_support::s3::S3;
-use lakeward_test_support::{Lakeward, Pipeline, Place, wait_until};
+use lakeward_test_support::{LIMIT, Lakeward, Pipeline, Place, wait_until};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use serde_json::{Value, json};
@@ -121,7 +121,7 @@ pub(crate) fn ended(lakeward: &mut Lakeward, limit: Duration) -> Ended {
 
 /// Runs a command to its end.
 pub(crate) fn finish(pipeline: &Pipeline, arguments: &[&str]) -> Ended {
-    ended(&mut pipeline.start(arguments), Duration::from_secs(60))
+    ended(&mut pipeline.start(arguments), LIMIT)
 }
 
 /// Runs to the position the server has now; it must end with this code.
@@ -147,7 +147,7 @@ pub(crate) fn refuses(pipeline: &Pipeline, code: u8, words: &[&str]) -> Ended {
 
 /// Waits until a checkpoint of the running pipeline stands in its log.
 pub(crate) fn wait_for_checkpoint(pipeline: &Pipeline, run: &mut Lakeward) {
-    wait_until("a checkpoint", Duration::from_secs(30), || {
+    wait_until("a checkpoint", LIMIT, || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
         view(pipeline).checkpoint().map(drop)
     });
@@ -156,7 +156,7 @@ pub(crate) fn wait_for_checkpoint(pipeline: &Pipeline, run: &mut Lakeward) {
 /// Waits until the running pipeline has committed and shown everything that the server holds now.
 pub(crate) fn wait_until_complete(pipeline: &Pipeline, server: &MySql, run: &mut Lakeward) {
     let executed = server.value("SELECT REPLACE(@@gtid_executed, '\n', '')");
-    wait_until("the lake to hold all", Duration::from_secs(60), || {
+    wait_until("the lake to hold all", LIMIT, || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
         let checkpoint = view(pipeline).checkpoint()?;
         let ours = checkpoint["position"]["binlog"]["gtid_set"].as_str()?.to_owned();
@@ -168,7 +168,7 @@ pub(crate) fn wait_until_complete(pipeline: &Pipeline, server: &MySql, run: &mut
 /// SIGTERM; the run must commit and leave in order.
 pub(crate) fn stop(run: &mut Lakeward) -> Ended {
     run.signal(lakeward_test_support::Signal::Term);
-    let ended = ended(run, Duration::from_secs(20));
+    let ended = ended(run, LIMIT);
     assert_eq!(ended.code, Some(0), "{}", ended.printed());
     ended
 }

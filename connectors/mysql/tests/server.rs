@@ -1,8 +1,6 @@
 //! Connections, checks and the catalog against a real MySQL 9.7.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::time::Duration;
-
 use lakeward_core::{ColumnType, ErrorKind, Finding, GtidSet, Level, Secret, TableFilter, TableId};
 use lakeward_mysql::server::{binary_logs, current_end, free_server_id};
 use lakeward_mysql::snapshot::{SnapshotLock, SnapshotOptions};
@@ -434,7 +432,7 @@ fn check_tells_a_server_without_gtids_and_a_replica_that_is_none() {
         ..MySqlOptions::default()
     });
     partial.replicate(source.port(), true);
-    partial.wait_for_applied(&source, Duration::from_secs(30));
+    partial.wait_for_applied(&source);
     let options =
         SnapshotOptions { replica: Some(config(&partial, USER, PASSWORD)), ..SnapshotOptions::default() };
     let at_source = config(&source, USER, PASSWORD);

@@ -7,11 +7,20 @@ use super::history::Written;
 use super::session::Session;
 use super::statements::{Statement, create, ddl, dml};
 
+/// Statements at the beginning: that make tables, and that fill them.
+const TABLES: u64 = 3;
+const ROWS: u64 = 6;
+
+/// Stands in a report where a burst ended.
+const BURST_END: &str = "-- the end of a burst";
+
 /// A sequence of statements on one database.
 pub(super) struct Sequence {
     pub(super) database: String,
     pub(super) seed: u64,
     random: Random,
+    /// How many statements were wanted; for some there are several.
+    pub(super) asked: u64,
     /// What the server took.
     pub(super) done: Vec<String>,
     /// What its bursts did to rows.
@@ -25,13 +34,14 @@ impl Sequence {
         let database = format!("s{number}");
         server.sql(&format!("CREATE DATABASE {database}"));
         let random = Random::new(seed);
-        let mut sequence = Sequence { database, seed, random, done: Vec::new(), written: Vec::new() };
+        let mut sequence =
+            Sequence { database, seed, random, asked: TABLES + ROWS, done: Vec::new(), written: Vec::new() };
         let mut session = sequence.session(server);
-        for _ in 0..3 {
+        for _ in 0..TABLES {
             let statement = create(&mut sequence.random);
             sequence.take(session.run(&statement), statement);
         }
-        for _ in 0..6 {
+        for _ in 0..ROWS {
             let statement = dml(&mut sequence.random, session.tables());
             sequence.take(session.run(&statement), statement);
         }
@@ -51,6 +61,7 @@ impl Sequence {
     /// A few more statements, DDL and DML mixed.
     pub(super) fn burst(&mut self, server: &MySql, count: u64) {
         let mut session = self.session(server);
+        self.asked += count;
         for _ in 0..count {
             let tables = session.tables();
             let statements = match self.random.below(5) {
@@ -66,7 +77,12 @@ impl Sequence {
                 self.take(taken, statement);
             }
         }
-        self.done.push("-- the end of a burst".to_owned());
+        self.done.push(BURST_END.to_owned());
+    }
+
+    /// The statements that the server took.
+    pub(super) fn statements(&self) -> impl Iterator<Item = &String> {
+        self.done.iter().filter(|done| *done != BURST_END)
     }
 
     /// The statements, for a report.

@@ -2,13 +2,11 @@
 //! and changelog tables, the copy in chunks, the changes of the log applied to the ghost, and the atomic
 //! cut-over of two sessions with its sentry table.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
 use lakeward_test_support::mysql::{MySql, RowMetadata};
-use lakeward_test_support::{Random, seed, wait_until};
+use lakeward_test_support::{LIMIT, Random, seed, wait_until};
 use mysql::Conn;
 use mysql::prelude::Queryable;
+use std::collections::BTreeSet;
 
 use super::{ROWS, begin, change, check};
 
@@ -79,7 +77,7 @@ fn copy(conn: &mut Conn, from: u64, to: u64) {
 
 /// Waits until a session waits for a metadata lock.
 fn wait_for_blocked(server: &MySql, statement: &str) {
-    wait_until(statement, Duration::from_secs(10), || {
+    wait_until(statement, LIMIT, || {
         let waiting = server.value(&format!(
             "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE '%metadata lock%' AND info LIKE '%{statement}%'"
         ));
@@ -92,8 +90,10 @@ fn wait_for_blocked(server: &MySql, statement: &str) {
 fn cut_over(server: &MySql, conn: &mut Conn, migration: &Migration, backlog: &BTreeSet<u64>) {
     let old = migration.old;
     let mut locking = server.conn();
+    // As long as the waits below: gh-ost itself, with 3 and 6 seconds, would try again.
+    let patient = format!("set /* gh-ost */ session lock_wait_timeout:={}", LIMIT.as_secs());
     run(&mut locking, "select /* gh-ost */ get_lock('gh-ost.lock', 0)");
-    run(&mut locking, "set /* gh-ost */ session lock_wait_timeout:=6");
+    run(&mut locking, &patient);
     run(conn, &format!("drop /* gh-ost */ table if exists `shop`.`{old}`"));
     run(
         conn,
@@ -113,7 +113,7 @@ fn cut_over(server: &MySql, conn: &mut Conn, migration: &Migration, backlog: &BT
         assert!(backlog.is_empty(), "the test has applied it before");
         let renaming = scope.spawn(|| {
             let mut renaming = server.conn();
-            run(&mut renaming, "set /* gh-ost */ session lock_wait_timeout:=3");
+            run(&mut renaming, &patient);
             run(
                 &mut renaming,
                 &format!(
@@ -123,7 +123,7 @@ fn cut_over(server: &MySql, conn: &mut Conn, migration: &Migration, backlog: &BT
         });
         wait_for_blocked(server, "rename /* gh-ost */");
         run(&mut locking, &format!("drop /* gh-ost */ table if exists `shop`.`{old}`"));
-        wait_until("the RENAME to be next at the original table", Duration::from_secs(10), || {
+        wait_until("the RENAME to be next at the original table", LIMIT, || {
             let pending = server.value(
                 "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE object_schema = 'shop' \
                  AND object_name = 'orders' AND lock_type = 'EXCLUSIVE' AND lock_status = 'PENDING'",

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
-use lakeward_test_support::{Lakeward, Pipeline, Random, seed, wait_until};
+use lakeward_test_support::{LIMIT, Lakeward, Pipeline, Random, seed, wait_until};
 use mysql::prelude::Queryable;
 
 use crate::lake::{LakeView, Name};
@@ -33,10 +33,8 @@ fn begin(row_metadata: RowMetadata) -> (MySql, Pipeline, Lakeward) {
     ));
     let pipeline = initial(&server);
     let mut run = pipeline.start(&["run"]);
-    wait_until_read(&pipeline, &mut run, &[orders()], Duration::from_secs(60));
-    wait_until("the first version", Duration::from_secs(30), || {
-        (versions(&view(&pipeline)) == 1).then_some(())
-    });
+    wait_until_read(&pipeline, &mut run, &[orders()], LIMIT);
+    wait_until("the first version", LIMIT, || (versions(&view(&pipeline)) == 1).then_some(()));
     (server, pipeline, run)
 }
 

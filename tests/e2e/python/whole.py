@@ -71,14 +71,15 @@ def compare(connection, asked):
     )
     connection.execute(f"CREATE OR REPLACE TEMP TABLE lake AS {lake_rows(asked)}")
     ops = dict(connection.execute("SELECT _op, count(*) FROM events GROUP BY 1").fetchall())
+    # How many more of each row the source has than the lake; fewer are negative.
     different = (
-        "SELECT 'source' AS side, * FROM (FROM source EXCEPT ALL FROM lake) "
-        "UNION ALL SELECT 'lake', * FROM (FROM lake EXCEPT ALL FROM source)"
+        "SELECT sum(_weight) AS _more, * EXCLUDE (_weight) FROM (SELECT 1 AS _weight, * FROM source "
+        "UNION ALL SELECT -1, * FROM lake) GROUP BY ALL HAVING sum(_weight) <> 0"
     )
     connection.execute(f"CREATE OR REPLACE TEMP TABLE different AS {different}")
-    wrong = connection.execute("SELECT count(*) FROM different").fetchone()[0]
+    wrong = connection.execute("SELECT coalesce(sum(abs(_more)), 0)::BIGINT FROM different").fetchone()[0]
     shown = connection.execute("SELECT * FROM different ORDER BY ALL LIMIT 6").fetchall()
-    shown += connection.execute("SELECT * FROM different ORDER BY side DESC LIMIT 6").fetchall()
+    shown += connection.execute("SELECT * FROM different ORDER BY _more DESC LIMIT 6").fetchall()
     return {"ops": ops, "wrong": wrong, "shown": [str(row) for row in shown]}
 
 

@@ -1,10 +1,8 @@
 //! What happens between a chunk's SELECT and its release, step by step: the rows that were read are older
 //! than the changes that the stream brings, and must not overtake them.
 
-use std::time::Duration;
-
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
-use lakeward_test_support::{Signal, wait_until};
+use lakeward_test_support::{LIMIT, Signal, wait_until};
 
 use super::keys::kind;
 use super::pipeline::{initial, server_with_numbers, wait_until_read};
@@ -27,13 +25,13 @@ fn read_around(server: &MySql, statements: &str) -> Ops {
     server.sql(&format!("SET SESSION sql_log_bin = 0; {unlogged}"));
     // The first time it is the plan.
     let mut run = pipeline.start_with_failpoints(&["run"], "mysql.snapshot.seen=stop@2");
-    wait_until("the chunk to be read", Duration::from_secs(60), || {
+    wait_until("the chunk to be read", LIMIT, || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
         run.is_stopped().then_some(())
     });
     server.sql(statements);
     run.signal(Signal::Cont);
-    wait_until_read(&pipeline, &mut run, &[("shop".into(), "t".into())], Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &[("shop".into(), "t".into())], LIMIT);
     wait_until_complete(&pipeline, server, &mut run);
     stop(&mut run);
     assert_equal(server, &view(&pipeline), &[Keyed::shop("t", &["k"])]).remove(0)

@@ -1,10 +1,8 @@
 //! What an operator asks of a pipeline: read a table or a part of it anew, let that wait, give it up,
 //! bring back a stopped table; while the pipeline runs and while it does not.
 
-use std::time::Duration;
-
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
-use lakeward_test_support::{Lakeward, Pipeline, wait_until};
+use lakeward_test_support::{LIMIT, Lakeward, Pipeline, wait_until};
 
 use super::fire::Target;
 use super::keys::kind;
@@ -32,7 +30,7 @@ fn begin() -> (MySql, Pipeline, Lakeward) {
     let mut pipeline = initial(&server);
     set(&mut pipeline, "snapshot/max_threads_running", MANY_THREADS);
     let mut run = pipeline.start(&["run"]);
-    wait_until_read(&pipeline, &mut run, &names(), Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &names(), LIMIT);
     (server, pipeline, run)
 }
 
@@ -71,7 +69,7 @@ fn a_table_is_read_anew_and_what_vanished_unseen_does_not_live_on() {
     server.sql("UPDATE shop.t SET n = n + 1 WHERE k = 200");
     ask(&pipeline, &["snapshot", "shop.t"]);
     server.sql("UPDATE shop.t SET n = n + 1 WHERE k = 300");
-    wait_until_read(&pipeline, &mut run, &names(), Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &names(), LIMIT);
     wait_until_complete(&pipeline, &server, &mut run);
     stop(&mut run);
     let ops = equal(&server, &pipeline);
@@ -86,7 +84,7 @@ fn read_a_part(unseen: &str) -> (MySql, Pipeline) {
     let (server, pipeline, mut run) = begin();
     change_unseen(&server, unseen);
     ask(&pipeline, &["snapshot", "shop.t", "--where", "k > 1000 AND k <= 2000"]);
-    wait_until_read(&pipeline, &mut run, &names(), Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &names(), LIMIT);
     wait_until_complete(&pipeline, &server, &mut run);
     stop(&mut run);
     (server, pipeline)
@@ -123,12 +121,12 @@ fn a_stopped_table_is_brought_back() {
     assert!(view(&pipeline).stopped().contains_key(&names()[0]));
     let mut run = pipeline.start(&["run"]);
     ask(&pipeline, &["resume", "shop.t"]);
-    wait_until("the table to be back", Duration::from_secs(60), || {
+    wait_until("the table to be back", LIMIT, || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
         view(&pipeline).stopped().is_empty().then_some(())
     });
     server.sql("UPDATE shop.t SET n = n + 1 WHERE k > 4000");
-    wait_until_read(&pipeline, &mut run, &names(), Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &names(), LIMIT);
     wait_until_complete(&pipeline, &server, &mut run);
     stop(&mut run);
     let ops = equal(&server, &pipeline);
@@ -161,7 +159,7 @@ fn a_reading_waits_over_a_restart_and_goes_on() {
     let status = finish(&pipeline, &["status"]);
     assert!(status.stdout.contains("shop.t") && status.stdout.contains("paused"), "{}", status.printed());
     ask(&pipeline, &["snapshot", "shop.t", "--continue"]);
-    wait_until_read(&pipeline, &mut run, &names(), Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &names(), LIMIT);
     wait_until_complete(&pipeline, &server, &mut run);
     stop(&mut run);
     let ops = equal(&server, &pipeline);
@@ -193,7 +191,7 @@ fn a_reading_that_is_given_up_voids_nothing() {
 fn a_reading_without_which_changes_are_missing_is_not_given_up() {
     let (server, pipeline, mut run) = begin();
     server.sql("SET SESSION binlog_format = 'STATEMENT'; UPDATE shop.t SET n = 5 WHERE k < 50");
-    wait_until("the table to stop", Duration::from_secs(60), || {
+    wait_until("the table to stop", LIMIT, || {
         view(&pipeline).stopped().contains_key(&names()[0]).then_some(())
     });
     server.sql("DELETE FROM shop.t WHERE k > 4990");
@@ -204,7 +202,7 @@ fn a_reading_without_which_changes_are_missing_is_not_given_up() {
     assert!(refused.printed().contains("lacks changes"), "{}", refused.printed());
     assert_eq!(open(&pipeline), Some(false), "it is still to be read");
     drop(busy);
-    wait_until_read(&pipeline, &mut run, &names(), Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &names(), LIMIT);
     wait_until_complete(&pipeline, &server, &mut run);
     stop(&mut run);
     equal(&server, &pipeline);
@@ -218,7 +216,7 @@ fn a_first_reading_that_is_given_up_is_told_of() {
     set(&mut pipeline, "snapshot/max_threads_running", MANY_THREADS);
     let busy = busy_threads(&server, MANY_THREADS + 10);
     let mut run = pipeline.start(&["run"]);
-    wait_until("a checkpoint", Duration::from_secs(30), || open(&pipeline));
+    wait_until("a checkpoint", LIMIT, || open(&pipeline));
     ask(&pipeline, &["snapshot", "shop.t", "--cancel"]);
     drop(busy);
     for _ in 0..2 {
@@ -227,14 +225,12 @@ fn a_first_reading_that_is_given_up_is_told_of() {
         assert!(status.stdout.contains("given up, or read in part: shop.t"), "{}", status.printed());
         // What an operator gave up is not begun again by a restart, and a part does not make it whole.
         ask(&pipeline, &["snapshot", "shop.t", "--where", "k <= 100"]);
-        wait_until("the part to be read", Duration::from_secs(60), || {
-            open(&pipeline).is_none().then_some(())
-        });
+        wait_until("the part to be read", LIMIT, || open(&pipeline).is_none().then_some(()));
         stop(&mut run);
         run = pipeline.start(&["run"]);
     }
     ask(&pipeline, &["snapshot", "shop.t"]);
-    wait_until_read(&pipeline, &mut run, &names(), Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &names(), LIMIT);
     wait_until_complete(&pipeline, &server, &mut run);
     stop(&mut run);
     equal(&server, &pipeline);
@@ -249,14 +245,14 @@ fn chunks_wait_while_the_server_is_busy() {
     set(&mut pipeline, "snapshot/max_threads_running", MANY_THREADS);
     let busy = busy_threads(&server, MANY_THREADS + 10);
     let mut run = pipeline.start(&["run"]);
-    wait_until("a checkpoint", Duration::from_secs(30), || open(&pipeline));
+    wait_until("a checkpoint", LIMIT, || open(&pipeline));
     for n in 0..3 {
         server.sql(&format!("UPDATE shop.t SET n = n + 1 WHERE k = 500 + {n}"));
         wait_until_complete(&pipeline, &server, &mut run);
     }
     assert_eq!(open(&pipeline), Some(false), "changes are captured, chunks wait");
     drop(busy);
-    wait_until_read(&pipeline, &mut run, &names(), Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &names(), LIMIT);
     stop(&mut run);
     equal(&server, &pipeline);
 }
@@ -280,7 +276,7 @@ fn a_request_that_was_answered_and_not_removed_is_not_carried_out_again() {
     stop(&mut run);
     ask(&pipeline, &["snapshot", "shop.t", "--no-wait"]);
     let mut run = pipeline.start_with_failpoints(&["run"], "lake.request.remove=kill@1");
-    wait_until("the kill", Duration::from_secs(60), || run.ended());
+    wait_until("the kill", LIMIT, || run.ended());
     assert!(run.was_killed(), "{}", run.printed());
     catches_up_with(&pipeline, 0);
     let ops = equal(&server, &pipeline);

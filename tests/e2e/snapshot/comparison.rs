@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use lakeward_test_support::mysql::MySqlOptions;
-use lakeward_test_support::{seed, wait_until};
+use lakeward_test_support::{LIMIT, seed, wait_until};
 
 use super::fire::{Fire, Target};
 use super::keys::{KEYLESS, kinds};
@@ -21,7 +21,7 @@ fn one_row_that_differs_is_told() {
         .map(|kind| Target::create_logged(&server, *kind, kind.name, 500))
         .collect();
     let fire = Fire::start(&server, &targets, seed(), 3, Duration::ZERO);
-    wait_until("traffic", Duration::from_secs(60), || (fire.transactions() > 1000).then_some(()));
+    wait_until("traffic", LIMIT, || (fire.transactions() > 1000).then_some(()));
     fire.finish();
     let mut pipeline = folder(&server);
     set(&mut pipeline, "before_images", true);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use lakeward_test_support::mysql::{MySql, MySqlOptions, USER};
-use lakeward_test_support::{seed, wait_until};
+use lakeward_test_support::{LIMIT, seed, wait_until};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
@@ -24,8 +24,8 @@ const INSTANT: Duration = Duration::from_millis(700);
 #[derive(Debug, Default)]
 struct Seen {
     /// Metadata locks on tables, had or waited for (others queue behind that): since when each is there, by
-    /// table, kind and session.
-    held: BTreeMap<(String, String, u64), Instant>,
+    /// table, kind, session and the event that asked for it.
+    held: BTreeMap<(String, String, u64, u64), Instant>,
     /// The longest time that a lock of each kind was held.
     longest: BTreeMap<String, Duration>,
     /// Row and table locks of the storage engine.
@@ -37,10 +37,10 @@ struct Seen {
 
 impl Seen {
     fn look(&mut self, conn: &mut Conn) {
-        let locks: Vec<(String, String, u64)> = conn
+        let locks: Vec<(String, String, u64, u64)> = conn
             .query(format!(
                 "SELECT CONCAT(object_schema, '.', object_name), \
-                 CONCAT(lock_type, IF(lock_status = 'GRANTED', '', ' waited for')), owner_thread_id \
+                 CONCAT(lock_type, IF(lock_status = 'GRANTED', '', ' waited for')), owner_thread_id, owner_event_id \
                  FROM performance_schema.metadata_locks JOIN performance_schema.threads ON owner_thread_id = thread_id \
                  WHERE processlist_user = '{USER}' AND object_type = 'TABLE' AND object_schema = 'shop'"
             ))
@@ -94,7 +94,7 @@ fn watched(server: &MySql, pipeline: &lakeward_test_support::Pipeline, targets: 
     let mut seen = Seen::default();
     let names: Vec<_> = targets.iter().map(|target| ("shop".to_owned(), target.table.clone())).collect();
     let mut run = pipeline.start(&["run"]);
-    wait_until("the tables to be read", Duration::from_secs(120), || {
+    wait_until("the tables to be read", LIMIT, || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
         for _ in 0..5 {
             seen.look(&mut conn);

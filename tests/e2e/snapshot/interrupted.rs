@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
-use lakeward_test_support::{Lakeward, Pipeline, Signal, seed, wait_until};
+use lakeward_test_support::{LIMIT, Lakeward, Pipeline, Signal, seed, wait_until};
 
 use super::fire::{Fire, Target};
 use super::keys::kind;
@@ -16,7 +16,7 @@ const ROWS: u64 = 300_000;
 /// Waits until the run stands still before it reads its fourth chunk: some of the table is read, but not
 /// all of it.
 fn wait_for_the_middle(run: &mut Lakeward) {
-    wait_until("the fourth chunk", Duration::from_secs(60), || {
+    wait_until("the fourth chunk", LIMIT, || {
         assert!(run.ended().is_none(), "the run ended: {}", run.printed());
         run.is_stopped().then_some(())
     });
@@ -35,7 +35,7 @@ fn interrupted(options: MySqlOptions, statements: &str, compared: &[Keyed]) -> (
     server.sql(statements);
     run.signal(Signal::Cont);
     let tables: Vec<_> = compared.iter().map(|keyed| keyed.table.clone()).collect();
-    wait_until_read(&pipeline, &mut run, &tables, Duration::from_secs(120));
+    wait_until_read(&pipeline, &mut run, &tables, LIMIT);
     fire.finish();
     stop(&mut run);
     pipeline.catch_up();
@@ -86,7 +86,7 @@ fn a_quiet_table_is_altered_between_the_catalog_and_its_rows() {
         let failpoints = "mysql.snapshot.seen=stop@1;mysql.snapshot.read=stop@1";
         let mut run = pipeline.start_with_failpoints(&["run"], failpoints);
         let stands_still = |run: &mut Lakeward| {
-            wait_until("the run to stand still", Duration::from_secs(60), || {
+            wait_until("the run to stand still", LIMIT, || {
                 assert!(run.ended().is_none(), "the run ended: {}", run.printed());
                 run.is_stopped().then_some(())
             });
@@ -97,7 +97,7 @@ fn a_quiet_table_is_altered_between_the_catalog_and_its_rows() {
         stands_still(&mut run);
         server.sql("UPDATE shop.t SET a = 1000 WHERE k <= 50");
         run.signal(Signal::Cont);
-        wait_until_read(&pipeline, &mut run, &[("shop".into(), "t".into())], Duration::from_secs(60));
+        wait_until_read(&pipeline, &mut run, &[("shop".into(), "t".into())], LIMIT);
         wait_until_complete(&pipeline, &server, &mut run);
         stop(&mut run);
         assert_equal(&server, &view(&pipeline), &[Keyed::shop("t", &["k"])]);

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
-use lakeward_test_support::{Lister, Pipeline, Random, Signal, seed, wait_until};
+use lakeward_test_support::{LIMIT, Lister, Pipeline, Random, Signal, seed, wait_until};
 use serde_json::Value;
 
 use super::fire::{Fire, Target};
@@ -50,7 +50,7 @@ fn killed_at_every_failpoint_of_a_snapshot() {
             let table = format!("t_{}", targets.len());
             targets.push(unlogged_table(&server, &table, ROWS));
             let mut run = pipeline.start_with_failpoints(&["run"], &failpoint);
-            wait_until(&failpoint, Duration::from_secs(60), || run.ended());
+            wait_until(&failpoint, LIMIT, || run.ended());
             assert!(run.was_killed(), "{failpoint}: {}", run.printed());
         }
     }
@@ -73,17 +73,23 @@ fn a_step_fails_at_every_failpoint_of_a_snapshot() {
         targets.push(unlogged_table(&server, &format!("t_{}", targets.len()), ROWS));
         let failpoint = format!("{name}=error@1");
         let mut run = pipeline.start_with_failpoints(&["run", "--until-caught-up"], &failpoint);
-        let ended = ended(&mut run, Duration::from_secs(60));
+        let ended = ended(&mut run, LIMIT);
         assert_eq!(ended.code, Some(0), "{failpoint}: {}", ended.printed());
     }
     assert_read_once(&server, &pipeline, &targets);
 }
 
+/// How far snapshots have come by this checkpoint: tables that are read, and rows of those that are being read.
+pub(crate) fn has_read(checkpoint: &Value) -> (usize, u64) {
+    let snapshots = checkpoint["tables"].as_array().into_iter().flatten().map(|table| &table["snapshot"]);
+    let done = snapshots.clone().filter(|snapshot| snapshot["state"] == "done").count();
+    let open = snapshots.filter(|snapshot| snapshot["state"] == "open");
+    (done, open.filter_map(|snapshot| snapshot["plan"]["rows"].as_u64()).sum())
+}
+
 /// Whether some chunks of a table are decided by this checkpoint, and others are not.
 pub(crate) fn is_in_the_middle(checkpoint: &Value) -> bool {
-    let snapshots = checkpoint["tables"].as_array().into_iter().flatten().map(|table| &table["snapshot"]);
-    let mut open = snapshots.filter(|snapshot| snapshot["state"] == "open");
-    open.any(|snapshot| snapshot["plan"]["rows"].as_u64() > Some(0))
+    has_read(checkpoint).1 > 0
 }
 
 #[test]
@@ -103,17 +109,18 @@ fn killed_at_random_times_of_a_snapshot() {
     let mut in_the_middle = 0;
     let kills = times(25);
     for kill in 1..=kills {
-        let records = view(&pipeline).record_count();
+        let before = has_read(&view(&pipeline).checkpoint().unwrap_or_default());
         let mut run = pipeline.start(&["run"]);
         let (start, lifetime) = (Instant::now(), Duration::from_millis(100 + random.below(900)));
-        wait_until("the time of the kill", Duration::from_secs(60), || {
+        wait_until("the time of the kill", LIMIT, || {
             assert!(run.ended().is_none(), "run {kill} ended by itself: {}", run.printed());
-            // Every other one must commit before; else the time alone decides.
-            let has_come_far = kill % 2 == 0 || view(&pipeline).record_count() > records + 1;
+            // Every other one must have read more; else the time alone decides.
+            let now = || has_read(&view(&pipeline).checkpoint().unwrap_or_default());
+            let has_come_far = kill % 2 == 0 || before.0 == targets.len() || now() > before;
             (has_come_far && start.elapsed() >= lifetime).then_some(())
         });
         run.signal(Signal::Kill);
-        assert_eq!(ended(&mut run, Duration::from_secs(10)).signal, Some(9));
+        assert_eq!(ended(&mut run, LIMIT).signal, Some(9));
         in_the_middle += u64::from(is_in_the_middle(&view(&pipeline).checkpoint().unwrap_or_default()));
     }
     println!("{in_the_middle} kills fell between two chunks of a table");

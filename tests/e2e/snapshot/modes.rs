@@ -1,9 +1,7 @@
 //! `snapshot.mode`: when existing rows are read, and what each start does after that.
 
-use std::time::Duration;
-
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
-use lakeward_test_support::{Pipeline, wait_until};
+use lakeward_test_support::{LIMIT, Pipeline, wait_until};
 
 use super::fire::Target;
 use super::keys::kind;
@@ -67,7 +65,7 @@ fn initial_only_ends_when_all_is_read() {
     let server = server_with_table();
     let pipeline = mode(&server, "initial_only");
     let mut run = pipeline.start(&["run"]);
-    let first = ended(&mut run, Duration::from_secs(60));
+    let first = ended(&mut run, LIMIT);
     assert_eq!(first.code, Some(0), "{}", first.printed());
     let ops = compared(&server, &pipeline);
     assert_eq!((count(&ops, "r"), ops.len()), (ROWS, 1), "{ops:?}");
@@ -90,12 +88,12 @@ fn always_does_not_read_again_after_a_lost_connection() {
     let pipeline = mode(&server, "always");
     let mut run = pipeline.start(&["run"]);
     let t = ("shop".to_owned(), "t".to_owned());
-    wait_until_read(&pipeline, &mut run, &[t], Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &[t], LIMIT);
     for round in 0..3 {
         let streams = "SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'";
         let stream = server.value(streams);
         server.sql(&format!("KILL {stream}; UPDATE shop.t SET n = n + 1 WHERE k = {round}"));
-        wait_until("another stream", Duration::from_secs(60), || {
+        wait_until("another stream", LIMIT, || {
             let streams = server.rows(streams);
             streams.iter().any(|row| row[0].as_ref().is_some_and(|id| *id != stream)).then_some(())
         });
@@ -128,8 +126,7 @@ fn lose_the_position(server: &MySql) {
     server.sql(
         "UPDATE shop.t SET n = n + 1 WHERE k <= 10; DELETE FROM shop.t WHERE k > 4000; FLUSH BINARY LOGS",
     );
-    let last = server.rows("SHOW BINARY LOGS").pop().and_then(|log| log.into_iter().next().flatten());
-    server.sql(&format!("PURGE BINARY LOGS TO '{}'", last.expect("there is a log")));
+    server.purge_logs();
 }
 
 #[test]
@@ -177,9 +174,9 @@ fn a_table_added_to_the_config_later_is_read_while_the_others_go_on() {
     server.sql("UPDATE shop.later SET n = 9 LIMIT 50; UPDATE shop.t SET n = 9 WHERE k < 50");
     set(&mut pipeline, "tables/include", serde_json::json!(["shop.t", "shop.later"]));
     let mut run = pipeline.start(&["run"]);
-    wait_until_read(&pipeline, &mut run, &[("shop".into(), "later".into())], Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &[("shop".into(), "later".into())], LIMIT);
     server.sql("UPDATE shop.later SET n = n + 1 LIMIT 7; UPDATE shop.t SET n = n + 1 WHERE k < 7");
-    wait_until("the last updates", Duration::from_secs(30), || {
+    wait_until("the last updates", LIMIT, || {
         let tail = server.value("SELECT REPLACE(@@gtid_executed, '\n', '')");
         let checkpoint = view(&pipeline).checkpoint()?;
         (checkpoint["position"]["binlog"]["gtid_set"].as_str() == Some(tail.as_str())).then_some(())

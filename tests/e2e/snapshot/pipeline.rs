@@ -4,7 +4,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lakeward_test_support::mysql::{MySql, MySqlOptions, USER};
-use lakeward_test_support::{Lakeward, Pipeline, wait_until};
+use lakeward_test_support::{LIMIT, Lakeward, Pipeline, wait_until};
 
 use mysql::prelude::Queryable;
 
@@ -81,7 +81,7 @@ pub(crate) fn busy_threads(server: &MySql, count: u64) -> Busy {
         (id, std::thread::spawn(move || drop(conn.query_drop("SELECT SLEEP(600)"))))
     });
     let busy = Busy { server: server.conn(), sessions: sessions.collect() };
-    wait_until("running threads", Duration::from_secs(10), || {
+    wait_until("running threads", LIMIT, || {
         let running = server.rows("SHOW GLOBAL STATUS LIKE 'Threads_running'");
         let running: u64 = running.first()?.get(1)?.as_deref()?.parse().ok()?;
         (running >= count).then_some(())

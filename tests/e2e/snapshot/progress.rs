@@ -1,10 +1,8 @@
 //! Progress of a snapshot in the middle: rows, percent, rate and time left, in `status`, in metrics and
 //! in log lines.
 
-use std::time::Duration;
-
 use lakeward_test_support::mysql::MySqlOptions;
-use lakeward_test_support::{Signal, free_port, wait_until};
+use lakeward_test_support::{LIMIT, Signal, free_port, wait_until};
 use serde_json::{Value, json};
 
 use super::fire::Target;
@@ -28,7 +26,7 @@ fn progress_is_told_in_the_middle_and_at_the_end() {
     set(&mut pipeline, "snapshot/max_threads_running", 8);
     set(&mut pipeline, "snapshot/parallelism", 1);
     let mut run = pipeline.start_with_failpoints(&["run"], "mysql.snapshot.read=stop@4");
-    wait_until("the fourth chunk", Duration::from_secs(60), || run.is_stopped().then_some(()));
+    wait_until("the fourth chunk", LIMIT, || run.is_stopped().then_some(()));
     let busy = busy_threads(&server, 12);
     run.signal(Signal::Cont);
     let status = || -> Value {
@@ -37,7 +35,7 @@ fn progress_is_told_in_the_middle_and_at_the_end() {
     };
     let rows = |status: &Value| status["snapshots"]["open"][0]["rows"].as_u64().unwrap_or(0);
     let (mut last, mut looks) = (0, 0);
-    let middle = wait_until("the chunks to wait", Duration::from_secs(30), || {
+    let middle = wait_until("the chunks to wait", LIMIT, || {
         let status = status();
         looks = if rows(&status) == last { looks + 1 } else { 0 };
         last = rows(&status);
@@ -56,7 +54,7 @@ fn progress_is_told_in_the_middle_and_at_the_end() {
     assert_eq!(sample("lakeward_snapshot_rows"), Some(last as f64), "{seen:#?}");
     assert!(sample("lakeward_snapshot_estimated_rows") > Some(0.0), "{seen:#?}");
     drop(busy);
-    wait_until_read(&pipeline, &mut run, &[("shop".into(), "t".into())], Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &[("shop".into(), "t".into())], LIMIT);
     assert_eq!(status()["snapshots"]["done"], 1);
     stop(&mut run);
     let log = run.stderr();

@@ -1,9 +1,7 @@
 //! Finished chunks are not read again: the server's own counters of what it sent.
 
-use std::time::Duration;
-
 use lakeward_test_support::mysql::{MySql, MySqlOptions, USER};
-use lakeward_test_support::{Signal, wait_until};
+use lakeward_test_support::{LIMIT, Signal, wait_until};
 
 use super::fire::Target;
 use super::keys::kind;
@@ -13,8 +11,11 @@ use crate::world::{ended, restless, set, stop, view};
 
 const ROWS: u64 = 600_000;
 
-/// Rows that the server sent to lakeward for its SELECTs.
+/// Rows that the server sent to lakeward, which has ended, for its SELECTs.
 pub(super) fn rows_sent(server: &MySql) -> u64 {
+    // A SELECT counts once it ends, and the server notices late that nobody listens.
+    let sessions = format!("SELECT COUNT(*) FROM performance_schema.processlist WHERE user = '{USER}'");
+    wait_until("the sessions to end", LIMIT, || (server.value(&sessions) == "0").then_some(()));
     let sent = server.value(&format!(
         "SELECT CAST(SUM(sum_rows_sent) AS UNSIGNED) FROM performance_schema.events_statements_summary_by_user_by_event_name \
          WHERE user = '{USER}' AND event_name IN ('statement/sql/select', 'statement/com/Execute', 'statement/com/Fetch')"
@@ -32,18 +33,18 @@ fn what_was_decided_before_a_kill_is_not_read_again() {
     let allowance = ROWS / 50;
     for part in [10, 30, 60] {
         let mut run = pipeline.start(&["run"]);
-        wait_until(&format!("{part} percent"), Duration::from_secs(120), || {
+        wait_until(&format!("{part} percent"), LIMIT, || {
             assert!(run.ended().is_none(), "the run ended: {}", run.printed());
             (rows_in_lake(&pipeline) >= ROWS * part / 100).then_some(())
         });
         run.signal(Signal::Kill);
-        assert_eq!(ended(&mut run, Duration::from_secs(10)).signal, Some(9));
+        assert_eq!(ended(&mut run, LIMIT).signal, Some(9));
         // What the next run finds decided. Only what is left of the table may be sent from here on.
         let (decided, sent) = (rows_in_lake(&pipeline), rows_sent(&server));
         let mut next = pipeline.start(&["run"]);
         let names = [("shop".to_owned(), "t".to_owned())];
         if part == 60 {
-            wait_until_read(&pipeline, &mut next, &names, Duration::from_secs(120));
+            wait_until_read(&pipeline, &mut next, &names, LIMIT);
             stop(&mut next);
             let again = rows_sent(&server) - sent;
             println!("{decided} of {ROWS} rows decided before the last kill, {again} sent after it");

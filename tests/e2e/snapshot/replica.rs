@@ -1,8 +1,6 @@
 //! Rows are read from a replica while the log is read from its source: the replica is seconds behind,
 //! and the rows it shows are old.
 
-use std::time::Duration;
-
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
 
 use super::fire::Target;
@@ -30,7 +28,7 @@ fn read_from_a_replica(names: &[&str], rows: u64, late: u64) -> String {
     let targets: Vec<Target> = names.iter().map(create).collect();
     let replica = MySql::start(MySqlOptions::default());
     replica.replicate(server.port(), true);
-    replica.wait_for_applied(&server, Duration::from_secs(60));
+    replica.wait_for_applied(&server);
     replica.sql(&format!(
         "STOP REPLICA SQL_THREAD; CHANGE REPLICATION SOURCE TO SOURCE_DELAY = {late}; START REPLICA SQL_THREAD"
     ));

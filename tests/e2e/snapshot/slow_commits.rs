@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
 use lakeward_test_support::tcp_proxy::{TcpProxy, Wire};
-use lakeward_test_support::wait_until;
+use lakeward_test_support::{LIMIT, wait_until};
 
 use super::fire::Target;
 use super::keys::kind;
@@ -46,10 +46,10 @@ fn waiting(rows: u64) -> Waiting {
     let wire = TcpProxy::start(server.port());
     replica.replicate(wire.port(), false);
     server.sql(
-        "SET GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_SYNC'; SET GLOBAL rpl_semi_sync_source_timeout = 60000; \
+        "SET GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_SYNC'; SET GLOBAL rpl_semi_sync_source_timeout = 600000; \
          SET GLOBAL rpl_semi_sync_source_enabled = ON",
     );
-    wait_until("the source to wait for its replica", Duration::from_secs(30), || {
+    wait_until("the source to wait for its replica", LIMIT, || {
         (status(&server, "Rpl_semi_sync_source_clients") == "1").then_some(())
     });
     Waiting { server, _replica: replica, wire }
@@ -88,11 +88,11 @@ fn chunks_wait_for_a_commit_that_the_stream_has_and_no_select_sees() {
     let changed = || server.value("SELECT COUNT(*) FROM shop.t WHERE n = 1000");
     let mut run = std::thread::scope(|scope| {
         let commit = scope.spawn(|| server.sql("UPDATE shop.t SET n = 1000 WHERE k % 10 = 0"));
-        wait_until("a commit that waits", Duration::from_secs(30), || {
+        wait_until("a commit that waits", LIMIT, || {
             (status(&server, "Rpl_semi_sync_source_wait_sessions") == "1").then_some(())
         });
         let mut run = pipeline.start(&["run"]);
-        wait_until("the change in the lake", Duration::from_secs(60), || {
+        wait_until("the change in the lake", LIMIT, || {
             assert!(run.ended().is_none(), "the run ended: {}", run.printed());
             (rows_in_lake(&pipeline) >= CHANGED).then_some(())
         });
@@ -105,7 +105,7 @@ fn chunks_wait_for_a_commit_that_the_stream_has_and_no_select_sees() {
         run
     });
     assert_eq!(changed(), CHANGED.to_string());
-    wait_until_read(&pipeline, &mut run, &[("shop".into(), "t".into())], Duration::from_secs(60));
+    wait_until_read(&pipeline, &mut run, &[("shop".into(), "t".into())], LIMIT);
     stop(&mut run);
     let ops = assert_equal(&server, &view(&pipeline), &[counted.keyed("t")]).remove(0);
     assert_eq!(ops.get("u"), Some(&CHANGED), "{ops:?}");

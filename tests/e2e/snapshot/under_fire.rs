@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
-use lakeward_test_support::{Pipeline, seed};
+use lakeward_test_support::{LIMIT, Pipeline, seed};
 
 use super::fire::{Fire, Target};
 use super::keys::{KEYLESS, KeyKind, kind, kinds};
@@ -29,7 +29,7 @@ pub(super) fn read_under_fire(
     let started = Instant::now();
     let mut run = pipeline.start(&["run"]);
     let names: Vec<_> = targets.iter().map(|target| ("shop".to_owned(), target.table.clone())).collect();
-    wait_until_read(pipeline, &mut run, &names, Duration::from_secs(300));
+    wait_until_read(pipeline, &mut run, &names, LIMIT * 4);
     let took = started.elapsed();
     let meanwhile = fire.finish();
     let ended = stop(&mut run);
@@ -52,9 +52,9 @@ fn one_table(kind: KeyKind, rows: u64, options: MySqlOptions) {
 }
 
 #[test]
-fn a_million_rows_with_a_case_insensitive_key_and_minimal_metadata() {
+fn a_case_insensitive_key_with_minimal_metadata() {
     let options = MySqlOptions { row_metadata: RowMetadata::Minimal, ..MySqlOptions::default() };
-    one_table(kind("case_insensitive"), 1_000_000, options);
+    one_table(kind("case_insensitive"), rows(60_000), options);
 }
 
 #[test]

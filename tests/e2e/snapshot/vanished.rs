@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
-use lakeward_test_support::{Lister, Pipeline, seed, wait_until};
+use lakeward_test_support::{LIMIT, Lister, Pipeline, seed, wait_until};
 
 use super::fire::{Fire, Target};
 use super::keys::kind;
@@ -47,7 +47,7 @@ fn vanished_under_writers(store: Store) {
     read_existing_rows(&mut pipeline);
     set(&mut pipeline, "lake/commit/interval", "300ms");
     let mut run = pipeline.start(&["run"]);
-    wait_until_read(&pipeline, &mut run, &names(&targets), Duration::from_secs(120));
+    wait_until_read(&pipeline, &mut run, &names(&targets), LIMIT);
     let fire = Fire::start(&server, &targets, seed(), 2, Duration::from_millis(3));
     for target in &targets {
         delete_unseen(&server, &target.table, 2);
@@ -55,7 +55,7 @@ fn vanished_under_writers(store: Store) {
         let asked = finish(&pipeline, &["snapshot", &format!("shop.{}", target.table), "--where", PART]);
         assert_eq!(asked.code, Some(0), "{}", asked.printed());
     }
-    wait_until_read(&pipeline, &mut run, &names(&targets), Duration::from_secs(180));
+    wait_until_read(&pipeline, &mut run, &names(&targets), LIMIT);
     let transactions = fire.finish();
     wait_until_complete(&pipeline, &server, &mut run);
     stop(&mut run);
@@ -117,7 +117,7 @@ fn killed_at_every_failpoint_of_a_comparison() {
         vanishing.ask();
         let failpoint = format!("{name}=kill@1");
         let mut run = vanishing.pipeline.start_with_failpoints(&["run"], &failpoint);
-        wait_until(&failpoint, Duration::from_secs(60), || run.ended());
+        wait_until(&failpoint, LIMIT, || run.ended());
         assert!(run.was_killed(), "{failpoint}: {}", run.printed());
         vanishing.pipeline.catch_up();
         vanishing.compare();
@@ -132,7 +132,7 @@ fn a_step_fails_at_every_failpoint_of_a_comparison() {
         vanishing.ask();
         let failpoint = format!("{name}=error@1");
         let mut run = vanishing.pipeline.start_with_failpoints(&["run", "--until-caught-up"], &failpoint);
-        let ended = ended(&mut run, Duration::from_secs(60));
+        let ended = ended(&mut run, LIMIT);
         assert_eq!(ended.code, Some(0), "{failpoint}: {}", ended.printed());
         vanishing.compare();
     }

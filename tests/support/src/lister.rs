@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -38,11 +38,13 @@ impl Lister {
             loop {
                 // One more round after the stop: what stands at the end is looked at, too.
                 let last = stopping.load(Ordering::Acquire);
+                let started = Instant::now();
                 round(&lake, &mut listed);
                 if last {
                     return listed;
                 }
-                thread::sleep(Duration::from_millis(5));
+                // A fifth of a core at most, however large the lake is.
+                thread::sleep((started.elapsed() * 4).max(Duration::from_millis(5)));
             }
         });
         Lister { stop, thread: Some(thread) }

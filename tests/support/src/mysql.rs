@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use mysql::consts::CapabilityFlags;
 use mysql::prelude::Queryable;
@@ -15,7 +14,7 @@ use mysql::{Conn, OptsBuilder, Value};
 
 use crate::child::{Child, Signal};
 use crate::install::{free_port, installed};
-use crate::{Scratch, wait_until};
+use crate::{LIMIT, Scratch, wait_until};
 
 /// How the server describes columns in its binlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +115,7 @@ impl MySql {
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "the server runs");
         self.child = Some(Child::start("mysqld", &self.command(), self.directory.path()));
-        wait_until("MySQL to answer", Duration::from_secs(60), || {
+        wait_until("MySQL to answer", LIMIT, || {
             let ended = self.child.as_mut().and_then(Child::ended);
             assert!(ended.is_none(), "MySQL ended ({ended:?}):\n{}", self.log());
             self.try_conn()
@@ -300,11 +299,21 @@ impl MySql {
             .expect("rights can be granted");
     }
 
+    /// Removes all logs but the newest. One that is still sent to somebody would stay, and the server notices
+    /// late that nobody listens.
+    pub fn purge_logs(&self) {
+        let readers = "SELECT COUNT(*) FROM performance_schema.processlist WHERE command LIKE 'Binlog Dump%'";
+        wait_until("the readers' ends to be noticed", LIMIT, || (self.value(readers) == "0").then_some(()));
+        let newest = self.value("SHOW BINARY LOG STATUS");
+        self.sql(&format!("PURGE BINARY LOGS TO '{newest}'"));
+        assert_eq!(self.rows("SHOW BINARY LOGS").len(), 1, "the others are gone");
+    }
+
     /// Stops the server in an orderly way; its data stay.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.signal(Signal::Term);
-            child.wait(Duration::from_secs(60));
+            child.wait(LIMIT);
         }
     }
 

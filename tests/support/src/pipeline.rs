@@ -3,13 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::mysql::{MySql, PASSWORD, USER};
 use crate::s3::{ACCESS_KEY, BUCKET, REGION, S3, SECRET_KEY};
-use crate::{Lakeward, Scratch};
+use crate::{LIMIT, Lakeward, Scratch};
 
 /// Where a pipeline's lake is.
 #[derive(Clone, Debug)]
@@ -112,10 +111,10 @@ impl Pipeline {
         Lakeward::start(self.command(arguments).env("LAKEWARD_FAILPOINTS", failpoints))
     }
 
-    /// Runs to the position the server has now; fails unless that succeeds within two minutes.
+    /// Runs to the position the server has now; fails unless that succeeds.
     pub fn catch_up(&self) -> Lakeward {
         let mut lakeward = self.start(&["run", "--until-caught-up"]);
-        lakeward.succeed(Duration::from_secs(120));
+        lakeward.succeed(LIMIT);
         lakeward
     }
 }

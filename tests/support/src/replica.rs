@@ -1,9 +1,7 @@
 //! A second server that replicates the first, as replicas do: by GTID, over TCP.
 
-use std::time::Duration;
-
 use crate::mysql::MySql;
-use crate::wait_until;
+use crate::{LIMIT, wait_until};
 
 impl MySql {
     /// Makes this server a replica of the one behind `port` (the server's own, or a proxy's) and starts
@@ -15,7 +13,7 @@ impl MySql {
              SOURCE_PASSWORD = '', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1, SOURCE_CONNECT_RETRY = 1;
              START REPLICA {threads}"
         ));
-        wait_until("the replica to receive", Duration::from_secs(30), || {
+        wait_until("the replica to receive", LIMIT, || {
             let state =
                 self.rows("SELECT service_state FROM performance_schema.replication_connection_status");
             (state.first()?.first()?.as_deref() == Some("ON")).then_some(())
@@ -23,10 +21,10 @@ impl MySql {
     }
 
     /// Waits until this replica has applied all that `source` has executed by now.
-    pub fn wait_for_applied(&self, source: &MySql, limit: Duration) {
+    pub fn wait_for_applied(&self, source: &MySql) {
         let executed = source.value("SELECT REPLACE(@@gtid_executed, '\n', '')");
         let statement = format!("SELECT GTID_SUBSET('{executed}', @@gtid_executed)");
-        wait_until("the replica to apply", limit, || (self.value(&statement) == "1").then_some(()));
+        wait_until("the replica to apply", LIMIT, || (self.value(&statement) == "1").then_some(()));
     }
 }
 
@@ -41,7 +39,7 @@ mod tests {
         source.sql("CREATE DATABASE a; CREATE TABLE a.t (id INT PRIMARY KEY); INSERT INTO a.t VALUES (7)");
         let replica = MySql::start(MySqlOptions::default());
         replica.replicate(source.port(), true);
-        replica.wait_for_applied(&source, Duration::from_secs(30));
+        replica.wait_for_applied(&source);
         assert_eq!(replica.value("SELECT id FROM a.t"), "7");
     }
 }

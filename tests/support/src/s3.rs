@@ -4,11 +4,10 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use crate::child::{Child, Signal};
 use crate::install::{free_port, installed};
-use crate::{Scratch, wait_until};
+use crate::{LIMIT, Scratch, wait_until};
 
 /// The bucket that is there from the start.
 pub const BUCKET: &str = "lake";
@@ -53,7 +52,7 @@ impl S3 {
             .env("ROOT_ACCESS_KEY", ACCESS_KEY)
             .env("ROOT_SECRET_KEY", SECRET_KEY);
         self.child = Some(Child::start("versitygw", &command, self.directory.path()));
-        wait_until("the S3 server to answer", Duration::from_secs(30), || {
+        wait_until("the S3 server to answer", LIMIT, || {
             let ended = self.child.as_mut().and_then(Child::ended);
             assert!(ended.is_none(), "the S3 server ended: {ended:?}");
             TcpStream::connect(("127.0.0.1", self.port)).ok()

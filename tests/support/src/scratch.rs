@@ -3,6 +3,7 @@
 //! All folders of a process are below one named by its process id. What a killed process left
 //! behind is removed by the next one that looks.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::LazyLock;
@@ -29,7 +30,10 @@ impl Scratch {
     /// Makes one; `name` helps people to find it.
     pub fn new(name: &str) -> Scratch {
         let path = HOME.join(format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-        fs::create_dir_all(&path).expect("the temporary folder is writable");
+        // What drops the last other folder may remove the one around it in between.
+        while let Err(error) = fs::create_dir_all(&path) {
+            assert_eq!(error.kind(), ErrorKind::NotFound, "the temporary folder is writable: {error}");
+        }
         Scratch(path)
     }
 

@@ -3,6 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// How long a step may take on a slow machine that does much else: what takes longer hangs.
+pub const LIMIT: Duration = Duration::from_secs(300);
+
 /// Asks `condition` until it answers `Some`; fails, naming `what`, after `limit`.
 pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();

@@ -1,7 +1,5 @@
 //! Rows that are read from a replica which does not have all of them.
 
-use std::time::Duration;
-
 use lakeward_core::{Command, Op, SnapshotState, TableStatus};
 use lakeward_mysql::snapshot::SnapshotOptions;
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
@@ -27,7 +25,7 @@ fn a_table_that_the_replica_leaves_out_is_neither_taken_for_read_nor_for_empty()
     let extra = vec!["--replicate-ignore-table=shop.t".to_owned()];
     let replica = MySql::start(MySqlOptions { extra, ..MySqlOptions::default() });
     replica.replicate(server.port(), true);
-    replica.wait_for_applied(&server, Duration::from_secs(60));
+    replica.wait_for_applied(&server);
     let from_replica = || SnapshotOptions { replica: Some(config(&replica)), ..SnapshotOptions::default() };
 
     let mut lake = Lake::default();

@@ -65,8 +65,7 @@ fn a_lost_position_is_made_good_by_reading_all_tables_anew_where_that_is_asked_f
     };
     bounded(&lake).read_to_end(&server, &mut lake);
     server.sql("DELETE FROM shop.t WHERE n = 1; INSERT INTO shop.t VALUES (3, 3); DROP TABLE shop.gone; FLUSH BINARY LOGS");
-    let newest = server.rows("SHOW BINARY LOG STATUS")[0][0].clone().unwrap();
-    server.sql(&format!("PURGE BINARY LOGS TO '{newest}'"));
+    server.purge_logs();
     bounded(&lake).read_to_end(&server, &mut lake);
     assert_eq!(lake.pairs("t", "n", "v"), [(2, 2), (3, 3)], "what vanished unseen does not live on");
     assert_eq!(lake.pairs("gone", "n", "v"), []);
