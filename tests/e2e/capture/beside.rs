@@ -249,7 +249,7 @@ fn topics_beside_those_of_tables_are_named_and_required_as_they_are() {
 /// Both formats, loaded by the lake's own reader; Avro also by another's, with the schemas of the registry.
 #[test]
 fn the_lake_is_the_source_with_all_of_it_switched_on() {
-    let (server, registry) = (server_with_tables(), SchemaRegistry::start());
+    let (server, registry) = (server_with_tables(), SchemaRegistry::shared());
     let mut random = Random::new(seed());
     for format in ["debezium-json", "avro"] {
         let kafka = crate::load::broker();
@@ -259,6 +259,7 @@ fn the_lake_is_the_source_with_all_of_it_switched_on() {
         set(&mut pipeline, "transport/kafka/heartbeat_interval", "200ms");
         if format == "avro" {
             set(&mut pipeline, "transport/kafka/format", format);
+            // That of all tests; no other has its schemas there under this pipeline's prefix.
             set(&mut pipeline, "transport/kafka/schema_registry", json!({ "url": registry.url() }));
         }
         let mut run = pipeline.start(&["capture"]);
@@ -272,7 +273,7 @@ fn the_lake_is_the_source_with_all_of_it_switched_on() {
         assert_eq!(loaded.code, Some(0), "{}", loaded.printed());
         assert_lake_is_source(&server, &view(&pipeline));
         if format == "avro" {
-            assert_avro(&kafka, &registry);
+            assert_avro(&kafka, registry);
         } else {
             assert_transactions(&kafka);
         }

@@ -81,11 +81,12 @@ pub(super) fn events(records: &[Value]) -> Vec<Event> {
 pub(super) struct Console(Child);
 
 impl Console {
-    /// Starts one that reads `topic` from its beginning, and ends when nothing more comes.
-    pub(super) fn start(kafka: &Kafka, topic: &str, isolation: Isolation) -> Console {
+    /// Starts one that reads the first `count` records of `topic`, and ends earlier when nothing more comes.
+    pub(super) fn start(kafka: &Kafka, topic: &str, isolation: Isolation, count: usize) -> Console {
         let mut java = kafka.java("org.apache.kafka.tools.consumer.ConsoleConsumer", "128m");
         java.args(["--bootstrap-server", &kafka.brokers(), "--topic", topic, "--from-beginning"]);
-        java.args(["--timeout-ms", "15000", "--isolation-level", isolation.name()]);
+        java.args(["--max-messages", &count.to_string(), "--timeout-ms", "60000"]);
+        java.args(["--isolation-level", isolation.name()]);
         for property in ["print.partition=true", "print.offset=true", "print.key=true", "print.value=true"] {
             java.args(["--formatter-property", property]);
         }

@@ -13,16 +13,16 @@ use super::consumers::{Console, Form, Isolation, by_python, events};
 use super::view::{TABLES, assert_history};
 use super::{LIMIT, captures, over, topics};
 use crate::traffic::{burst, server_with_tables};
-use crate::world::set;
+use crate::world::{PIPELINE, set};
 
 /// A capture, two that are killed inside a transaction when events of every table have arrived, and one that is not.
-fn capture_after_aborts(server: &MySql, kafka: &Kafka, pipeline: &mut Pipeline) {
+fn capture_after_aborts(server: &MySql, kafka: &Kafka, prefix: &str, pipeline: &mut Pipeline) {
     set(pipeline, "transport/kafka/commit_interval", "5m");
     let mut random = Random::new(seed());
     burst(server, &mut random, 60);
     captures(pipeline);
     let written = |table: &str| {
-        by_python(kafka, &format!("shop.shop.{table}"), Isolation::Uncommitted, Form::Unread).len()
+        by_python(kafka, &format!("{prefix}.shop.{table}"), Isolation::Uncommitted, Form::Unread).len()
     };
     for _ in 0..2 {
         let before: Vec<usize> = TABLES.iter().map(|(table, _)| written(table)).collect();
@@ -54,11 +54,9 @@ fn place(record: &Value) -> (i64, i64) {
 #[test]
 fn plain_consumers_read_our_json_and_see_what_is_committed() {
     let (server, kafka) = (server_with_tables(), Kafka::start());
-    capture_after_aborts(&server, &kafka, &mut over(&server, &kafka));
+    capture_after_aborts(&server, &kafka, PIPELINE, &mut over(&server, &kafka));
     topics(&kafka).assert_source(&server);
     let topic = "shop.shop.customers";
-    let consoles = [Isolation::Committed, Isolation::Uncommitted]
-        .map(|isolation| Console::start(&kafka, topic, isolation));
     let parsed = |bytes: &Option<Vec<u8>>| {
         bytes.as_deref().map_or(Value::Null, |bytes| serde_json::from_slice(bytes).expect("JSON"))
     };
@@ -78,6 +76,9 @@ fn plain_consumers_read_our_json_and_see_what_is_committed() {
         ours.iter().map(|(partition, offset, ..)| (*partition, *offset)).collect();
     let all: Vec<(i64, i64)> = python(Isolation::Uncommitted).iter().map(place).collect();
     assert_more(&all, &committed);
+    // What was given up comes before what was committed instead: it would take the place of a record that is due.
+    let consoles = [(Isolation::Committed, ours.len()), (Isolation::Uncommitted, all.len())]
+        .map(|(isolation, count)| Console::start(&kafka, topic, isolation, count));
     let [seen, all_by_java] = consoles.map(Console::finish);
     assert!(seen == ours, "the console consumer: {} records, not {}", seen.len(), ours.len());
     let all_by_java: Vec<(i64, i64)> =
@@ -87,14 +88,17 @@ fn plain_consumers_read_our_json_and_see_what_is_committed() {
 
 #[test]
 fn pythons_avro_consumer_reads_our_records_and_schemas_and_sees_what_is_committed() {
-    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::start());
+    // The registry is that of all tests.
+    const PREFIX: &str = "interop";
+    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::shared());
     let mut pipeline = over(&server, &kafka);
+    set(&mut pipeline, "transport/kafka/topic_prefix", PREFIX);
     set(&mut pipeline, "transport/kafka/format", "avro");
     set(&mut pipeline, "transport/kafka/schema_registry", json!({ "url": registry.url() }));
-    capture_after_aborts(&server, &kafka, &mut pipeline);
+    capture_after_aborts(&server, &kafka, PREFIX, &mut pipeline);
     let url = registry.url();
     for (table, key) in TABLES {
-        let topic = format!("shop.shop.{table}");
+        let topic = format!("{PREFIX}.shop.{table}");
         let committed = by_python(&kafka, &topic, Isolation::Committed, Form::Avro(&url));
         for record in committed.iter().filter(|record| record["value"]["op"] != "t") {
             let names: BTreeSet<&str> =
@@ -112,12 +116,13 @@ fn pythons_avro_consumer_reads_our_records_and_schemas_and_sees_what_is_committe
         .expect("a list")
         .iter()
         .map(|subject| subject.as_str().expect("a name"))
+        .filter(|subject| subject.starts_with(PREFIX))
         .collect();
     subjects.sort_unstable();
     let tables = ["carts", "customers", "orders"];
     let expected: Vec<String> = tables
         .iter()
-        .flat_map(|table| ["key", "value"].map(|part| format!("shop.shop.{table}-{part}")))
+        .flat_map(|table| ["key", "value"].map(|part| format!("{PREFIX}.shop.{table}-{part}")))
         .collect();
     assert_eq!(subjects, expected);
 }

@@ -12,26 +12,27 @@ use lakeward_test_support::{Pipeline, Random, seed, wait_until};
 use serde_json::{Value, json};
 
 use super::consumers::{Form, Isolation, by_python, events};
-use super::view::{TABLES, assert_history};
-use super::{LIMIT, captures, over, stops, topics, wait_for_checkpoints};
+use super::view::{TABLES, Topics, assert_history};
+use super::{LIMIT, captures, over, stops, wait_for_checkpoints};
 use crate::traffic::{Traffic, burst, server_with_tables};
 use crate::world::{finish, server, set, stop};
 
 /// The registry refuses.
 const REFUSED: i32 = 35;
-const TOPIC: &str = "shop.shop.evolving";
 
-/// A pipeline that writes Avro, with schemas in the registry at this address.
-fn avro(server: &MySql, kafka: &Kafka, url: String) -> Pipeline {
+/// A pipeline that writes Avro into topics of this prefix, with schemas in the registry at this address. The registry is
+/// that of all tests: each has a prefix of its own.
+fn avro(server: &MySql, kafka: &Kafka, prefix: &str, url: String) -> Pipeline {
     let mut pipeline = over(server, kafka);
+    set(&mut pipeline, "transport/kafka/topic_prefix", prefix);
     set(&mut pipeline, "transport/kafka/format", "avro");
     set(&mut pipeline, "transport/kafka/schema_registry", json!({ "url": url }));
     pipeline
 }
 
 /// The same, with login and certificates.
-fn secured(server: &MySql, kafka: &Kafka, front: &Front) -> Pipeline {
-    let mut pipeline = avro(server, kafka, front.url());
+fn secured(server: &MySql, kafka: &Kafka, prefix: &str, front: &Front) -> Pipeline {
+    let mut pipeline = avro(server, kafka, prefix, front.url());
     pipeline.environment.push(("REGISTRY_PASSWORD".into(), PASSWORD.into()));
     let registry = json!({ "url": front.url(), "username": USER, "password": "${env:REGISTRY_PASSWORD}",
                            "ca": front.ca() });
@@ -41,19 +42,20 @@ fn secured(server: &MySql, kafka: &Kafka, front: &Front) -> Pipeline {
 }
 
 /// Each event of the traffic is there once, as Python's reader of Avro sees it.
-fn assert_source(server: &MySql, kafka: &Kafka, registry: &SchemaRegistry) {
+fn assert_source(server: &MySql, kafka: &Kafka, prefix: &str) {
+    let registry = SchemaRegistry::shared().url();
     for (table, _) in TABLES {
-        let topic = format!("shop.shop.{table}");
-        let seen = by_python(kafka, &topic, Isolation::Committed, Form::Avro(&registry.url()));
+        let topic = format!("{prefix}.shop.{table}");
+        let seen = by_python(kafka, &topic, Isolation::Committed, Form::Avro(&registry));
         assert_history(server, table, &events(&seen));
     }
 }
 
 #[test]
 fn schemas_evolve_with_their_table_and_old_records_stay_readable() {
-    let (server, kafka, registry) = (server(), Kafka::start(), SchemaRegistry::start());
-    registry.set_compatibility("BACKWARD");
-    let pipeline = avro(&server, &kafka, registry.url());
+    const TOPIC: &str = "evolving.shop.evolving";
+    let (server, kafka, registry) = (server(), Kafka::start(), SchemaRegistry::shared());
+    let pipeline = avro(&server, &kafka, "evolving", registry.url());
     let steps = [
         "CREATE DATABASE shop; CREATE TABLE shop.evolving (id INT PRIMARY KEY, n INT NOT NULL, gone VARCHAR(9)); \
          INSERT INTO shop.evolving VALUES (1, -1, 'old')",
@@ -66,6 +68,11 @@ fn schemas_evolve_with_their_table_and_old_records_stay_readable() {
     for (number, step) in (1..).zip(steps) {
         server.sql(step);
         captures(&pipeline);
+        if number == 1 {
+            for part in ["key", "value"] {
+                registry.set_compatibility(&format!("{TOPIC}-{part}"), "BACKWARD");
+            }
+        }
         let versions = registry.ask("GET", &format!("subjects/{TOPIC}-value/versions"), None);
         assert_eq!(versions.as_array().map(Vec::len), Some(number), "{step}: {versions}");
     }
@@ -95,22 +102,23 @@ fn schemas_evolve_with_their_table_and_old_records_stay_readable() {
 
 #[test]
 fn an_incompatible_change_is_refused_and_the_remedy_mends_it() {
-    let (server, kafka, registry) = (server(), Kafka::start(), SchemaRegistry::start());
-    // Who reads by the old schema must be able to read on: not from INT to BIGINT.
-    registry.set_compatibility("FORWARD");
-    let pipeline = avro(&server, &kafka, registry.url());
+    const TOPIC: &str = "incompatible.shop.evolving";
+    let (server, kafka, registry) = (server(), Kafka::start(), SchemaRegistry::shared());
+    let pipeline = avro(&server, &kafka, "incompatible", registry.url());
     server.sql(
         "CREATE DATABASE shop; CREATE TABLE shop.evolving (id INT PRIMARY KEY, n INT); \
          INSERT INTO shop.evolving VALUES (1, 1)",
     );
     captures(&pipeline);
+    let subject = format!("{TOPIC}-value");
+    // Who reads by the old schema must be able to read on: not from INT to BIGINT.
+    registry.set_compatibility(&subject, "FORWARD");
     server.sql(
         "ALTER TABLE shop.evolving MODIFY COLUMN n BIGINT; INSERT INTO shop.evolving VALUES (2, 3000000000)",
     );
-    let subject = format!("{TOPIC}-value");
     let remedy = format!("config/{subject}");
     stops(&pipeline, REFUSED, &["RegistryRefused", &subject, "not compatible", "NONE", &remedy]);
-    registry.ask("PUT", &remedy, Some(&json!({ "compatibility": "NONE" })));
+    registry.set_compatibility(&subject, "NONE");
     captures(&pipeline);
     let seen = by_python(&kafka, TOPIC, Isolation::Committed, Form::Avro(&registry.url()));
     let rows: Vec<&Value> = seen.iter().map(|record| &record["value"]["after"]["n"]).collect();
@@ -120,15 +128,17 @@ fn an_incompatible_change_is_refused_and_the_remedy_mends_it() {
 /// It is away when capture starts, and when a table changes; changes go on meanwhile.
 #[test]
 fn capture_waits_for_a_registry_that_is_away_and_loses_nothing() {
-    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::start());
+    const PREFIX: &str = "away";
+    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::shared());
     let proxy = TcpProxy::start(registry.port());
-    let pipeline = avro(&server, &kafka, at(&format!("http://127.0.0.1:{}", proxy.port())));
+    let pipeline = avro(&server, &kafka, PREFIX, at(&format!("http://127.0.0.1:{}", proxy.port())));
+    let topics = Topics { kafka: &kafka, prefix: PREFIX };
     let traffic = Traffic::start(&server, seed(), Duration::from_millis(40));
     proxy.set(Wire::Refuse);
     let mut run = pipeline.start(&["capture"]);
     run.wait_for("RegistryUnreachable", LIMIT);
     proxy.set(Wire::Pass);
-    wait_for_checkpoints(&topics(&kafka), &mut run, 2);
+    wait_for_checkpoints(&topics, &mut run, 2);
     proxy.set(Wire::Refuse);
     proxy.cut();
     server.sql(
@@ -141,19 +151,20 @@ fn capture_waits_for_a_registry_that_is_away_and_loses_nothing() {
         (run.printed().matches("RegistryUnreachable").count() > before).then_some(())
     });
     proxy.set(Wire::Pass);
-    wait_for_checkpoints(&topics(&kafka), &mut run, 3);
+    wait_for_checkpoints(&topics, &mut run, 3);
     traffic.finish();
     stop(&mut run);
     captures(&pipeline);
-    assert_source(&server, &kafka, &registry);
+    assert_source(&server, &kafka, PREFIX);
 }
 
 #[test]
 fn a_wrong_login_at_the_registry_is_told_at_once_and_no_password_is_shown() {
-    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::start());
-    let front = Front::start(&registry);
+    const PREFIX: &str = "login";
+    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::shared());
+    let front = Front::start(registry);
     burst(&server, &mut Random::new(seed()), 20);
-    let mut pipeline = secured(&server, &kafka, &front);
+    let mut pipeline = secured(&server, &kafka, PREFIX, &front);
     pipeline.environment.push(("REGISTRY_PASSWORD".into(), "hunter2-wrong".into()));
     let refused =
         stops(&pipeline, REFUSED, &["RegistryRefused", "401", "schema_registry.username and password"]);
@@ -165,28 +176,30 @@ fn a_wrong_login_at_the_registry_is_told_at_once_and_no_password_is_shown() {
         assert!(!done.printed().contains(secret), "the password is shown");
         assert!(!refused.printed().contains(secret), "the password is shown");
     }
-    assert_source(&server, &kafka, &registry);
+    assert_source(&server, &kafka, PREFIX);
 }
 
 #[test]
 fn a_registry_behind_a_private_ca_is_trusted_by_it_alone() {
-    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::start());
-    let front = Front::start(&registry);
+    const PREFIX: &str = "private";
+    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::shared());
+    let front = Front::start(registry);
     burst(&server, &mut Random::new(seed()), 20);
-    let mut pipeline = secured(&server, &kafka, &front);
+    let mut pipeline = secured(&server, &kafka, PREFIX, &front);
     for ca in [json!(front.wrong_ca()), Value::Null] {
         set(&mut pipeline, "transport/kafka/schema_registry/ca", ca);
         stops(&pipeline, REFUSED, &["RegistryRefused", "certificate", "schema_registry.ca"]);
     }
     set(&mut pipeline, "transport/kafka/schema_registry/ca", json!(front.ca()));
     captures(&pipeline);
-    assert_source(&server, &kafka, &registry);
+    assert_source(&server, &kafka, PREFIX);
 }
 
 #[test]
 fn check_covers_the_registry() {
-    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::start());
-    let front = Front::start(&registry);
+    const PREFIX: &str = "checked";
+    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::shared());
+    let front = Front::start(registry);
     let check = |pipeline: &Pipeline| {
         let printed = finish(pipeline, &["check", "--json"]).printed();
         assert!(!printed.contains(PASSWORD), "the password is shown");
@@ -200,9 +213,9 @@ fn check_covers_the_registry() {
     let is = |(level, finding): (String, String), expected: &str, words: &str| {
         assert!(level == expected && finding.contains(words), "no {expected} with {words}: {finding}");
     };
-    let mut pipeline = secured(&server, &kafka, &front);
+    let mut pipeline = secured(&server, &kafka, PREFIX, &front);
     set(&mut pipeline, "log", json!({ "level": "error" }));
-    is(check(&pipeline), "ok", "0 subjects");
+    is(check(&pipeline), "ok", " subjects");
     pipeline.environment.push(("REGISTRY_PASSWORD".into(), "hunter2-wrong".into()));
     is(check(&pipeline), "error", "schema_registry.username and password");
     pipeline.environment.pop();
@@ -212,24 +225,25 @@ fn check_covers_the_registry() {
     is(check(&pipeline), "error", "does not answer");
     // An address that is none of a registry's interface.
     let root = format!("http://127.0.0.1:{}", registry.port());
-    is(check(&avro(&server, &kafka, root)), "error", "/apis/ccompat/v7");
+    is(check(&avro(&server, &kafka, PREFIX, root)), "error", "/apis/ccompat/v7");
 }
 
 /// As with `auto.register.schemas=false`, and with accounts that may read alone.
 #[test]
 fn a_schema_that_is_there_need_not_be_registered() {
-    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::start());
+    const PREFIX: &str = "known";
+    let (server, kafka, registry) = (server_with_tables(), Kafka::start(), SchemaRegistry::shared());
     burst(&server, &mut Random::new(seed()), 10);
-    captures(&avro(&server, &kafka, registry.url()));
+    captures(&avro(&server, &kafka, PREFIX, registry.url()));
     let front = HttpFaults::start(registry.port());
     let fault = Fault::Answer(403, "Forbidden");
     front.add(Rule { method: "POST", target: "/versions".to_owned(), after: 0, times: usize::MAX, fault });
     let port = front.endpoint().rsplit(':').next().expect("an address has a port").to_owned();
-    let pipeline = avro(&server, &kafka, at(&format!("http://127.0.0.1:{port}")));
+    let pipeline = avro(&server, &kafka, PREFIX, at(&format!("http://127.0.0.1:{port}")));
     burst(&server, &mut Random::new(seed() ^ 1), 10);
     captures(&pipeline);
-    assert_source(&server, &kafka, &registry);
+    assert_source(&server, &kafka, PREFIX);
     server.sql("CREATE TABLE shop.unknown (id INT PRIMARY KEY); INSERT INTO shop.unknown VALUES (1)");
-    stops(&pipeline, REFUSED, &["RegistryRefused", "shop.shop.unknown", "register"]);
+    stops(&pipeline, REFUSED, &["RegistryRefused", "known.shop.unknown", "register"]);
     assert!(front.fired() > 0);
 }

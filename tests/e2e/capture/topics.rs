@@ -93,8 +93,8 @@ fn stops_by(does: impl FnOnce(&Kafka)) {
     let before = traffic.transactions();
     wait_until("changes after that", LIMIT, || (traffic.transactions() > before + 50).then_some(()));
     traffic.finish();
-    // Long before brokers that do not answer are given up.
-    let ended = ended(&mut run, LIMIT / 2);
+    // Before brokers that do not answer are given up, after two minutes.
+    let ended = ended(&mut run, std::time::Duration::from_secs(100));
     tells(&ended, LOST, &[DATA]);
 }
 

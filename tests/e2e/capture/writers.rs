@@ -84,12 +84,12 @@ fn a_capture_that_slept_longer_than_its_transaction_goes_on() {
         Kafka::with(&[("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500")]),
     );
     let mut pipeline = over(&server, &kafka);
-    crate::world::set(&mut pipeline, "transport/kafka/transaction_timeout", "2s");
+    crate::world::set(&mut pipeline, "transport/kafka/transaction_timeout", "6s");
     let traffic = Traffic::start(&server, seed(), Duration::from_millis(5));
     let mut run = pipeline.start_with_failpoints(&["capture"], "kafka.commit.before=stop@3");
     wait_until("the pause", LIMIT, || run.is_stopped().then_some(()));
     // The time is the subject: twice what the brokers wait before they give a transaction up.
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(15));
     run.signal(Signal::Cont);
     wait_for_checkpoints(&topics(&kafka), &mut run, 3);
     traffic.finish();

@@ -25,7 +25,7 @@ fn ten_times_more_than_memory_and_one_slow_topic_partition() {
     capture(&pipeline);
     let mut load = pipeline.start(&["load", "--until-caught-up"]);
     let mut peak = 0.0_f64;
-    let status = wait_until("all to be loaded", Duration::from_secs(300), || {
+    let status = wait_until("all to be loaded", Duration::from_secs(900), || {
         peak = peak.max(load.peak_mib().unwrap_or_default());
         load.ended()
     });

@@ -102,9 +102,7 @@ fn a_worker_waits_for_a_cluster_that_is_away_and_for_a_capture_that_never_ran() 
 }
 
 fn wait_until_ready(port: u16, what: &str) {
-    wait_until(&format!("{what} to be ready"), Duration::from_secs(60), || {
-        (get(port, "/readyz").0 == 200).then_some(())
-    });
+    wait_until(&format!("{what} to be ready"), LIMIT, || (get(port, "/readyz").0 == 200).then_some(()));
 }
 
 /// The client tells of every link that ends; that what is due comes shows that the cluster answers.

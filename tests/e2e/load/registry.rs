@@ -14,8 +14,10 @@ use crate::world::{set, stop, view};
 /// The registry refuses.
 const REFUSED: i32 = 35;
 
-fn avro(server: &MySql, kafka: &Kafka, url: String) -> Pipeline {
+/// A pipeline of Avro. The registry is that of all tests: each has a prefix of its own.
+fn avro(server: &MySql, kafka: &Kafka, prefix: &str, url: String) -> Pipeline {
     let mut pipeline = over(server, kafka);
+    set(&mut pipeline, "transport/kafka/topic_prefix", prefix);
     set(&mut pipeline, "transport/kafka/format", "avro");
     ask_at(&mut pipeline, url);
     pipeline
@@ -36,9 +38,9 @@ fn misses_the_registry(load: &mut Lakeward, before: usize) {
 /// It is away when load starts, and when records come whose schema it has not seen.
 #[test]
 fn load_waits_for_a_registry_that_is_away_and_loses_nothing() {
-    let (server, kafka, registry) = (server_with_tables(), broker(), SchemaRegistry::start());
+    let (server, kafka, registry) = (server_with_tables(), broker(), SchemaRegistry::shared());
     let proxy = TcpProxy::start(registry.port());
-    let mut pipeline = avro(&server, &kafka, registry.url());
+    let mut pipeline = avro(&server, &kafka, "load_away", registry.url());
     let mut random = Random::new(seed());
     burst(&server, &mut random, 40);
     capture(&pipeline);
@@ -68,9 +70,9 @@ fn load_waits_for_a_registry_that_is_away_and_loses_nothing() {
 /// What it refuses is no record: none is put aside, none is lost.
 #[test]
 fn a_registry_that_refuses_the_login_stops_load_and_puts_no_record_aside() {
-    let (server, kafka, registry) = (server_with_tables(), broker(), SchemaRegistry::start());
-    let front = Front::start(&registry);
-    let mut pipeline = avro(&server, &kafka, registry.url());
+    let (server, kafka, registry) = (server_with_tables(), broker(), SchemaRegistry::shared());
+    let front = Front::start(registry);
+    let mut pipeline = avro(&server, &kafka, "load_login", registry.url());
     burst(&server, &mut Random::new(seed()), 40);
     capture(&pipeline);
     kafka.create_topic("aside", 1, &[]);

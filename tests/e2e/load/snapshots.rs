@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
 use lakeward_test_support::{Lister, Pipeline, Random, Signal, seed, wait_until};
+use serde_json::Value;
 
 use super::{LIMIT, broker, catch_up, over_kafka};
 use crate::capture::last_checkpoint;
@@ -47,6 +48,16 @@ fn capture_is_killed_at_every_failpoint_of_a_snapshot() {
     assert_read_once(&server, &pipeline, &targets);
 }
 
+/// Rows of the snapshots in this checkpoint: what open ones have read, and all of those that are done.
+fn rows_read(checkpoint: &Value, rows_of_a_table: u64) -> u64 {
+    let snapshots = checkpoint["tables"].as_array().into_iter().flatten().map(|table| &table["snapshot"]);
+    let read = |snapshot: &Value| match snapshot["state"].as_str() {
+        Some("done") => rows_of_a_table,
+        _ => snapshot["plan"]["rows"].as_u64().unwrap_or(0),
+    };
+    snapshots.map(read).sum()
+}
+
 #[test]
 fn capture_and_load_are_killed_at_random_times_of_a_snapshot() {
     let rows = 60_000;
@@ -63,15 +74,15 @@ fn capture_and_load_are_killed_at_random_times_of_a_snapshot() {
     let mut in_the_middle = 0;
     let kills = times(10);
     for kill in 1..=kills {
-        let number = || last_checkpoint(&kafka)["next_seq"].as_i64();
-        let before = number();
+        let read = || rows_read(&last_checkpoint(&kafka), rows);
+        let before = read();
         let mut run = pipeline.start(&["capture"]);
         let (begun, lifetime) = (Instant::now(), Duration::from_millis(300 + random.below(900)));
         wait_until("the time of the kill", LIMIT, || {
             assert!(run.ended().is_none(), "capture {kill} ended by itself: {}", run.printed());
             assert!(load.ended().is_none(), "load ended by itself: {}", load.printed());
-            // Every other one must commit rows before; else the time alone decides.
-            let has_come_far = kill % 2 == 0 || number() > before;
+            // Every other one must commit a chunk before, while there is one; else the time alone decides.
+            let has_come_far = kill % 2 == 0 || read() > before || before >= rows * names.len() as u64;
             (has_come_far && begun.elapsed() >= lifetime).then_some(())
         });
         run.signal(Signal::Kill);

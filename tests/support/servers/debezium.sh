@@ -7,10 +7,10 @@ here=$(dirname "${BASH_SOURCE[0]}")
 VERSION=3.6.1.Final
 # The second part tells what of debezium-pom.xml is there beside it.
 HOME_OF_DEBEZIUM=$SERVERS_HOME/debezium-$VERSION-avro
+# Our programs, compiled, and the classes that they load.
+PROGRAMS=$HOME_OF_DEBEZIUM/programs
 
-install() {
-    # Debezium.java is compiled when it is run.
-    tools javac=default-jdk-headless
+libraries() {
     [ -e "$HOME_OF_DEBEZIUM/debezium-connector-mysql-$VERSION.jar" ] && return
     tools mvn=maven
     local new=$HOME_OF_DEBEZIUM.new
@@ -23,6 +23,38 @@ install() {
         dependency:copy-dependencies -DoutputDirectory="$new" >&2
     rm -rf "$HOME_OF_DEBEZIUM"
     mv "$new" "$HOME_OF_DEBEZIUM"
+}
+
+# A program that is compiled at each start, and loads its classes one by one, takes twice as long to start. The classes
+# are noted (as kafka.sh does) by a connector that finds no server: it ends when it has started.
+programs() {
+    local sources=("$here"/Debezium*.java) new=$PROGRAMS.new
+    # Of these sources, not of others that were here before.
+    cat "${sources[@]}" | cmp -s - "$PROGRAMS/sources" && return
+    say "compiling Debezium's programs"
+    rm -rf "$new"
+    mkdir -p "$new/classes" "$PROGRAMS"
+    javac -cp "$HOME_OF_DEBEZIUM/*" -d "$new/classes" "${sources[@]}"
+    # An archive of classes takes them from jars alone, whose paths stay.
+    jar -c -f "$new/programs.jar" -C "$new/classes" .
+    mv "$new/programs.jar" "$PROGRAMS"
+    java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ArchiveClassesAtExit="$new/classes.jsa" \
+        -cp "$PROGRAMS/programs.jar:$HOME_OF_DEBEZIUM/*" \
+        DebeziumToKafka 127.0.0.1:1 avro http://127.0.0.1:1 name=none topic.prefix=none \
+        connector.class=io.debezium.connector.mysql.MySqlConnector database.server.id=1 \
+        database.hostname=127.0.0.1 database.port=1 database.user=none database.password=none \
+        offset.storage=org.apache.kafka.connect.storage.MemoryOffsetBackingStore \
+        schema.history.internal=io.debezium.relational.history.MemorySchemaHistory > "$new/log" 2>&1 || true
+    [ -s "$new/classes.jsa" ] && mv "$new/classes.jsa" "$PROGRAMS"
+    cat "${sources[@]}" > "$new/sources"
+    mv "$new/sources" "$PROGRAMS"
+    rm -rf "$new"
+}
+
+install() {
+    tools javac=default-jdk-headless
+    libraries
+    programs
 }
 
 case ${1:-} in

@@ -16,6 +16,20 @@ use crate::mysql::MySql;
 /// Where the connector and its converters are installed.
 pub const LIBRARIES: &str = "debezium-3.6.1.Final-avro";
 
+/// One of our programs (`servers/*.java`) over the connector, compiled by `servers/debezium.sh`; with its classes as the
+/// Java machine shares them, where it can.
+pub(crate) fn program(name: &str, heap: &str) -> Command {
+    let libraries = installed(LIBRARIES);
+    let programs = installed(&format!("{LIBRARIES}/programs/programs.jar"));
+    let mut command = Command::new("java");
+    command
+        .arg(format!("-XX:SharedArchiveFile={}", libraries.join("programs/classes.jsa").display()))
+        .args([&format!("-Xmx{heap}"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
+        .arg(format!("{}:{}/*", programs.display(), libraries.display()))
+        .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", name]);
+    command
+}
+
 /// One run of the connector.
 #[derive(Clone, Debug)]
 pub struct Connector {
@@ -45,11 +59,7 @@ impl Debezium {
     /// Starts all of them in one process, as root of `server`.
     pub fn start(server: &MySql, connectors: &[Connector]) -> Debezium {
         let directory = Scratch::new("debezium");
-        let mut command = Command::new("java");
-        command.args(["-Xmx900m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
-        command.arg(installed(LIBRARIES).join("*"));
-        command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/servers/Debezium.java"));
+        let mut command = program("Debezium", "900m");
         let mut files = Vec::new();
         for (number, connector) in connectors.iter().enumerate() {
             let out = directory.join(format!("{number}.json"));

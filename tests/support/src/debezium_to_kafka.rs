@@ -1,11 +1,8 @@
 //! The real Debezium MySQL connector, which writes a server's changes to a broker as Kafka Connect does.
 
-use std::process::Command;
-
 use crate::Scratch;
 use crate::child::Child;
-use crate::debezium::LIBRARIES;
-use crate::install::installed;
+use crate::debezium::program;
 use crate::kafka::Kafka;
 use crate::mysql::MySql;
 use crate::registry::SchemaRegistry;
@@ -49,11 +46,7 @@ impl DebeziumToKafka {
             Records::JsonWithSchemas => ("json-with-schemas", "none".to_owned()),
             Records::Avro(registry) => ("avro", registry.own_url()),
         };
-        let mut command = Command::new("java");
-        command.args(["-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
-        command.arg(installed(LIBRARIES).join("*"));
-        command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/servers/DebeziumToKafka.java"));
+        let mut command = program("DebeziumToKafka", "400m");
         command.args([&kafka.brokers(), format, &registry]);
         let port = server.port().to_string();
         let properties = [

@@ -100,7 +100,7 @@ impl Kafka {
     /// One of Kafka's own tools, to be run beside the broker: `kafka.tools.ConsoleConsumer` and the like.
     pub fn java(&self, class: &str, heap: &str) -> Command {
         let mut command = Command::new("java");
-        let classes = installed("kafka").join(format!("classes-{VERSION}.jsa"));
+        let classes = installed("kafka").join(format!("classes-{VERSION}-at-work.jsa"));
         command
             .arg(format!("-XX:SharedArchiveFile={}", classes.display()))
             .args([&format!("-Xmx{heap}"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])

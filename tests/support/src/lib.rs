@@ -39,4 +39,4 @@ pub use pipeline::{Pipeline, Place};
 pub use python::{python, python_program};
 pub use scratch::Scratch;
 pub use seed::{Random, seed};
-pub use wait::{LIMIT, wait_until};
+pub use wait::{LIMIT, wait_patiently, wait_until};

@@ -1,6 +1,7 @@
 //! A real schema registry (Apicurio, with Confluent's interface) of one's own, in memory, on loopback.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use crate::child::Child;
 use crate::install::{free_port, installed};
-use crate::{Scratch, python_program, wait_until};
+use crate::{Scratch, python_program, wait_patiently, wait_until};
 
 const VERSION: &str = "3.3.3";
 /// The user whom a [`Front`] lets in.
@@ -25,7 +26,7 @@ pub struct SchemaRegistry {
 }
 
 impl SchemaRegistry {
-    /// Starts one without schemas (4 seconds).
+    /// Starts one without schemas, which takes seconds of a core.
     pub fn start() -> SchemaRegistry {
         let directory = Scratch::new("registry");
         let (port, management) = (free_port(), free_port());
@@ -39,9 +40,10 @@ impl SchemaRegistry {
         command.arg("-jar").arg(installed(&format!("registry/app-{VERSION}")).join("quarkus-run.jar"));
         let mut child = Child::start("registry", &command, directory.path());
         let url = at(&format!("http://127.0.0.1:{port}"));
-        wait_until("the schema registry to answer", Duration::from_secs(300), || {
+        wait_patiently("the schema registry to answer", Duration::from_secs(300), || {
             let ended = child.ended();
             assert!(ended.is_none(), "the schema registry ended ({ended:?})");
+            TcpStream::connect(("127.0.0.1", port)).ok()?;
             let asked =
                 Command::new("curl").args(["-sf", "-o", "/dev/null", &format!("{url}/subjects")]).status();
             asked.is_ok_and(|status| status.success()).then_some(())
@@ -49,7 +51,7 @@ impl SchemaRegistry {
         SchemaRegistry { port, _child: child, _directory: directory }
     }
 
-    /// One for the whole test process.
+    /// One for the whole test process: each test has topics of its own names.
     pub fn shared() -> &'static SchemaRegistry {
         static SHARED: OnceLock<SchemaRegistry> = OnceLock::new();
         SHARED.get_or_init(SchemaRegistry::start)
@@ -83,9 +85,10 @@ impl SchemaRegistry {
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
     }
 
-    /// What schemas must be compatible with from now on: `BACKWARD`, `NONE`.
-    pub fn set_compatibility(&self, level: &str) {
-        self.ask("PUT", "config", Some(&serde_json::json!({ "compatibility": level })));
+    /// What schemas of a subject, which must have one, must be compatible with from now on: `BACKWARD`, `NONE`.
+    pub fn set_compatibility(&self, subject: &str, level: &str) {
+        let path = format!("config/{subject}");
+        self.ask("PUT", &path, Some(&serde_json::json!({ "compatibility": level })));
     }
 }
 

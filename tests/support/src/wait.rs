@@ -7,13 +7,22 @@ use std::time::{Duration, Instant};
 pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// Asks `condition` until it answers `Some`; fails, naming `what`, after `limit`.
-pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn wait_until<T>(what: &str, limit: Duration, condition: impl FnMut() -> Option<T>) -> T {
+    wait(what, limit, Duration::from_millis(20), condition)
+}
+
+/// The same for what costs much to ask: not so often that the asking keeps the machine busy.
+pub fn wait_patiently<T>(what: &str, limit: Duration, condition: impl FnMut() -> Option<T>) -> T {
+    wait(what, limit, Duration::from_millis(250), condition)
+}
+
+fn wait<T>(what: &str, limit: Duration, pause: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(value) = condition() {
             return value;
         }
         assert!(started.elapsed() < limit, "waited {limit:?} in vain for {what}");
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(pause);
     }
 }

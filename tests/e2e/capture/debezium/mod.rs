@@ -19,7 +19,7 @@ use lakeward_test_support::debezium_to_kafka::{DebeziumToKafka, Records};
 use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::mysql::MySql;
 use lakeward_test_support::registry::SchemaRegistry;
-use lakeward_test_support::{Pipeline, wait_until};
+use lakeward_test_support::{Pipeline, wait_patiently};
 use serde_json::{Value, json};
 
 use super::{captures, over};
@@ -109,7 +109,7 @@ fn every_field_is_that_of_debezium_but_for_what_the_readme_lists() {
     pipelines.iter().for_each(|pipeline| drop(captures(pipeline)));
     captures(&in_avro(&server, &kafka, registry));
     let theirs = debezium.finish(LIMIT);
-    wait_until("Debezium to write all of its Avro", LIMIT, || {
+    wait_patiently("Debezium to write all of its Avro", LIMIT, || {
         in_avro_by_debezium.must_run();
         let last = format!("{THEIRS}.{}.{}", suite::DATABASE, suite::LAST);
         (kafka.topics().contains(&last) && !kafka.read(&last).is_empty()).then_some(())

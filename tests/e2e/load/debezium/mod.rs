@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use lakeward_test_support::debezium_to_kafka::{DebeziumToKafka, Records};
 use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::mysql::MySql;
-use lakeward_test_support::{Pipeline, wait_until};
+use lakeward_test_support::{Pipeline, wait_patiently};
 use serde_json::json;
 
 use super::LIMIT;
@@ -63,7 +63,7 @@ fn wait_for_debezium(server: &MySql, kafka: &Kafka, debezium: &mut DebeziumToKaf
     server.sql("INSERT INTO shop.ends VALUES ()");
     let last = server.value("SELECT MAX(id) FROM shop.ends");
     let ends = topic("ends");
-    wait_until("Debezium to write all", LIMIT, || {
+    wait_patiently("Debezium to write all", LIMIT, || {
         debezium.must_run();
         let found = kafka.read(&ends).into_iter().filter_map(|record| record.key).any(|key| {
             // Whatever the form: a small number as text, or as Avro's zigzag varint behind the frame.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use lakeward_test_support::debezium_to_kafka::{DebeziumToKafka, Records};
 use lakeward_test_support::registry::SchemaRegistry;
-use lakeward_test_support::{Random, seed, wait_until};
+use lakeward_test_support::{Random, seed, wait_patiently};
+use serde_json::json;
 
 use super::super::{LIMIT, broker, loads_with};
 use super::{PARTITIONS, PREFIX, assert_lake_is_source, create_topics, over, topic, wait_for_debezium};
@@ -83,19 +84,19 @@ fn a_topic_that_comes_later_is_read_by_a_process_that_runs() {
     kafka.create_topic(&topic("late"), 2, &[]);
     server.sql("CREATE TABLE shop.late (id INT PRIMARY KEY, v INT)");
     server.sql("INSERT INTO shop.late VALUES (1, 1), (2, 2), (3, 3)");
-    wait_until("rows of the new topic", LIMIT, || {
+    wait_patiently("rows of the new topic", LIMIT, || {
         debezium.must_run();
         assert!(load.ended().is_none(), "{}", load.printed());
-        let loaded = view(&pipeline).is_shown()
-            && view(&pipeline)
-                .events(Reader::Duckdb)
-                .get(&("shop".into(), "late".into()))
-                .is_some_and(|events| events.rows.len() == 3);
-        loaded.then_some(())
+        let records = view(&pipeline).records();
+        let files = records.iter().flat_map(|record| record["files"].as_array().into_iter().flatten());
+        let of_late = files.filter(|file| file["table"] == json!(["shop", "late"]));
+        (of_late.filter_map(|file| file["rows"].as_u64()).sum::<u64>() == 3).then_some(())
     });
     traffic.finish();
     stop(&mut load);
     wait_for_debezium(&server, &kafka, &mut debezium);
     loads_with(&pipeline, 0, &[]);
+    let late = &view(&pipeline).events(Reader::Duckdb)[&("shop".into(), "late".into())];
+    assert_eq!(late.rows.len(), 3);
     assert_lake_is_source(&server, &kafka, &pipeline);
 }

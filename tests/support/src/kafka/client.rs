@@ -90,6 +90,8 @@ impl Kafka {
         config.set("group.id", "lakeward-tests").set("isolation.level", "read_committed");
         config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
         config.set("auto.offset.reset", "earliest");
+        // Behind the mark of a transaction, an answer without records alone tells the end: brokers keep it back so long.
+        config.set("fetch.wait.max.ms", "10");
         config.create().expect("the consumer starts")
     }
 
@@ -158,9 +160,7 @@ impl Kafka {
 
     /// Number of a topic's partitions; 0 without the topic.
     pub fn partitions(&self, topic: &str) -> usize {
-        let consumer = self.consumer();
-        let metadata = consumer.fetch_metadata(Some(topic), LIMIT).expect("the broker answers");
-        metadata.topics().iter().map(|topic| topic.partitions().len()).sum()
+        partitions(&self.consumer(), topic)
     }
 
     /// The log start offset and the high watermark of a topic partition.
@@ -195,7 +195,7 @@ impl Kafka {
     /// hold it up: what comes later is left out.
     pub fn read(&self, topic: &str) -> Vec<Record> {
         let consumer = self.consumer();
-        let count = self.partitions(topic);
+        let count = partitions(&consumer, topic);
         let mut places = TopicPartitionList::new();
         let mut ends = Vec::new();
         for partition in 0..count {
@@ -248,6 +248,11 @@ impl Kafka {
         assert!(output.status.success(), "{class}: {printed}{}", String::from_utf8_lossy(&output.stderr));
         printed
     }
+}
+
+fn partitions(consumer: &BaseConsumer, topic: &str) -> usize {
+    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).expect("the broker answers");
+    metadata.topics().iter().map(|topic| topic.partitions().len()).sum()
 }
 
 fn record(message: &rdkafka::message::BorrowedMessage<'_>) -> Record {
