@@ -286,7 +286,7 @@ impl Format {
         let lengths = cursor.rest();
         // Since 5.6.1 the event ends with the checksum algorithm and, whatever that is, a checksum.
         let (body, checksum) = if has_checksum_field(&self.server_version) {
-            let body = strip(header, rest)?;
+            let (body, stored) = split(header, rest)?;
             let (algorithm, _) =
                 body.split_last().ok_or_else(|| cursor.corrupt("it has no checksum algorithm"))?;
             let on = match algorithm {
@@ -294,6 +294,11 @@ impl Format {
                 1 => true,
                 other => return Err(cursor.corrupt(format!("checksum algorithm {other}"))),
             };
+            // Where a server begins within a file it takes place and time out of the event, and without checksums it
+            // leaves that of the event as it was (`Binlog_sender::send_format_description_event`).
+            if on || header.log_pos != 0 {
+                verify(header, body, stored)?;
+            }
             (body, on)
         } else {
             (rest, false)
@@ -325,11 +330,16 @@ fn check_length(header: Header, rest: usize) -> Result<()> {
 
 /// The body without its checksum, verified.
 fn strip(header: Header, rest: &[u8]) -> Result<&[u8]> {
-    let Some((body, stored)) = rest.split_last_chunk::<CHECKSUM_LEN>() else {
-        return Err(Cursor::new(rest, header.name()).corrupt("it is too short for its checksum"));
-    };
-    verify(header, body, *stored)?;
+    let (body, stored) = split(header, rest)?;
+    verify(header, body, stored)?;
     Ok(body)
+}
+
+fn split(header: Header, rest: &[u8]) -> Result<(&[u8], [u8; CHECKSUM_LEN])> {
+    match rest.split_last_chunk::<CHECKSUM_LEN>() {
+        Some((body, stored)) => Ok((body, *stored)),
+        None => Err(Cursor::new(rest, header.name()).corrupt("it is too short for its checksum")),
+    }
 }
 
 fn verify(header: Header, body: &[u8], stored: [u8; CHECKSUM_LEN]) -> Result<()> {
@@ -418,5 +428,31 @@ mod tests {
     fn versions_before_the_checksum_field_are_known() {
         assert!(!has_checksum_field("5.5.62-log") && !has_checksum_field("5.6.0"));
         assert!(has_checksum_field("5.6.1") && has_checksum_field("9.7.4") && has_checksum_field("10.0.1"));
+    }
+
+    #[test]
+    fn a_description_within_a_file_has_the_checksum_of_before_where_there_are_none() {
+        let description = |algorithm: u8, log_pos: u32, created: u8| {
+            let mut body = vec![4, 0];
+            body.extend_from_slice(b"9.7.4");
+            body.resize(52, 0);
+            body.extend_from_slice(&[7, 0, 0, 0, 19, algorithm]);
+            let size = u32::try_from(HEADER_LEN + body.len() + CHECKSUM_LEN).unwrap();
+            let code = EventType::FormatDescription.code();
+            let mut header = Header { timestamp: 0, code, server_id: 1, size, log_pos: 126, flags: 0 };
+            let mut crc = crc32fast::Hasher::new();
+            crc.update(&header.to_bytes());
+            crc.update(&body);
+            body[52] = created;
+            header.log_pos = log_pos;
+            body.extend_from_slice(&crc.finalize().to_le_bytes());
+            Format::default().check(header, &body).map(|_| ())
+        };
+        for (algorithm, log_pos, created, is_right) in
+            [(1, 126, 7, true), (0, 126, 7, true), (0, 0, 0, true), (1, 0, 0, false), (0, 126, 0, false)]
+        {
+            let checked = description(algorithm, log_pos, created);
+            assert_eq!(checked.is_ok(), is_right, "{algorithm} {log_pos} {created}: {checked:?}");
+        }
     }
 }
