@@ -71,6 +71,11 @@ impl Definition {
         TableSchema::with(table, version, self.columns, self.key, options, self.groundwork)
     }
 
+    /// Whether rows of both have the same columns and the same key.
+    pub(crate) fn is_alike(&self, other: &Definition) -> bool {
+        crate::binlog::table_map::same_columns(&self.columns, &other.columns) && self.key == other.key
+    }
+
     /// Forgets how columns are declared.
     pub(crate) fn undeclare(&mut self) {
         self.columns.iter_mut().for_each(|column| column.declared = None);

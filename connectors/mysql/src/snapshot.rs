@@ -2,6 +2,7 @@
 
 pub(crate) mod chunks;
 mod equal;
+pub(crate) mod filters;
 pub(crate) mod keys;
 pub(crate) mod link;
 pub(crate) mod lookup;

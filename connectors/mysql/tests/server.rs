@@ -449,3 +449,29 @@ fn check_tells_a_server_without_gtids_and_a_replica_that_is_none() {
     let away = finding(&findings, "snapshot.replica");
     assert!(away.level == Level::Error && away.message.contains("127.0.0.1:1"), "{away:?}");
 }
+
+#[test]
+fn check_tells_a_replica_whose_rows_or_structures_may_be_others() {
+    let source = server(Tls::Signed, &[]);
+    source.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); CREATE TABLE shop.u (id INT PRIMARY KEY)");
+    let replica = MySql::start(MySqlOptions::default());
+    replica.replicate(source.port(), true);
+    replica.wait_for_applied(&source, Duration::from_secs(30));
+    let replica_config = config(&replica, USER, PASSWORD);
+    let options = SnapshotOptions { replica: Some(replica_config), ..SnapshotOptions::default() };
+    let errors = || {
+        let needs =
+            preflight::snapshots::check(&config(&source, USER, PASSWORD), &filter(&["shop.*"]), &options);
+        let errors = needs.findings.into_iter().filter(|finding| finding.level == Level::Error);
+        errors.map(|finding| finding.message).collect::<Vec<String>>()
+    };
+    assert_eq!(errors(), Vec::<String>::new());
+    replica.sql(
+        "STOP REPLICA SQL_THREAD; CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (shop.t, mysql.plugin); \
+         SET sql_log_bin = 0; ALTER TABLE shop.u ADD COLUMN v INT",
+    );
+    let told = errors();
+    let [filters, structure] = &told[..] else { panic!("{told:?}") };
+    assert!(filters.contains("shop.t") && !filters.contains("shop.u"), "{filters}");
+    assert!(structure.contains("structure of shop.u"), "{structure}");
+}

@@ -235,6 +235,56 @@ fn a_purged_position_is_told_before_anything_is_read() {
     }
 }
 
+const GTIDS_OFF: &str = "SET GLOBAL gtid_mode = ON_PERMISSIVE; SET GLOBAL gtid_mode = OFF_PERMISSIVE";
+const GTIDS_ON: &str = "SET GLOBAL gtid_mode = ON_PERMISSIVE; SET GLOBAL gtid_mode = ON";
+
+#[test]
+fn transactions_without_gtids_behind_the_position_are_not_left_out_unseen() {
+    let server = server(true, RowMetadata::Full);
+    server.sql(SHOP);
+    let mut taken = Taken::default();
+    let run_on =
+        |taken: &mut Taken| run(options(&server, Start::Earliest, Until::CaughtUp, taken.resume()), taken);
+    run_on(&mut taken).unwrap();
+    server.sql(&format!("{GTIDS_OFF}; {GTIDS_ON}; INSERT INTO shop.t VALUES (1, 'a')"));
+    run_on(&mut taken).unwrap();
+    taken.assert_dense(1);
+    server.sql(&format!("{GTIDS_OFF}; INSERT INTO shop.t VALUES (2, 'b')"));
+    server.sql(&format!("{GTIDS_ON}; INSERT INTO shop.t VALUES (3, 'c')"));
+    let error = run_on(&mut taken).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PositionLost, "{error}");
+    assert!(error.to_string().contains("gtid_mode") && error.remedy_text().is_some(), "{error}");
+    taken.assert_dense(1);
+}
+
+#[test]
+fn a_stream_by_gtids_that_meets_a_transaction_without_one_ends_as_of_a_setting() {
+    let server = server(true, RowMetadata::Full);
+    server.sql(SHOP);
+    server.sql("INSERT INTO shop.t VALUES (1, 'a')");
+    let mut source =
+        MysqlSource::open(options(&server, Start::Earliest, Until::Forever, Resume::default())).unwrap();
+    let mut taken = Taken::default();
+    take_changes(&mut source, &mut taken, 1);
+    server.sql(&format!("{GTIDS_OFF}; INSERT INTO shop.t VALUES (2, 'b')"));
+    let error = block_on(async {
+        let all = async {
+            loop {
+                match source.next().await {
+                    Ok(item) => taken.take(item.expect("an endless source")),
+                    Err(error) => return error,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), all).await.expect("it must be told")
+    });
+    assert_eq!(error.kind(), ErrorKind::SourceSetting, "{error}");
+    drop(source);
+    // Nothing is lost while it is off: file and offset go on.
+    run(options(&server, Start::Earliest, Until::CaughtUp, taken.resume()), &mut taken).unwrap();
+    taken.assert_dense(2);
+}
+
 /// Each time that a table is opened its map has another id.
 #[test]
 fn tables_that_are_opened_again_and_again_do_not_fill_the_memory() {

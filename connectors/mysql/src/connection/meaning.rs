@@ -144,6 +144,12 @@ fn dump_refusal(message: &str, text: String) -> Error {
         return Error::new(ErrorKind::SourceLineage, text)
             .remedy("connect to the server that was read before, or begin the pipeline anew");
     }
+    if says(&["anonymous transaction", "GTID_MODE"]) {
+        return Error::new(ErrorKind::SourceSetting, text).remedy(
+            "while gtid_mode is not ON, start again: the stream goes on by file and offset. Where it is ON again, \
+             transactions without GTIDs lie behind the position: read all tables anew (snapshot.mode: when_needed)",
+        );
+    }
     if says(&["same server_uuid", "same server_id", "has connected to the"]) {
         return Error::new(ErrorKind::SourceUnreachable, text)
             .remedy("another reader uses this server_id: set source.mysql.server_id to a free one");
@@ -190,6 +196,15 @@ mod tests {
             (
                 "A replica with the same server_uuid/server_id as this replica has connected to the source",
                 ErrorKind::SourceUnreachable,
+            ),
+            (
+                "Cannot replicate anonymous transaction when AUTO_POSITION = 1, at file ./binlog.000003, position 198.",
+                ErrorKind::SourceSetting,
+            ),
+            (
+                "The replication sender thread cannot start in AUTO_POSITION mode: this server has \
+                 GTID_MODE = OFF_PERMISSIVE instead of ON.",
+                ErrorKind::SourceSetting,
             ),
             (
                 "binlog truncated in the middle of event; consider out of disk space on source",

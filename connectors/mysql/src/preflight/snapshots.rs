@@ -6,12 +6,13 @@ use lakeward_core::{Finding, Level, Result, TableFilter, TableId};
 use mysql::Conn;
 
 use super::kept_seconds;
-use crate::catalog;
+use crate::catalog::{self, Catalog, CatalogTable};
 use crate::config::MysqlConfig;
 use crate::connection::{Purpose, connect};
 use crate::grants::Grants;
 use crate::server::{GtidMode, ServerFacts};
 use crate::session::{quoted, rows};
+use crate::snapshot::filters::Filters;
 use crate::snapshot::{SnapshotLock, SnapshotOptions};
 
 /// Bytes of a table that are read in a second at the least, for a cautious estimate.
@@ -58,7 +59,7 @@ fn look(
     needs.bytes = Some(bytes);
     needs.findings.push(time(conn, &facts, bytes)?);
     if let Some(replica) = &options.replica {
-        match look_at_replica(conn, replica, &captured) {
+        match look_at_replica(conn, replica, filter, &catalog) {
             Ok(findings) => needs.findings.extend(findings),
             Err(error) => {
                 let finding = Finding::error("snapshot.replica", error.to_string());
@@ -174,8 +175,14 @@ fn time(conn: &mut Conn, facts: &ServerFacts, bytes: u64) -> Result<Finding> {
     })
 }
 
-fn look_at_replica(conn: &mut Conn, replica: &MysqlConfig, captured: &[&TableId]) -> Result<Vec<Finding>> {
+fn look_at_replica(
+    conn: &mut Conn,
+    replica: &MysqlConfig,
+    filter: &TableFilter,
+    catalog: &Catalog,
+) -> Result<Vec<Finding>> {
     const SUBJECT: &str = "snapshot.replica";
+    let captured: Vec<&TableId> = catalog.tables.keys().collect();
     let mut there = connect(replica, Purpose::Questions)?;
     let facts = ServerFacts::read(&mut there)?;
     // Read after the replica's: what it has that the server has not is then another history.
@@ -196,11 +203,39 @@ fn look_at_replica(conn: &mut Conn, replica: &MysqlConfig, captured: &[&TableId]
             "let it replicate them (its filters are in SHOW REPLICA STATUS), or remove snapshot.replica";
         findings.push(Finding::error(SUBJECT, message).fix(fix));
     }
+    let filters = Filters::read(&mut there, &facts.version)?;
+    findings.extend(filtered(&filters, &captured));
+    findings.extend(altered(catalog, &catalog::read(&mut there, filter)?));
     if findings.iter().all(|finding| finding.level == Level::Ok) && facts.is_replica.is_none() {
         let message = "whether it replicates cannot be told: the account lacks REPLICATION CLIENT there";
         findings.push(Finding::warning(SUBJECT, message).fix(held.global_fix("REPLICATION CLIENT")));
     }
     Ok(findings)
+}
+
+/// Tables whose changes the replica's filters may leave out.
+fn filtered(filters: &Filters, captured: &[&TableId]) -> Option<Finding> {
+    let concerned: Vec<&&TableId> =
+        captured.iter().filter(|table| filters.concerning(table).is_some()).collect();
+    let filter = concerned.first().and_then(|table| filters.concerning(table))?;
+    let message = format!("its filters may leave changes out of {} ({filter})", named(&concerned));
+    Some(
+        Finding::error("snapshot.replica", message)
+            .fix("name a replica without filters, or remove snapshot.replica"),
+    )
+}
+
+/// Tables that have another structure there.
+fn altered(here: &Catalog, there: &Catalog) -> Option<Finding> {
+    let is_altered = |(name, table): &(&TableId, &CatalogTable)| {
+        let other = there.tables.get(*name);
+        other.is_some_and(|other| !other.definition().is_alike(&table.definition()))
+    };
+    let altered: Vec<&TableId> = here.tables.iter().filter(is_altered).map(|(name, _)| name).collect();
+    let message = format!("it has another structure of {}", named(&altered));
+    let fix = "let it catch up; where it was altered alone, or its channel has REQUIRE_TABLE_PRIMARY_KEY_CHECK = GENERATE, \
+               give it the server's structure, or remove snapshot.replica";
+    (!altered.is_empty()).then(|| Finding::error("snapshot.replica", message).fix(fix))
 }
 
 /// Whether the replica's rows are those of the server, at some time.

@@ -164,7 +164,7 @@ impl ChunkThread {
     fn plan(&mut self, ticket: &Ticket) -> Result<Option<Found>, Trouble> {
         failpoint::hit("mysql.snapshot.plan")?;
         let opened = self.sight.open(ticket)?;
-        let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
+        let Some(described) = self.sight.describe(&ticket.table)? else {
             return self.missing(ticket, opened).map(Some);
         };
         let schema = self.schema(ticket, &described);
@@ -192,7 +192,7 @@ impl ChunkThread {
         key: &[String],
     ) -> Result<Option<Found>, Trouble> {
         let opened = self.sight.open(ticket)?;
-        let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
+        let Some(described) = self.sight.describe(&ticket.table)? else {
             return self.missing(ticket, opened).map(Some);
         };
         let schema = self.schema(ticket, &described);
@@ -243,7 +243,7 @@ impl ChunkThread {
         schema: &Arc<TableSchema>,
     ) -> Result<Option<Found>, Trouble> {
         let opened = self.sight.open(ticket)?;
-        let Some(described) = self.sight.link()?.describe(&ticket.table)? else {
+        let Some(described) = self.sight.describe(&ticket.table)? else {
             return self.missing(ticket, opened).map(Some);
         };
         let found = self.schema(ticket, &described);

@@ -11,6 +11,7 @@ use lakeward_core::{BinlogPosition, Error, ErrorKind, GtidSet, Result, TableId};
 use mysql::Conn;
 use uuid::Uuid;
 
+use super::filters::Filters;
 use super::keys::{Key, KeyColumn};
 use super::read::Trouble;
 use crate::catalog;
@@ -286,6 +287,11 @@ impl Link {
         let answer = rows(&mut self.conn, "SHOW GLOBAL STATUS LIKE 'Threads_running'")?;
         let text = answer.into_iter().flatten().flatten().nth(1).unwrap_or_default();
         text.parse().map_err(|_| unreadable("Threads_running", &text))
+    }
+
+    /// What it leaves out of what its source has.
+    pub(crate) fn filters(&mut self) -> Result<Filters> {
+        Filters::read(&mut self.conn, &self.version)
     }
 
     /// How far it is behind its source.

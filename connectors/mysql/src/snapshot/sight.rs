@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::SnapshotLock;
 use super::chunks::Common;
-use super::link::{Lag, Link, Seen, named};
+use super::filters::Filters;
+use super::link::{Described, Lag, Link, Seen, named};
 use super::read::{Trouble, needs_lock, trouble};
 use crate::session::run;
 use crate::source::decoder::Halt;
@@ -43,11 +44,20 @@ pub(crate) struct Sight {
     server: Option<Uuid>,
     /// The replica was seen to have the source's transactions.
     lineage_proved: bool,
+    /// Of the replica.
+    filters: Filters,
 }
 
 impl Sight {
     pub(crate) fn new(common: Arc<Common>) -> Sight {
-        Sight { common, link: None, source: None, server: None, lineage_proved: false }
+        Sight {
+            common,
+            link: None,
+            source: None,
+            server: None,
+            lineage_proved: false,
+            filters: Filters::default(),
+        }
     }
 
     /// The connection on which rows are read, if there is one.
@@ -88,7 +98,11 @@ impl Sight {
 
     fn relink(&mut self) -> Result<()> {
         let Common { options, source, .. } = &*self.common;
-        self.link = Some(Link::open(options.replica.as_ref().unwrap_or(source))?);
+        let mut link = Link::open(options.replica.as_ref().unwrap_or(source))?;
+        if options.replica.is_some() {
+            self.filters = link.filters()?;
+        }
+        self.link = Some(link);
         Ok(())
     }
 
@@ -121,6 +135,53 @@ impl Sight {
         }
         self.lineage_proved = true;
         Ok(())
+    }
+
+    /// The table as the catalog has it where its rows are read; `None` if it is not there.
+    pub(crate) fn describe(&mut self, table: &TableId) -> Result<Option<Described>, Trouble> {
+        let Some(described) = self.link()?.describe(table)? else { return Ok(None) };
+        if self.common.options.replica.is_some() {
+            self.refuse_filtered(table)?;
+            self.refuse_another_structure(table, &described)?;
+        }
+        Ok(Some(described))
+    }
+
+    fn refuse_filtered(&self, table: &TableId) -> Result<()> {
+        let Some(filter) = self.filters.concerning(table) else { return Ok(()) };
+        let message = "snapshot.replica has filters that may leave changes of the table out";
+        Err(Error::new(ErrorKind::SourceSetting, message).of_table(table).at("filter", filter).remedy(format!(
+            "take snapshot.replica out, or name one that was made without filters (SHOW REPLICA STATUS has them); \
+             then lakeward resume {table}"
+        )))
+    }
+
+    /// What rows are read with becomes the structure of the table ([`crate::source::decoder`]), whatever the stream
+    /// says later: so it must be the source's.
+    fn refuse_another_structure(&mut self, table: &TableId, described: &Described) -> Result<(), Trouble> {
+        if self.is_of_source(table, described)? {
+            return Ok(());
+        }
+        // It may have been altered at the source since the replica was asked.
+        let (has, _) = self.source()?.logged()?;
+        self.wait_for(&has, true)?;
+        let now = self.link()?.describe(table)?;
+        if now.is_none_or(|now| now.structure != described.structure) {
+            return Err(Trouble::Moved("its structure is another one now".to_owned()));
+        }
+        if self.is_of_source(table, described)? {
+            return Ok(());
+        }
+        let message = "snapshot.replica has another structure of the table than the source";
+        Err(Trouble::NotYet(Error::new(ErrorKind::SourceSetting, message).of_table(table).remedy(format!(
+            "take snapshot.replica out, or give it the source's structure (it was altered there alone, or its channel \
+             has REQUIRE_TABLE_PRIMARY_KEY_CHECK = GENERATE); then lakeward resume {table}"
+        ))))
+    }
+
+    fn is_of_source(&mut self, table: &TableId, described: &Described) -> Result<bool, Trouble> {
+        let there = self.source()?.describe(table)?;
+        Ok(there.is_some_and(|there| there.structure.is_alike(&described.structure)))
     }
 
     /// A replica without a table of the source knows the names of its transactions all the same, where its

@@ -4,6 +4,7 @@
 //! error that does not pass is sent as the last item; a passing one leads to a new connection after a
 //! pause that doubles up to [`PAUSE_MAX`], with jitter so that many readers do not return at once.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,16 @@ use lakeward_core::queue::Sender;
 
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long a request is left alone of which the server did not tell whether it can be carried out.
+const REST: Duration = Duration::from_secs(5);
+
+/// What the server says of a request's table and condition.
+enum Look {
+    Fit,
+    Refused(String),
+    /// Nothing now: another holds the table, or the link broke.
+    Untold(Error),
+}
 
 /// The state of the reader thread.
 pub(super) struct Reader {
@@ -56,6 +67,8 @@ pub(super) struct Reader {
     standing: Arc<Standing>,
     /// The list of requests that was served last.
     served: u64,
+    /// Requests were left, and are looked at again then.
+    look_again: Option<Duration>,
     /// Bytes of table maps above which the stream is opened anew.
     held_bytes_max: u64,
 }
@@ -155,6 +168,7 @@ impl Reader {
             chunks,
             standing,
             served: 0,
+            look_again: None,
             held_bytes_max,
         })
     }
@@ -240,47 +254,76 @@ impl Reader {
         }
     }
 
-    /// Has requests carried out that came since the last time, where the stream is between two
+    /// Has requests carried out that came since the last time, or were left then, where the stream is between two
     /// transactions.
     fn serve_requests(&mut self) -> Outcome {
-        if self.standing.version() == self.served {
+        let is_due = self.look_again.is_some_and(|at| self.chunks.clock.elapsed() >= at);
+        if self.standing.version() == self.served && !is_due {
             return Ok(());
         }
         let (version, standing) = self.standing.get();
         let open = self.turns.stream(|decoder| {
-            let is_open = |request: &&Request| !decoder.is_answered(request);
-            Ok(decoder.is_between().then(|| standing.iter().filter(is_open).count()))
+            let is_open = |request: &Request| !decoder.is_answered(request);
+            Ok(decoder.is_between().then(|| standing.iter().map(is_open).collect::<Vec<bool>>()))
         })?;
         let Some(open) = open else { return Ok(()) };
-        let checked = match open {
-            0 => standing.into_iter().map(|request| (request, None)).collect(),
-            _ => self.checked(standing)?,
-        };
+        let (checked, is_left) = self.checked(standing, &open)?;
         self.turns.stream(|decoder| decoder.carry_out(&checked))?;
         self.served = version;
+        self.look_again = is_left.then(|| self.chunks.clock.elapsed() + REST);
         Ok(())
     }
 
-    /// Requests, each with why the server refuses its table or condition.
-    fn checked(&self, standing: Vec<Request>) -> Result<Vec<(Request, Option<String>)>> {
-        let check = |request: Request| {
-            let (table, condition) = match &request.command {
-                Command::Snapshot { table, condition } => (table, condition.as_deref()),
-                Command::Resume { table } => (table, None),
-                Command::Pause { .. } | Command::Continue { .. } | Command::Cancel { .. } => {
-                    return Ok((request, None));
-                }
-            };
-            let mut conn = connect(&self.config, Purpose::Questions)?;
-            let only = condition.map_or_else(String::new, |condition| format!(" WHERE ({condition}\n)"));
-            let refused = match run(&mut conn, &format!("SELECT 1 FROM {}{only} LIMIT 0", named(table))) {
-                Err(error) if error.policy() == Policy::Retry => return Err(error),
-                Err(error) => Some(error.message().to_owned()),
-                Ok(()) => None,
-            };
-            Ok((request, refused))
+    /// Requests, each with why the server refuses its table or condition; and whether some are left out, as the
+    /// server did not tell.
+    fn checked(
+        &self,
+        standing: Vec<Request>,
+        open: &[bool],
+    ) -> Result<(Vec<(Request, Option<String>)>, bool)> {
+        let (mut checked, mut left) = (Vec::new(), BTreeSet::new());
+        for (request, is_open) in standing.into_iter().zip(open) {
+            // What is asked of one table is carried out in its order.
+            let waits = left.contains(request.command.table());
+            match is_open {
+                false => checked.push((request, None)),
+                true if waits => {}
+                true => match self.look_at(&request.command)? {
+                    Look::Fit => checked.push((request, None)),
+                    Look::Refused(why) => checked.push((request, Some(why))),
+                    Look::Untold(error) => {
+                        let seconds = REST.as_secs();
+                        tracing::warn!(
+                            request = request.id,
+                            "{}: again in {seconds} s: {error}",
+                            request.command
+                        );
+                        left.insert(request.command.table().clone());
+                    }
+                },
+            }
+        }
+        Ok((checked, !left.is_empty()))
+    }
+
+    /// Asks the server whether it takes a table and a condition. The stream stands still meanwhile, so a lock of the
+    /// table is not waited for.
+    fn look_at(&self, command: &Command) -> Result<Look> {
+        let (table, condition) = match command {
+            Command::Snapshot { table, condition } => (table, condition.as_deref()),
+            Command::Resume { table } => (table, None),
+            Command::Pause { .. } | Command::Continue { .. } | Command::Cancel { .. } => {
+                return Ok(Look::Fit);
+            }
         };
-        standing.into_iter().map(check).collect()
+        let mut conn = connect(&self.config, Purpose::Questions)?;
+        run(&mut conn, "SET @@SESSION.lock_wait_timeout = 1")?;
+        let only = condition.map_or_else(String::new, |condition| format!(" WHERE ({condition}\n)"));
+        Ok(match run(&mut conn, &format!("SELECT 1 FROM {}{only} LIMIT 0", named(table))) {
+            Err(error) if error.policy() == Policy::Retry => Look::Untold(error),
+            Err(error) => Look::Refused(error.message().to_owned()),
+            Ok(()) => Look::Fit,
+        })
     }
 
     /// Where a lost position is made good by reading all tables anew, the run is to begin again.

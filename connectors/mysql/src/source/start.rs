@@ -2,8 +2,10 @@
 //!
 //! Guarantee: a run never begins behind a gap. Resumed or given positions are compared with what the
 //! server executed and purged ([`ServerFacts::refuse_lost`], [`ServerFacts::refuse_lost_file`]), and
-//! again at every reconnect. With GTIDs the set decides and the server sends what it lacks; a file
-//! and offset given by hand are then turned into a set by reading that file from its beginning.
+//! again at every reconnect. With GTIDs the set decides and the server sends what it lacks, but for
+//! transactions without GTIDs, of which no set tells: each file behind the position is asked whether it has
+//! such. A file and offset given by hand are turned into a set by reading that file from its beginning.
+//! Unknown: transactions without GTIDs in files that were purged since.
 
 use lakeward_core::{BinlogPosition, Error, ErrorKind, GtidSet, Position, Result};
 use mysql::Conn;
@@ -80,18 +82,63 @@ fn with_or_without_gtids(facts: &ServerFacts, position: BinlogPosition) -> Resul
 
 /// Whether the stream can go on from `position`.
 pub(super) fn refuse_lost(conn: &mut Conn, facts: &ServerFacts, position: &BinlogPosition) -> Result<()> {
-    match &position.gtid_set {
-        Some(ours) if !ours.is_subset_of(&facts.executed) => {
+    let Some(ours) = &position.gtid_set else {
+        return facts.refuse_lost_file(position, &binary_logs(conn)?);
+    };
+    let known = match ours.is_subset_of(&facts.executed) {
+        true => facts.refuse_lost(ours),
+        false => {
             // The log is ahead of what is executed for a moment (and for seconds with semi-synchronous
             // replication): what was read from it is waited for.
             let sql = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET({}, 10)", quoted(&ours.to_string()));
             rows(conn, &sql)?;
-            let facts = ServerFacts::read(conn)?;
-            facts.refuse_lost(ours).map_err(|error| error.at("position", position))
+            ServerFacts::read(conn)?.refuse_lost(ours)
         }
-        Some(ours) => facts.refuse_lost(ours).map_err(|error| error.at("position", position)),
-        None => facts.refuse_lost_file(position, &binary_logs(conn)?),
+    };
+    known
+        .and_then(|()| refuse_without_gtids(conn, facts, position))
+        .map_err(|error| error.at("position", position))
+}
+
+/// Transactions without GTIDs are in no set: the server begins to send in the newest file that has nothing new
+/// before it, and leaves out the files of such transactions that lie before that one.
+fn refuse_without_gtids(conn: &mut Conn, facts: &ServerFacts, position: &BinlogPosition) -> Result<()> {
+    if position.server_uuid != facts.uuid || position.file.is_empty() {
+        return Ok(());
     }
+    let logs = binary_logs(conn)?;
+    // Where its file is gone, all that are left come later.
+    let first = logs.iter().position(|log| log.name == position.file).unwrap_or(0);
+    for log in logs.iter().skip(first) {
+        let Some(offset) = begins_without_gtid(conn, &log.name)? else { continue };
+        if log.name != position.file || offset >= position.offset {
+            return Err(Error::new(
+                ErrorKind::PositionLost,
+                "gtid_mode was not ON for a while: behind the position stand transactions without GTIDs, which a \
+                 stream by GTIDs does not bring",
+            )
+            .at("transaction", format!("{}:{offset}", log.name))
+            .remedy("keep gtid_mode ON, and read all tables anew (snapshot.mode: when_needed)"));
+        }
+    }
+    Ok(())
+}
+
+/// Where the first transaction of a file stands, if it has no GTID. A change of `gtid_mode` begins a new file, so the
+/// first one tells of all.
+fn begins_without_gtid(conn: &mut Conn, file: &str) -> Result<Option<u64>> {
+    /// Before the first transaction stand the file's description and its GTIDs.
+    const EVENTS: u32 = 4;
+    let answer = match rows(conn, &format!("SHOW BINLOG EVENTS IN {} LIMIT {EVENTS}", quoted(file))) {
+        // It was purged meanwhile, or is damaged: whoever reads it on is told.
+        Err(error) if error.kind() == ErrorKind::SourceUnsupported => return Ok(None),
+        answer => answer?,
+    };
+    let offset = |row: &[Option<String>]| match row {
+        [_, Some(offset), Some(kind), ..] if kind == "Anonymous_Gtid" => offset.parse().ok(),
+        _ => None,
+    };
+    Ok(answer.iter().find_map(|row| offset(row)))
 }
 
 fn first_position(

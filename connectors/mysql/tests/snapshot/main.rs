@@ -4,6 +4,7 @@
 mod guarded;
 mod keys;
 mod lake;
+mod locked;
 mod locks;
 mod moves;
 mod replica;

@@ -8,9 +8,14 @@ use crate::lake::{Lake, Setup, config, server, server_pairs, table};
 use crate::requests::request;
 
 fn why(lake: &Lake) -> Option<String> {
-    match &lake.checkpoint.as_ref()?.tables.get(&table("t"))?.status {
+    why_stopped(lake, "t")
+}
+
+fn why_stopped(lake: &Lake, name: &str) -> Option<String> {
+    match &lake.checkpoint.as_ref()?.tables.get(&table(name))?.status {
         TableStatus::Stopped { message, remedy, .. } => {
-            assert!(remedy.as_ref().is_some_and(|remedy| remedy.contains("lakeward resume shop.t")));
+            let resume = format!("lakeward resume shop.{name}");
+            assert!(remedy.as_ref().is_some_and(|remedy| remedy.contains(&resume)));
             Some(message.clone())
         }
         TableStatus::Active | TableStatus::LeftOut => None,
@@ -49,4 +54,59 @@ fn a_table_that_the_replica_leaves_out_is_neither_taken_for_read_nor_for_empty()
     run.until(&mut lake, |lake| why(lake).is_some() || lake.count("t", Op::Truncate) > 0);
     assert_eq!(lake.count("t", Op::Truncate), 0, "nothing is voided");
     assert_eq!(lake.pairs("t", "n", "v"), server_pairs(&server, "t", "n", "v"));
+}
+
+fn replicated(source: &MySql) -> MySql {
+    let replica = MySql::start(MySqlOptions::default());
+    replica.replicate(source.port(), true);
+    replica.wait_for_applied(source, Duration::from_secs(60));
+    replica
+}
+
+/// As one that is restarted with `replicate-ignore-table`.
+#[test]
+fn a_table_that_the_replica_filters_leave_as_it_was_is_not_read_there() {
+    let server = server(MySqlOptions::default());
+    server.sql("CREATE TABLE shop.t (n INT PRIMARY KEY, v INT); INSERT INTO shop.t VALUES (1, 1)");
+    server.sql("CREATE TABLE shop.u (n INT PRIMARY KEY, v INT); INSERT INTO shop.u VALUES (1, 1)");
+    let replica = replicated(&server);
+    replica.sql(
+        "STOP REPLICA SQL_THREAD; CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (shop.t); START REPLICA SQL_THREAD",
+    );
+    server.sql("UPDATE shop.t SET v = 2; UPDATE shop.u SET v = 2");
+    replica.wait_for_applied(&server, Duration::from_secs(60));
+    let snapshot = SnapshotOptions { replica: Some(config(&replica)), ..SnapshotOptions::default() };
+    let mut lake = Lake::default();
+    let mut run = Setup { snapshot, ..Setup::default() }.open(&server).unwrap();
+    run.until(&mut lake, |lake| {
+        assert!(!matches!(lake.state("t"), SnapshotState::Done), "its rows are old ones");
+        why(lake).is_some() && *lake.state("u") == SnapshotState::Done
+    });
+    assert!(why(&lake).unwrap().contains("filters"), "{:?}", why(&lake));
+    assert_eq!((lake.pairs("t", "n", "v"), lake.pairs("u", "n", "v")), (vec![], vec![(1, 2)]));
+}
+
+#[test]
+fn a_structure_that_only_the_replica_has_is_not_taken_for_the_tables() {
+    let server = server(MySqlOptions::default());
+    server.sql("CREATE TABLE shop.t (n INT PRIMARY KEY, v INT); INSERT INTO shop.t VALUES (1, 1)");
+    server.sql("CREATE TABLE shop.u (n INT PRIMARY KEY, v INT); INSERT INTO shop.u VALUES (1, 1)");
+    let replica = replicated(&server);
+    replica.sql("SET sql_log_bin = 0; ALTER TABLE shop.t ADD COLUMN w INT");
+    replica.sql(
+        "STOP REPLICA; CHANGE REPLICATION SOURCE TO REQUIRE_TABLE_PRIMARY_KEY_CHECK = GENERATE; START REPLICA",
+    );
+    server.sql("CREATE TABLE shop.keyless (n INT, v INT); INSERT INTO shop.keyless VALUES (1, 1)");
+    replica.wait_for_applied(&server, Duration::from_secs(60));
+    let snapshot = SnapshotOptions { replica: Some(config(&replica)), ..SnapshotOptions::default() };
+    let mut lake = Lake::default();
+    let mut run = Setup { snapshot, ..Setup::default() }.open(&server).unwrap();
+    run.until(&mut lake, |lake| why(lake).is_some() && why_stopped(lake, "keyless").is_some());
+    for name in ["t", "keyless"] {
+        let why = why_stopped(&lake, name).unwrap();
+        assert!(why.contains("another structure"), "{name}: {why}");
+        assert_eq!(lake.count(name, Op::Read), 0, "{name}");
+    }
+    run.until(&mut lake, |lake| *lake.state("u") == SnapshotState::Done);
+    assert_eq!(lake.pairs("u", "n", "v"), [(1, 1)]);
 }
