@@ -167,6 +167,26 @@ fn a_reading_waits_over_a_restart_and_goes_on() {
 }
 
 #[test]
+fn a_reading_that_waits_does_so_where_other_rows_take_the_name() {
+    let (server, pipeline, mut run) = begin();
+    let busy = busy_threads(&server, MANY_THREADS + 10);
+    ask(&pipeline, &["snapshot", "shop.t"]);
+    ask(&pipeline, &["snapshot", "shop.t", "--pause"]);
+    drop(busy);
+    server.sql(
+        "CREATE TABLE shop.made LIKE shop.t; INSERT INTO shop.made SELECT k, n + 1, note FROM shop.t WHERE k > 10; \
+         RENAME TABLE shop.t TO shop.was, shop.made TO shop.t",
+    );
+    wait_until_complete(&pipeline, &server, &mut run);
+    assert_eq!(open(&pipeline), Some(true), "it still waits");
+    ask(&pipeline, &["snapshot", "shop.t", "--continue"]);
+    wait_until_read(&pipeline, &mut run, &names(), LIMIT);
+    wait_until_complete(&pipeline, &server, &mut run);
+    stop(&mut run);
+    equal(&server, &pipeline);
+}
+
+#[test]
 fn a_reading_that_is_given_up_voids_nothing() {
     let (server, pipeline, mut run) = begin();
     let busy = busy_threads(&server, MANY_THREADS + 10);

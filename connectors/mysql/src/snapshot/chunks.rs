@@ -133,14 +133,14 @@ impl ChunkThread {
         let turns = &self.common.turns;
         match trouble {
             Trouble::TooLarge => turns.between(|decoder| decoder.give_back(ticket, true)),
-            Trouble::NoColumn(how) if ticket.condition.is_some() => {
+            Trouble::NotKnown(how) if ticket.condition.is_some() => {
                 let error = Error::new(
                     ErrorKind::TableChanged,
                     format!("its condition does not hold any more: {how}"),
                 );
                 turns.between(|decoder| decoder.put_off_or_stop(ticket, error.of_table(&ticket.table)))
             }
-            Trouble::Moved(how) | Trouble::NoColumn(how) => {
+            Trouble::Moved(how) | Trouble::NotKnown(how) => {
                 tracing::info!(table = %ticket.table, "its rows are to be read again: {how}");
                 turns.between(|decoder| decoder.give_back(ticket, false))
             }

@@ -53,8 +53,8 @@ pub(crate) enum Trouble {
     TooLarge,
     /// The table is not what it was described as: it was altered in between, and the log will say so.
     Moved(String),
-    /// The server does not know a column: as above, but for a condition, which nothing brings up to date.
-    NoColumn(String),
+    /// The server does not know a column or a table: as above, but for a condition, which nothing brings up to date.
+    NotKnown(String),
     /// Not now: why, and it is tried again later and later.
     Later(&'static str),
     /// So for some times; then it is an error.
@@ -85,9 +85,10 @@ pub(crate) fn trouble(error: mysql::Error, doing: &str) -> Trouble {
             3024 => return Trouble::TooLarge,
             // The table, or a partition of it, is without its file.
             1814 => return Trouble::NotYet(without_tablespace(&answer.message)),
-            1054 => return Trouble::NoColumn(answer.message.clone()),
-            // No such table, index, database; the definition changed; not prepared for it.
-            1146 | 1176 | 1049 | 1412 | 1615 => return Trouble::Moved(answer.message.clone()),
+            // No such column, table, database.
+            1054 | 1146 | 1049 => return Trouble::NotKnown(answer.message.clone()),
+            // No such index; the definition changed; not prepared for it.
+            1176 | 1412 | 1615 => return Trouble::Moved(answer.message.clone()),
             _ => {}
         }
     }

@@ -111,7 +111,7 @@ impl Decoder {
         Ok(None)
     }
 
-    fn set_paused(&mut self, table: &TableId, paused: bool) -> Result<Option<String>> {
+    pub(super) fn set_paused(&mut self, table: &TableId, paused: bool) -> Result<Option<String>> {
         let found = self.tables.find(table).map(|at| Ok((at, self.tables.get(at)?.snapshot.clone())));
         match found.transpose()? {
             Some((at, SnapshotState::Open(open))) if open.paused != paused => {

@@ -122,16 +122,23 @@ impl Decoder {
     /// number reserved now voids the earlier ones once that is done. Call it between the events of the
     /// statement that causes it; the number is given in the order of the log.
     pub(super) fn reread(&mut self, at: usize) -> Result<()> {
+        let table = self.tables.get(at)?;
+        let id = table.id.clone();
+        let waits = matches!(&table.snapshot, SnapshotState::Open(open) if open.paused);
         if !self.settings.snapshots {
-            let table = self.tables.get(at)?.id.clone();
             return Err(Error::new(
                 ErrorKind::TableChanged,
                 "its rows must be read anew, and snapshots are off (snapshot.mode: no_data)",
             )
-            .of_table(&table)
-            .remedy(format!("lakeward resume {table}")));
+            .of_table(&id)
+            .remedy(format!("lakeward resume {id}")));
         }
-        self.open_anew(at, SnapshotCause::Needed)
+        self.open_anew(at, SnapshotCause::Needed)?;
+        if waits {
+            // Who let it wait goes on when it suits them.
+            self.set_paused(&id, true)?;
+        }
+        Ok(())
     }
 
     /// Opens a snapshot of the whole table, whatever was before.
