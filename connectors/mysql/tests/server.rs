@@ -456,7 +456,7 @@ fn check_tells_a_replica_whose_rows_or_structures_may_be_others() {
     source.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); CREATE TABLE shop.u (id INT PRIMARY KEY)");
     let replica = MySql::start(MySqlOptions::default());
     replica.replicate(source.port(), true);
-    replica.wait_for_applied(&source, Duration::from_secs(30));
+    replica.wait_for_applied(&source);
     let replica_config = config(&replica, USER, PASSWORD);
     let options = SnapshotOptions { replica: Some(replica_config), ..SnapshotOptions::default() };
     let errors = || {
