@@ -211,6 +211,27 @@ impl Error {
         self.inner.remedy.as_deref()
     }
 
+    /// What is wrong, where and why, for who tells the remedy beside it.
+    pub fn without_remedy(&self) -> String {
+        let mut text = self.inner.message.clone();
+        let table = match &self.inner.scope {
+            Scope::Table(table) => Some(("table", table.to_string())),
+            Scope::Pipeline => None,
+        };
+        let places: Vec<String> = table
+            .iter()
+            .map(|(what, place)| format!("{what} {place}"))
+            .chain(self.inner.context.iter().map(|(what, place)| format!("{what} {place}")))
+            .collect();
+        if !places.is_empty() {
+            text.push_str(&format!(" ({})", places.join(", ")));
+        }
+        for cause in self.causes() {
+            text.push_str(&format!(": {cause}"));
+        }
+        text
+    }
+
     /// Where it happened.
     pub fn context(&self) -> &[(&'static str, String)] {
         &self.inner.context
@@ -233,26 +254,11 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.inner.message)?;
-        let table = match &self.inner.scope {
-            Scope::Table(table) => Some(("table", table.to_string())),
-            Scope::Pipeline => None,
-        };
-        let places: Vec<String> = table
-            .iter()
-            .map(|(what, place)| format!("{what} {place}"))
-            .chain(self.inner.context.iter().map(|(what, place)| format!("{what} {place}")))
-            .collect();
-        if !places.is_empty() {
-            write!(f, " ({})", places.join(", "))?;
+        f.write_str(&self.without_remedy())?;
+        match &self.inner.remedy {
+            Some(remedy) => write!(f, ". To mend it: {remedy}"),
+            None => Ok(()),
         }
-        for cause in self.causes() {
-            write!(f, ": {cause}")?;
-        }
-        if let Some(remedy) = &self.inner.remedy {
-            write!(f, ". To mend it: {remedy}")?;
-        }
-        Ok(())
     }
 }
 

@@ -62,11 +62,8 @@ pub fn room(lake: &Lake, bytes: u64) -> Option<Finding> {
 }
 
 fn failed(subject: &str, error: &Error) -> Finding {
-    let finding = Finding::error(subject, format!("{}: {error}", error.kind().name()));
-    match error.remedy_text() {
-        Some(remedy) => finding.fix(remedy),
-        None => finding,
-    }
+    let finding = Finding::failed(subject, error);
+    Finding { message: format!("{}: {}", error.kind().name(), finding.message), ..finding }
 }
 
 fn found(subject: &str, outcome: Result<Finding>) -> Finding {

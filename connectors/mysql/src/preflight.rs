@@ -23,11 +23,7 @@ const RETENTION_SECONDS: u64 = 3 * 86_400;
 pub fn check(config: &MysqlConfig, filter: &TableFilter, reserved: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Err(error) = look(config, filter, reserved, &mut findings) {
-        let finding = Finding::error("server.connection", error.to_string());
-        findings.push(match error.remedy_text() {
-            Some(remedy) => finding.fix(remedy),
-            None => finding,
-        });
+        findings.push(Finding::failed("server.connection", &error));
     }
     findings
 }
@@ -326,7 +322,7 @@ fn tables(
         );
     }
     for error in &catalog.refused {
-        findings.push(Finding::error("tables", error.to_string()));
+        findings.push(Finding::failed("tables", error));
     }
     findings.extend(captured(&catalog, held, reserved));
     for cascade in catalog::cascades(conn, filter)? {
