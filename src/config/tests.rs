@@ -127,6 +127,8 @@ fn values_that_cannot_be_meant_are_refused() {
 #[test]
 fn snapshots_are_asked_for_by_mode_and_the_default_is_to_read_what_is_there() {
     let mode = |text: &str| read(&SMALLEST.replace("no_data", text)).unwrap().snapshot.mode;
+    let begins = |text: &str| read(&SMALLEST.replace("no_data", text)).unwrap().beginning();
+    assert!(begins("no_data").contains("`start`") && begins("initial").contains("rows"));
     assert_eq!(mode("initial"), SnapshotMode::Initial);
     assert_eq!(mode("initial_only"), SnapshotMode::InitialOnly);
     assert_eq!(mode("when_needed"), SnapshotMode::WhenNeeded);
@@ -179,8 +181,8 @@ fn references_that_lead_nowhere_are_named() {
 fn text_that_is_not_yaml_is_told_with_its_line() {
     refused("tables:", "  tables: ]", &["YAML", "line"]);
     refused("name: shop", "name: shop\nname: shop", &["YAML", "name"]);
-    let twice = read(&format!("{SMALLEST}name: shop\n")).unwrap_err().to_string();
-    assert!(twice.contains("\"name\"") && !twice.contains("(line"), "{twice}");
+    let twice = read(&format!("# Shop.\n{SMALLEST}name: shop\n")).unwrap_err().to_string();
+    assert!(twice.contains("\"name\"") && !twice.contains("line 2"), "{twice}");
     refused("name: shop", "- name", &["YAML"]);
     assert_eq!(read("").unwrap_err().kind(), ErrorKind::Config);
 }

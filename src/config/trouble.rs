@@ -17,9 +17,13 @@ impl<'a> Trouble<'a> {
 
     /// The text is not YAML.
     pub(super) fn syntax(&self, error: &yaml_serde::Error) -> Error {
-        let text = error.to_string();
-        // Of a key that stands twice the parser knows no line, and gives the first one.
-        let place = error.location().filter(|_| text.contains(" line ")).map(|at| at.line());
+        let mut text = error.to_string();
+        let mut place = error.location().map(|at| at.line());
+        // Of a key that stands twice the parser tells where its group begins.
+        if text.contains("duplicate entry") {
+            text.truncate(text.find(" at line ").unwrap_or(text.len()));
+            place = None;
+        }
         let wrong = Error::new(ErrorKind::Config, format!("the config file is not valid YAML: {text}"));
         let wrong = match place {
             Some(line) => wrong.at("line", line),
@@ -101,10 +105,7 @@ fn said(message: &str, place: &str, hidden: bool) -> (String, String) {
             "unit value" => ("nothing, or null", "give it a value; the word null is written `\"null\"`"),
             kind => (kind, "correct the value"),
         };
-        return (
-            format!("found: {kind}; expected: {}", plainly(expected)),
-            format!("{remedy}; {SEE}"),
-        );
+        return (format!("found: {kind}; expected: {}", plainly(expected)), format!("{remedy}; {SEE}"));
     }
     if message.starts_with("data did not match any variant") {
         return ("the value is not of a form that is known here".into(), format!("correct it; {SEE}"));
