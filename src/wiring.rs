@@ -157,7 +157,7 @@ fn store_options() -> StoreOptions {
 /// Somebody waits for a report.
 const REPORT_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Looks at server and lake. Nothing stays written.
+/// Looks at server and lake. Nothing stays written but the folder of a lake that was not there.
 pub async fn check(pipeline: &Pipeline) -> Result<Vec<Finding>> {
     if let Some(kafka) = pipeline.foreign() {
         let mut findings = foreign::check(pipeline, kafka).await?;

@@ -127,6 +127,7 @@ fn check_tells_a_server_that_does_not_answer_and_writes_nothing() {
     let (code, out, _) = place.run(&["check"]);
     assert_eq!(code, 3, "{out}");
     assert!(out.contains("ERROR    server.connection"), "{out}");
+    assert_eq!(out.matches("look at host and port").count(), 1, "the remedy is told once:\n{out}");
     let (code, out, _) = place.run(&["check", "--json"]);
     let json: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &json["ok"]), (3, &Value::Bool(false)));
@@ -157,6 +158,26 @@ fn init_does_not_touch_a_file_that_exists() {
     assert_eq!(code, 2);
     assert!(err.contains("exists already") && err.contains("--force"), "{err}");
     assert_eq!(std::fs::read_to_string(place.folder.path().join("lakeward.yaml")).unwrap(), before);
+}
+
+#[test]
+fn init_tells_what_is_wrong_by_its_options_and_that_no_server_answers() {
+    let place = Place::valid();
+    let init = |host: &str, lake: &str| {
+        let server = ["--host", host, "--port", "1", "--user", "u", "--password-env", "LW_TEST_PASSWORD"];
+        place.run(&[&["init", "--config", "new.yaml", "--lake", lake][..], &server].concat())
+    };
+    for (host, lake, option) in
+        [("127.0.0.1", "/x", "option: --lake"), ("127.0.0.1:3306", "file:///x", "option: --host")]
+    {
+        let (code, _, err) = init(host, lake);
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains(option) && !err.contains("line:"), "{err}");
+    }
+    let (code, _, err) = init("127.0.0.1", "file:///x");
+    assert_eq!(code, 11, "{err}");
+    assert!(err.contains("look at host and port") && !err.contains("trying again"), "{err}");
+    assert!(!place.folder.path().join("new.yaml").exists());
 }
 
 #[test]

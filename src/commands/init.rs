@@ -60,7 +60,7 @@ pub(crate) fn init(args: &InitArgs) -> Result<Outcome> {
             .remedy("name another one with --config FILE, or replace it with --force"));
     }
     // Parsed first, so that a wrong argument is told as it would be in the file.
-    let draft = config::parse(&written(args, &["*".to_owned()]), &config::process())?;
+    let draft = config::parse(&written(args, &["*".to_owned()]), &config::process()).map_err(of_option)?;
     let tables = wiring::discover(&draft.mysql)?;
     let databases = counted(&tables);
     if databases.is_empty() {
@@ -70,7 +70,7 @@ pub(crate) fn init(args: &InitArgs) -> Result<Outcome> {
     }
     let names: Vec<String> = databases.keys().map(|name| (*name).to_owned()).collect();
     let text = written(args, &names);
-    config::parse(&text, &config::process())?;
+    config::parse(&text, &config::process()).map_err(of_option)?;
     save(args, &text)?;
     let mut told = format!("{file} is written. It captures:\n");
     for (database, count) in &databases {
@@ -79,6 +79,27 @@ pub(crate) fn init(args: &InitArgs) -> Result<Outcome> {
     told.push_str(&format!("Next: lakeward check --config {file}"));
     answer(&told)?;
     Ok(Outcome::Done)
+}
+
+/// The option that a key's value comes of: an error does not name a line of a file that is not there.
+fn of_option(error: Error) -> Error {
+    const OPTIONS: [(&str, &str); 8] = [
+        ("name", "--name"),
+        ("source.mysql.host", "--host"),
+        ("source.mysql.port", "--port"),
+        ("source.mysql.user", "--user"),
+        ("source.mysql.password", "--password-env"),
+        ("source.mysql.tls.mode", "--tls"),
+        ("source.mysql.tls.ca", "--tls-ca"),
+        ("lake.url", "--lake"),
+    ];
+    let key = error.context().iter().find(|(what, _)| *what == "key").map(|(_, key)| key.as_str());
+    let Some((_, option)) = OPTIONS.iter().find(|(of, _)| Some(*of) == key) else { return error };
+    let told = Error::new(error.kind(), error.message()).at("option", option);
+    match error.remedy_text() {
+        Some(remedy) => told.remedy(remedy),
+        None => told,
+    }
 }
 
 fn counted(tables: &[TableId]) -> BTreeMap<&str, usize> {
@@ -185,6 +206,20 @@ mod tests {
             lake: "file:///var/lake".into(),
             name: None,
             force: false,
+        }
+    }
+
+    #[test]
+    fn a_wrong_argument_is_told_with_its_option() {
+        let outside = Outside { variable: &|_| Some("hunter2".into()), file: &|_| panic!() };
+        for (wrong, option) in [
+            (InitArgs { lake: "/x".into(), ..args() }, "--lake"),
+            (InitArgs { tls: "verify_ca".into(), ..args() }, "--tls"),
+            (InitArgs { name: Some("Shop".into()), ..args() }, "--name"),
+        ] {
+            let error = parse(&written(&wrong, &["shop".into()]), &outside).map_err(of_option).unwrap_err();
+            assert_eq!(error.context(), [("option", option.to_owned())], "{error}");
+            assert!(error.remedy_text().is_some(), "{error}");
         }
     }
 

@@ -17,7 +17,9 @@ pub(crate) fn show(report: &Report) -> Result<Outcome> {
         }
         (None, true) => format!("{:#}", json!({ "position": null, "next_seq": null })),
         (Some(checkpoint), false) => lines(&checkpoint.position),
-        (None, false) => format!("none: {} has not committed yet; it begins at `start`", pipeline.name),
+        (None, false) => {
+            format!("none: {} has not committed yet; it begins {}", pipeline.name, pipeline.beginning())
+        }
     };
     answer(&text)?;
     Ok(Outcome::Done)

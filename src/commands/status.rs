@@ -337,7 +337,23 @@ fn lake_lines(lake: &LakeStatus) -> String {
             checkpoint.next_seq.saturating_sub(FIRST_SEQ)
         )),
     }
+    text.push_str(&complete_line(lake));
     text
+}
+
+/// Up to when the lake has everything, and of how many tables it has not.
+fn complete_line(lake: &LakeStatus) -> String {
+    let Some((until, checkpoint)) = lake.complete_to().zip(lake.checkpoint.as_ref()) else {
+        return String::new();
+    };
+    let (Tables { stopped, .. }, Snapshots { partial, open, .. }) =
+        (tables(checkpoint), snapshots(checkpoint));
+    match (stopped.len(), partial.len() + open.len()) {
+        (0, 0) => format!("complete  up to {until}\n"),
+        (stopped, in_part) => {
+            format!("complete  up to {until}; not: {stopped} stopped, {in_part} read in part\n")
+        }
+    }
 }
 
 fn topic_lines(topics: &Topics) -> String {

@@ -74,6 +74,17 @@ impl Pipeline {
         self.kafka.as_ref().filter(|kafka| kafka.written_by == WrittenBy::Lakeward)
     }
 
+    /// Where a pipeline that has committed nothing begins.
+    pub fn beginning(&self) -> &'static str {
+        match self.foreign() {
+            Some(_) => "with the first records of its topics",
+            None if self.snapshot.mode == SnapshotMode::NoData => {
+                "at `start`, without one at what changes then"
+            }
+            None => "with the rows that are there",
+        }
+    }
+
     /// Whether a run that captures comes to an end by itself.
     pub fn has_end(&self, until_caught_up: bool) -> bool {
         until_caught_up || self.snapshot.mode == SnapshotMode::InitialOnly

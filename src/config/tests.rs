@@ -63,13 +63,14 @@ fn what_is_not_known_is_named_with_its_line_and_the_nearest_word() {
         "'file:///x', commit: { intervall: 60s } }",
         &["lake.commit.intervall"],
     );
-    refused("snapshot:", "flurb: 1\nsnapshot:", &["flurb", "use one of", "line 5"]);
+    refused("snapshot:", "flurb: 1\nsnapshot:", &["flurb", "indent it below", "use one of", "line 5"]);
 }
 
 #[test]
 fn what_is_missing_or_of_a_wrong_type_is_named() {
     refused("name: shop\n", "", &["`name`"]);
-    refused("user: lakeward,", "", &["`user`", "source.mysql", "line 3"]);
+    refused("user: lakeward,", "", &["`user`", "indented below `source.mysql:`", "line 3"]);
+    refused("  mysql:", "mysql:", &["`mysql`", "indented below `source:`", "line 2"]);
     refused("host: 127.0.0.1", "host: h, port: x", &["source.mysql.port", "line 3", "whole number"]);
     refused("host: 127.0.0.1", "host: h, port: 70000", &["source.mysql.port", "whole number"]);
     refused("['shop.*']", "shop.*", &["tables.include", "sequence", "line 4"]);
@@ -80,6 +81,7 @@ fn what_is_missing_or_of_a_wrong_type_is_named() {
     refused("lake:", "log: { level: loud }\nlake:", &["loud", "debug", "log.level"]);
     refused("lake:", "metrics: { listen: nowhere }\nlake:", &["metrics.listen"]);
     refused("'shop.*'", "'shop.*', 7", &["tables.include[1]", "line 4"]);
+    refused("lake:", "types: { zero_dates: null }\nlake:", &["types.zero_dates", "words", "`\"null\"`"]);
 }
 
 #[test]
@@ -99,6 +101,7 @@ fn a_secret_in_a_wrong_place_is_not_shown() {
 fn the_transport_is_direct_or_kafka_with_settings_that_go_together() {
     let over = |text: &str| format!("transport: {text}\nsnapshot:");
     refused("snapshot:", &over("pigeon"), &["transport", "line 5"]);
+    refused("snapshot:", &over("kafka"), &["transport", "kafka: { brokers: … }", "line 5"]);
     let misspelt = over("{ kafka: { brokers: 'b:9092', topics: { partition: 3 } } }");
     refused("snapshot:", &misspelt, &["transport.kafka.topics.partition", "`partitions`", "line 5"]);
     refused("snapshot:", &over("{ kafka: { brokers: '' } }"), &["transport.kafka.brokers", "line 5"]);
@@ -124,6 +127,8 @@ fn values_that_cannot_be_meant_are_refused() {
 #[test]
 fn snapshots_are_asked_for_by_mode_and_the_default_is_to_read_what_is_there() {
     let mode = |text: &str| read(&SMALLEST.replace("no_data", text)).unwrap().snapshot.mode;
+    let begins = |text: &str| read(&SMALLEST.replace("no_data", text)).unwrap().beginning();
+    assert!(begins("no_data").contains("`start`") && begins("initial").contains("rows"));
     assert_eq!(mode("initial"), SnapshotMode::Initial);
     assert_eq!(mode("initial_only"), SnapshotMode::InitialOnly);
     assert_eq!(mode("when_needed"), SnapshotMode::WhenNeeded);
@@ -176,6 +181,8 @@ fn references_that_lead_nowhere_are_named() {
 fn text_that_is_not_yaml_is_told_with_its_line() {
     refused("tables:", "  tables: ]", &["YAML", "line"]);
     refused("name: shop", "name: shop\nname: shop", &["YAML", "name"]);
+    let twice = read(&format!("# Shop.\n{SMALLEST}name: shop\n")).unwrap_err().to_string();
+    assert!(twice.contains("\"name\"") && !twice.contains("line 2"), "{twice}");
     refused("name: shop", "- name", &["YAML"]);
     assert_eq!(read("").unwrap_err().kind(), ErrorKind::Config);
 }

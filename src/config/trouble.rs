@@ -17,8 +17,14 @@ impl<'a> Trouble<'a> {
 
     /// The text is not YAML.
     pub(super) fn syntax(&self, error: &yaml_serde::Error) -> Error {
-        let place = error.location().map(|at| at.line());
-        let wrong = Error::new(ErrorKind::Config, format!("the config file is not valid YAML: {error}"));
+        let mut text = error.to_string();
+        let mut place = error.location().map(|at| at.line());
+        // Of a key that stands twice the parser tells where its group begins.
+        if text.contains("duplicate entry") {
+            text.truncate(text.find(" at line ").unwrap_or(text.len()));
+            place = None;
+        }
+        let wrong = Error::new(ErrorKind::Config, format!("the config file is not valid YAML: {text}"));
         let wrong = match place {
             Some(line) => wrong.at("line", line),
             None => wrong,
@@ -45,7 +51,7 @@ impl<'a> Trouble<'a> {
         let path: Vec<Step> = error.path().iter().filter_map(step).collect();
         let message = error.inner().to_string();
         let hidden = referenced.iter().any(|other| other.starts_with(&path));
-        let (message, remedy) = said(&message, hidden);
+        let (message, remedy) = said(&message, &locate::shown(&path), hidden);
         let error = Error::new(ErrorKind::Config, message);
         let error = match path.is_empty() {
             true => error.at("place", "the file's outermost keys"),
@@ -69,8 +75,8 @@ fn step(segment: &Segment) -> Option<Step> {
 
 const SEE: &str = "`lakeward config schema` prints all keys and their types";
 
-/// Message and remedy for one of serde's messages (crate serde, `de::Error`).
-fn said(message: &str, hidden: bool) -> (String, String) {
+/// Message and remedy for one of serde's messages (crate serde, `de::Error`) about what stands at `place`.
+fn said(message: &str, place: &str, hidden: bool) -> (String, String) {
     let mut words = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown field") {
         let wrong = words.next().unwrap_or_default();
@@ -78,7 +84,9 @@ fn said(message: &str, hidden: bool) -> (String, String) {
     }
     if message.starts_with("missing field") {
         let missing = words.next().unwrap_or_default();
-        return (format!("the key `{missing}` is missing"), format!("add `{missing}:`; {SEE}"));
+        // It may stand there, and belong to another group by its indentation.
+        let below = if place.is_empty() { String::new() } else { format!(", indented below `{place}:`") };
+        return (format!("the key `{missing}` is missing"), format!("add `{missing}:`{below}; {SEE}"));
     }
     if message.starts_with("unknown variant") {
         let wrong = words.next().unwrap_or_default();
@@ -93,10 +101,11 @@ fn said(message: &str, hidden: bool) -> (String, String) {
     if let Some(rest) = message.strip_prefix("invalid type: ").or(message.strip_prefix("invalid value: ")) {
         let kind = rest.split(['"', '`', ',']).next().unwrap_or_default().trim();
         let expected = rest.rsplit_once(", expected ").map_or("another type", |(_, expected)| expected);
-        return (
-            format!("found: {kind}; expected: {}", plainly(expected)),
-            format!("correct the value; {SEE}"),
-        );
+        let (kind, remedy) = match kind {
+            "unit value" => ("nothing, or null", "give it a value; the word null is written `\"null\"`"),
+            kind => (kind, "correct the value"),
+        };
+        return (format!("found: {kind}; expected: {}", plainly(expected)), format!("{remedy}; {SEE}"));
     }
     if message.starts_with("data did not match any variant") {
         return ("the value is not of a form that is known here".into(), format!("correct it; {SEE}"));
@@ -113,6 +122,7 @@ fn plainly(expected: &str) -> &str {
     match expected {
         "u16" | "u32" | "u64" | "usize" => "a whole number, not negative, in range",
         "i32" | "i64" => "a whole number in range",
+        "a Value::Tagged enum" => "one of the words known here",
         expected if expected.starts_with("struct ") => "a group of keys",
         expected => expected,
     }
@@ -127,6 +137,8 @@ fn nearest(wrong: &str, known: &[&str]) -> String {
     match near {
         Some((_, word)) => format!("did you mean `{word}`?"),
         None if known.is_empty() => "remove it, or correct its name".into(),
-        None => format!("remove it, or use one of: {}", known.join(", ")),
+        None => {
+            format!("remove it, indent it below the key it belongs to, or use one of: {}", known.join(", "))
+        }
     }
 }

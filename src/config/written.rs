@@ -99,7 +99,7 @@ impl<'de> serde::de::Visitor<'de> for TransportVisitor {
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Transport, E> {
         match text {
             "direct" => Ok(Transport::Direct),
-            _ => Err(E::unknown_variant(text, &["direct", "kafka"])),
+            _ => Err(E::unknown_variant(text, &["direct", "kafka: { brokers: … }"])),
         }
     }
 

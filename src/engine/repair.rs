@@ -8,6 +8,7 @@
 //! many numbers as the range has, and else nothing is put. Nor is it where a TRUNCATE deletes the keys
 //! that lived then, one by one: those are not told any more.
 
+use lakeward_core::error::ANEW;
 use lakeward_core::{
     Checkpoint, Error, ErrorKind, Feed, LostRange, Position, Result, Resume, Sink, SnapshotState,
 };
@@ -24,9 +25,7 @@ impl<R: Route> Engine<R> {
             Error::new(ErrorKind::LostUpload, format!("committed files vanished from the store, and {why}"))
                 .at("record", record)
                 .at("range", &range)
-                .remedy(
-                    "restore the files from a copy of the store, or start a new pipeline under another name",
-                )
+                .remedy(format!("restore the files from a copy of the store, or begin anew: {ANEW}"))
         };
         let gone = |error: Error| match error.kind() {
             ErrorKind::PositionLost | ErrorKind::SourceLineage | ErrorKind::TopicLost => {

@@ -71,7 +71,7 @@ lines! {
             "Age of the moment up to which everything on the server is known to be read; for load, everything in the topics"
             |t| known(t.lag_us(&t.source).map(seconds));
         "lakeward_source_binlog_headroom_seconds" GAUGE
-            "Time between the server's oldest binlog and our position"
+            "The server's binlog retention less the age of the last transaction that was read"
             |t| known(u64::try_from(t.source.headroom_seconds.get()).ok().map(|s| s as f64));
         "lakeward_source_rows_total" COUNTER "Change events, by table and op (c, u, d, r, t)"
             |t| by(t.source.rows.get(), |(table, op)| vec![("table", table.to_string()), ("op", op.to_string())]);

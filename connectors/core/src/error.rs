@@ -11,6 +11,9 @@ use crate::TableId;
 /// Shorthand for results of this project.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// With what a pipeline that cannot go on is begun anew; the README says how.
+pub const ANEW: &str = "another `name` and another prefix in `lake.url`";
+
 /// What an error stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -69,7 +72,7 @@ kinds! {
     /// A server that is not supported.
     SourceUnsupported => StopPipeline, 10, "This kind or version of server is not supported.";
     /// The source cannot be reached, or the link broke.
-    SourceUnreachable => Retry, 11, "The MySQL server cannot be reached; trying again.";
+    SourceUnreachable => Retry, 11, "The MySQL server cannot be reached.";
     /// The server no longer has the binlog that comes next.
     PositionLost => StopPipeline, 12, "The server has purged changes that were not read yet.";
     /// Another server, or another history, answers at the address.
@@ -93,7 +96,7 @@ kinds! {
     /// A value that cannot be read or held.
     UnreadableValue => StopTable, 14, "A value could not be read exactly.";
     /// The lake cannot be reached, or answers with a passing error.
-    LakeUnreachable => Retry, 20, "The lake cannot be reached; trying again.";
+    LakeUnreachable => Retry, 20, "The lake cannot be reached.";
     /// The lake refuses access.
     LakeDenied => StopPipeline, 21, "The lake refuses access.";
     /// The store lacks a property that exactly-once rests on.
@@ -111,7 +114,7 @@ kinds! {
     /// Topic partitions of this worker are another's now, or another was faster: it begins anew.
     Rebalanced => Retry, 28, "The topic partitions of this worker were given to another; beginning anew.";
     /// The Kafka cluster cannot be reached, or answers with a passing error.
-    KafkaUnreachable => Retry, 30, "The Kafka cluster cannot be reached; trying again.";
+    KafkaUnreachable => Retry, 30, "The Kafka cluster cannot be reached.";
     /// The Kafka cluster refused the login, or its certificate is not trusted.
     KafkaAuth => StopPipeline, 31, "The Kafka cluster refused the login, or its TLS certificate is not trusted.";
     /// A right is missing on the Kafka cluster.
@@ -121,7 +124,7 @@ kinds! {
     /// A record that is not what it should be.
     UnreadableRecord => StopPipeline, 33, "A record in Kafka cannot be read.";
     /// The schema registry cannot be reached, or answers with a passing error.
-    RegistryUnreachable => Retry, 34, "The schema registry cannot be reached; trying again.";
+    RegistryUnreachable => Retry, 34, "The schema registry cannot be reached.";
     /// The schema registry refuses access, or a schema.
     RegistryRefused => StopPipeline, 35, "The schema registry refuses access or a schema.";
     /// A source transaction that takes longer than a Kafka transaction may.
@@ -211,6 +214,27 @@ impl Error {
         self.inner.remedy.as_deref()
     }
 
+    /// What is wrong, where and why, for who tells the remedy beside it.
+    pub fn without_remedy(&self) -> String {
+        let mut text = self.inner.message.clone();
+        let table = match &self.inner.scope {
+            Scope::Table(table) => Some(("table", table.to_string())),
+            Scope::Pipeline => None,
+        };
+        let places: Vec<String> = table
+            .iter()
+            .map(|(what, place)| format!("{what} {place}"))
+            .chain(self.inner.context.iter().map(|(what, place)| format!("{what} {place}")))
+            .collect();
+        if !places.is_empty() {
+            text.push_str(&format!(" ({})", places.join(", ")));
+        }
+        for cause in self.causes() {
+            text.push_str(&format!(": {cause}"));
+        }
+        text
+    }
+
     /// Where it happened.
     pub fn context(&self) -> &[(&'static str, String)] {
         &self.inner.context
@@ -233,26 +257,11 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.inner.message)?;
-        let table = match &self.inner.scope {
-            Scope::Table(table) => Some(("table", table.to_string())),
-            Scope::Pipeline => None,
-        };
-        let places: Vec<String> = table
-            .iter()
-            .map(|(what, place)| format!("{what} {place}"))
-            .chain(self.inner.context.iter().map(|(what, place)| format!("{what} {place}")))
-            .collect();
-        if !places.is_empty() {
-            write!(f, " ({})", places.join(", "))?;
+        f.write_str(&self.without_remedy())?;
+        match &self.inner.remedy {
+            Some(remedy) => write!(f, ". To mend it: {remedy}"),
+            None => Ok(()),
         }
-        for cause in self.causes() {
-            write!(f, ": {cause}")?;
-        }
-        if let Some(remedy) = &self.inner.remedy {
-            write!(f, ". To mend it: {remedy}")?;
-        }
-        Ok(())
     }
 }
 

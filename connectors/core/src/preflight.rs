@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::Error;
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -44,10 +46,29 @@ impl Finding {
         Finding { level: Level::Error, ..Self::ok(subject, message) }
     }
 
+    /// What was looked at ends in an error.
+    pub fn failed(subject: impl Into<String>, error: &Error) -> Self {
+        let fix = error.remedy_text().map(str::to_owned);
+        Finding { fix, ..Self::error(subject, error.without_remedy()) }
+    }
+
     /// Adds what mends it.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn the_remedy_of_an_error_is_told_once() {
+        let error = Error::new(ErrorKind::LakeDenied, "no").at("bucket", "b").remedy("allow it");
+        let finding = Finding::failed("lake", &error);
+        assert_eq!((finding.message.as_str(), finding.fix.as_deref()), ("no (bucket b)", Some("allow it")));
     }
 }

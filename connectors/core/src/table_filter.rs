@@ -49,6 +49,16 @@ impl TableFilter {
         self.include.iter().chain(&self.exclude).find(|pattern| split(pattern).is_none()).map(String::as_str)
     }
 
+    /// Patterns that match none of `tables`, each with its key; but for those of [`TableFilter::named`].
+    pub fn idle<'a>(&'a self, tables: &'a [TableId]) -> impl Iterator<Item = (&'static str, &'a str)> {
+        let idle = move |(_, pattern): &(&'static str, &'a str)| {
+            !tables.iter().any(|table| pattern_matches(pattern, table))
+        };
+        let included = self.include.iter().map(|pattern| ("tables.include", pattern.as_str()));
+        let excluded = self.exclude.iter().map(|pattern| ("tables.exclude", pattern.as_str()));
+        included.filter(|(_, pattern)| name(pattern).is_none()).chain(excluded).filter(idle)
+    }
+
     /// Databases that are included by name, whatever their tables.
     pub fn databases(&self) -> impl Iterator<Item = &str> {
         let databases =
@@ -58,12 +68,15 @@ impl TableFilter {
 
     /// Included names without a wildcard: tables the user expects to exist.
     pub fn named(&self) -> impl Iterator<Item = TableId> {
-        self.include.iter().filter_map(|pattern| {
-            let (database, table) = split(pattern)?;
-            let literal = |part: Part<'_>| part.is_literal().then(|| part.text.to_owned());
-            Some(TableId::new(literal(database)?, literal(table)?))
-        })
+        self.include.iter().filter_map(|pattern| name(pattern))
     }
+}
+
+/// The table that a pattern without a wildcard names.
+fn name(pattern: &str) -> Option<TableId> {
+    let (database, table) = split(pattern)?;
+    let literal = |part: Part<'_>| part.is_literal().then(|| part.text.to_owned());
+    Some(TableId::new(literal(database)?, literal(table)?))
 }
 
 /// Whether `ghost` is a name that an online schema change of `table` uses.
@@ -280,6 +293,21 @@ mod tests {
         }
         let old = TableId::new("archive", "_t_del");
         assert!(!super::is_cut_over(&TableId::new("shop", "_t_gho"), &old, &TableId::new("shop", "t")));
+    }
+
+    #[test]
+    fn patterns_without_a_table_are_found() {
+        let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        let filter = TableFilter {
+            include: owned(&["shop.*", "crm.*", "shop.gone"]),
+            exclude: owned(&["^shop.*", "shop.secret", "shop.o*"]),
+        };
+        let tables = ["orders", "secrets"].map(|table| TableId::new("shop", table));
+        let idle: Vec<_> = filter.idle(&tables).collect();
+        assert_eq!(
+            idle,
+            [("tables.include", "crm.*"), ("tables.exclude", "^shop.*"), ("tables.exclude", "shop.secret")]
+        );
     }
 
     #[test]

@@ -127,6 +127,15 @@ impl Layout {
     }
 }
 
+/// A time as people read it, as `2026-11-21 05:06:07 UTC`.
+pub(crate) fn utc(us: i64) -> String {
+    let seconds = us.div_euclid(1_000_000);
+    let (year, month, day) = civil(seconds.div_euclid(86_400));
+    let of_day = seconds.rem_euclid(86_400);
+    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
 /// A table's column whose name is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collision {
@@ -243,6 +252,8 @@ mod tests {
         let day = Layout { partitioning: Partitioning::Day, ..HOURS };
         let ymdh = Layout { preset: Preset::Ymdh, ..HOURS };
         let us = 1_795_236_661_999_999;
+        assert_eq!(utc(us), "2026-11-21 04:51:01 UTC");
+        assert_eq!(utc(-1), "1969-12-31 23:59:59 UTC");
         assert_eq!(folder(HOURS, us), "dt=2026-11-21/hr=04");
         assert_eq!(folder(day, us), "dt=2026-11-21");
         assert_eq!(folder(ymdh, us), "year=2026/month=11/day=21/hour=04");

@@ -1,4 +1,5 @@
-//! What `lakeward check` looks at in a lake. Probes are removed again, whatever they find.
+//! What `lakeward check` looks at in a lake. Probes are removed again, whatever they find; a folder that was made for
+//! them stays.
 
 use std::sync::Arc;
 
@@ -62,11 +63,8 @@ pub fn room(lake: &Lake, bytes: u64) -> Option<Finding> {
 }
 
 fn failed(subject: &str, error: &Error) -> Finding {
-    let finding = Finding::error(subject, format!("{}: {error}", error.kind().name()));
-    match error.remedy_text() {
-        Some(remedy) => finding.fix(remedy),
-        None => finding,
-    }
+    let finding = Finding::failed(subject, error);
+    Finding { message: format!("{}: {}", error.kind().name(), finding.message), ..finding }
 }
 
 fn found(subject: &str, outcome: Result<Finding>) -> Finding {
@@ -99,7 +97,8 @@ async fn conditional_put(store: &LakeStore, lake: &Lake, writer: Uuid) -> Findin
         (Ok(_), Err(error)) => Finding::warning(
             SUBJECT,
             format!(
-                "a conditional put is refused the second time, as it must be; the probe {key} stays: {error}"
+                "a conditional put is refused the second time, as it must be; the probe {key} stays: {}",
+                error.without_remedy()
             ),
         )
         .fix("allow s3:DeleteObject on _lakeward/*, as answered requests are removed, too; or delete the probe by hand"),
@@ -154,8 +153,10 @@ async fn upload(store: &LakeStore) -> Finding {
                 "the store does not list open uploads: what a killed run staged stays until it expires",
             )
             .fix("add a lifecycle rule that aborts incomplete uploads after 7 days"),
-            Err(error) => Finding::warning(SUBJECT, format!("open uploads cannot be listed: {error}"))
-                .fix("allow s3:ListBucketMultipartUploads"),
+            Err(error) => {
+                let told = format!("open uploads cannot be listed: {}", error.without_remedy());
+                Finding::warning(SUBJECT, told).fix("allow s3:ListBucketMultipartUploads")
+            }
         })
     };
     found(SUBJECT, probe.await)
@@ -175,8 +176,11 @@ async fn expiry(store: &LakeStore) -> Option<Finding> {
             format!("a lifecycle rule aborts uploads after {days} day(s): a pipeline that stands still longer in the middle of a commit must read its last range again"),
         )
         .fix(format!("set DaysAfterInitiation to {EXPIRY_DAYS_MIN} or more")),
-        Err(error) => Finding::warning(SUBJECT, format!("the bucket's lifecycle rules cannot be read: {error}"))
-            .fix("allow s3:GetLifecycleConfiguration, or make sure that no rule aborts uploads early"),
+        Err(error) => {
+            let told = format!("the bucket's lifecycle rules cannot be read: {}", error.without_remedy());
+            Finding::warning(SUBJECT, told)
+                .fix("allow s3:GetLifecycleConfiguration, or make sure that no rule aborts uploads early")
+        }
     })
 }
 

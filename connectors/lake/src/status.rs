@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::commit::log::Log;
 use crate::commit::record::{Entry, Record, Worker};
 use crate::config::Lake;
+use crate::layout::utc;
 use crate::objects::Store;
 use crate::objects::lake_store::{LakeStore, StoreOptions};
 
@@ -32,6 +33,13 @@ pub struct LakeStatus {
     pub complete_to_us: Option<i64>,
     /// The checkpoint, with the state of every table; `None` before the first commit.
     pub checkpoint: Option<Checkpoint>,
+}
+
+impl LakeStatus {
+    /// `complete_to_us` as people read it.
+    pub fn complete_to(&self) -> Option<String> {
+        self.complete_to_us.map(utc)
+    }
 }
 
 /// Reads the log of `pipeline`; `None` if it was never claimed.

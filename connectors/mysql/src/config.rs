@@ -3,6 +3,7 @@
 //! Parsed once; [`MysqlConfig::problem`] names what no field alone can show. References like
 //! `${env:NAME}` are replaced before this is parsed, so a [`Secret`] holds the value itself.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use lakeward_core::{ByteSize, Error, ErrorKind, Period, Result, Secret};
@@ -151,6 +152,14 @@ impl MysqlConfig {
         if self.host.trim().is_empty() {
             return wrong("host", "the host is empty; it must be a name or an address");
         }
+        // An IPv6 address may name its link: `fe80::1%eth0`.
+        let is_ipv6 = self.host.split('%').next().is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
+        if self.host.contains(':') && !is_ipv6 {
+            return wrong(
+                "host",
+                "it must be a name or an address alone, without brackets; the port goes into `port`",
+            );
+        }
         if self.password.is_some() && command.is_some() {
             return wrong("password_command", "both password and password_command are given; keep one");
         }
@@ -224,9 +233,18 @@ mod tests {
             (serde_json::json!({ "heartbeat": "10s" }), "twice heartbeat"),
             (serde_json::json!({ "max_event": "2GiB" }), "max_event"),
             (serde_json::json!({ "host": " " }), "host"),
+            (serde_json::json!({ "host": "db:3306" }), "the port goes into `port`"),
+            (serde_json::json!({ "host": "[::1]:3306" }), "the port goes into `port`"),
         ] {
             let error = with(extra.clone()).unwrap_err();
             assert!(error.contains(word), "{extra}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_host_may_be_an_ipv6_address() {
+        for host in ["::1", "2001:db8::7", "fe80::1%eth0"] {
+            assert_eq!(with(serde_json::json!({ "host": host })).unwrap().host, host);
         }
     }
 

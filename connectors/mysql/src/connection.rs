@@ -187,17 +187,37 @@ fn login_failure(error: mysql::Error, config: &MysqlConfig) -> Error {
     {
         return tls_failure(&io.to_string(), config).at("server", place);
     }
+    let answered = matches!(error, mysql::Error::MySqlError(_));
     let found = failure(error, "login").at("server", place);
     match found.kind() {
-        ErrorKind::SourceAuth => found.at("account", format!("'{}'@<this host>", config.user)).remedy(
-            "check user and password; the account must exist for the host this process comes from: \
-             SELECT user, host, plugin FROM mysql.user",
-        ),
+        ErrorKind::SourceAuth => {
+            let found = found.at("account", format!("'{}'@<this host>", config.user));
+            match &config.password {
+                Some(password) if is_like_variable(password.reveal()) => found.remedy(
+                    "the password looks like the name of a variable, and is taken as it is: the value of one is \
+                     written `${env:NAME}`",
+                ),
+                Some(_) | None => found.remedy(
+                    "check user and password; the account must exist for the host this process comes from: \
+                     SELECT user, host, plugin FROM mysql.user",
+                ),
+            }
+        }
+        ErrorKind::SourceUnreachable if !answered => found
+            .remedy("look at host and port, and whether a firewall or security group lets this machine in"),
         ErrorKind::SourceTls => {
             found.remedy("turn TLS on at the server, or set source.mysql.tls.mode to preferred or disabled")
         }
         _ => found,
     }
+}
+
+/// Whether a shell would take the text for a variable, as `$MYSQL_PASSWORD`.
+fn is_like_variable(text: &str) -> bool {
+    text.strip_prefix('$').is_some_and(|name| {
+        name.starts_with(|first: char| first.is_ascii_uppercase() || first == '_')
+            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    })
 }
 
 fn tls_failure(text: &str, config: &MysqlConfig) -> Error {
@@ -226,6 +246,37 @@ mod tests {
 
     fn argv(script: &str) -> Vec<String> {
         ["sh", "-c", script].map(str::to_owned).to_vec()
+    }
+
+    fn config(password: &str) -> MysqlConfig {
+        serde_json::from_value(serde_json::json!({ "host": "db", "user": "u", "password": password }))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_has_a_remedy_and_one_that_is_full_has_not_that() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let error = login_failure(refused.into(), &config("x"));
+        assert_eq!(error.kind(), ErrorKind::SourceUnreachable);
+        assert!(error.remedy_text().unwrap().contains("host and port"), "{error}");
+        let full =
+            mysql::MySqlError { state: "08004".into(), message: "Too many connections".into(), code: 1040 };
+        assert!(login_failure(full.into(), &config("x")).remedy_text().is_none());
+    }
+
+    #[test]
+    fn a_password_that_is_a_variables_name_is_told_and_not_shown() {
+        let denied =
+            || mysql::MySqlError { state: "28000".into(), message: "Access denied".into(), code: 1045 };
+        let remedy = |password: &str| {
+            let error = login_failure(denied().into(), &config(password));
+            assert!(!error.to_string().contains(password), "{error}");
+            error.remedy_text().unwrap().to_owned()
+        };
+        assert!(remedy("$MYSQL_PASSWORD").contains("${env:NAME}"));
+        for password in ["$ecret-4711", "hunter2", "$4X"] {
+            assert!(remedy(password).contains("mysql.user"), "{password}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod snapshots;
 
+use lakeward_core::error::ANEW;
 use lakeward_core::{Error, ErrorKind, Finding, Level, Result, TableFilter, TableId};
 use mysql::Conn;
 
@@ -23,11 +24,7 @@ const RETENTION_SECONDS: u64 = 3 * 86_400;
 pub fn check(config: &MysqlConfig, filter: &TableFilter, reserved: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Err(error) = look(config, filter, reserved, &mut findings) {
-        let finding = Finding::error("server.connection", error.to_string());
-        findings.push(match error.remedy_text() {
-            Some(remedy) => finding.fix(remedy),
-            None => finding,
-        });
+        findings.push(Finding::failed("server.connection", &error));
     }
     findings
 }
@@ -50,7 +47,7 @@ fn look(
     let facts = ServerFacts::read(&mut conn)?;
     findings.push(Finding::ok("server.version", format!("MySQL {}", facts.version_text)));
     findings.extend(settings(&facts));
-    findings.push(retention(&mut conn, &facts)?);
+    findings.push(retention(&mut conn, &facts, &held)?);
     findings.extend(tables(&mut conn, filter, &held, Some(&facts), reserved)?);
     Ok(())
 }
@@ -109,13 +106,17 @@ pub fn settings(facts: &ServerFacts) -> Vec<Finding> {
     findings
 }
 
+const OWN_GROUP: &str = "(one of your own: default groups cannot be changed)";
+
 /// How a global setting is changed where the server is hosted.
 fn set(facts: &ServerFacts, name: &str, value: &str) -> String {
     match facts.hosting {
         Hosting::Plain => format!("SET PERSIST {name} = {value}"),
-        Hosting::Rds => format!("set {name} = {value} in the DB parameter group of the instance"),
+        Hosting::Rds => format!("set {name} = {value} in the DB parameter group of the instance {OWN_GROUP}"),
         Hosting::Aurora => {
-            format!("set {name} = {value} in the DB cluster parameter group, then reboot the writer")
+            format!(
+                "set {name} = {value} in the DB cluster parameter group {OWN_GROUP}, then reboot the writer"
+            )
         }
         Hosting::CloudSql => {
             format!(
@@ -137,8 +138,9 @@ fn binlog(facts: &ServerFacts) -> Finding {
             Finding::error(SUBJECT, "this is an Aurora reader endpoint, which has no binlog")
                 .fix("set source.mysql.host to the cluster (writer) endpoint")
         }
-        Hosting::Aurora => Finding::error(SUBJECT, "the binlog is off")
-            .fix("set binlog_format = ROW in the DB cluster parameter group, then reboot the writer"),
+        Hosting::Aurora => {
+            Finding::error(SUBJECT, "the binlog is off").fix(set(facts, "binlog_format", "ROW"))
+        }
         Hosting::Rds => Finding::error(SUBJECT, "the binlog is off").fix(
             "set a backup retention of at least one day on the instance: RDS turns the binlog on with it",
         ),
@@ -197,14 +199,16 @@ fn gtid(facts: &ServerFacts) -> Finding {
                                ON_PERMISSIVE and ON, one after the other"
                 .to_owned(),
             // With gtid_mode alone the server does not start again.
-            Hosting::Rds => "set enforce_gtid_consistency = ON and gtid_mode = ON, both, in the DB parameter group, then \
-                             reboot the instance"
-                .to_owned(),
-            Hosting::Aurora => "set enforce_gtid_consistency = ON and gtid_mode = ON, both, in the DB cluster parameter \
-                                group, then reboot the writer"
-                .to_owned(),
+            Hosting::Rds => format!(
+                "set enforce_gtid_consistency = ON and gtid_mode = ON, both, in the DB parameter group {OWN_GROUP}, then \
+                 reboot the instance"
+            ),
+            Hosting::Aurora => format!(
+                "set enforce_gtid_consistency = ON and gtid_mode = ON, both, in the DB cluster parameter group \
+                 {OWN_GROUP}, then reboot the writer"
+            ),
             Hosting::CloudSql => set(facts, "gtid_mode", "ON"),
-        } + "; a pipeline that has begun without GTIDs has to begin anew after that"),
+        } + "; a pipeline that has begun without GTIDs has to begin anew after that: " + ANEW),
     }
 }
 
@@ -265,7 +269,7 @@ pub(crate) fn kept_seconds(conn: &mut Conn, facts: &ServerFacts) -> Result<Optio
     }
 }
 
-fn retention(conn: &mut Conn, facts: &ServerFacts) -> Result<Finding> {
+fn retention(conn: &mut Conn, facts: &ServerFacts, held: &Grants) -> Result<Finding> {
     const SUBJECT: &str = "server.binlog_retention";
     const RDS_FIX: &str = RDS_RETENTION;
     if matches!(facts.hosting, Hosting::Rds | Hosting::Aurora) {
@@ -285,7 +289,7 @@ fn retention(conn: &mut Conn, facts: &ServerFacts) -> Result<Finding> {
                 SUBJECT,
                 "the account may not read the binlog retention; see CALL mysql.rds_show_configuration",
             )
-            .fix(RDS_FIX),
+            .fix(format!("GRANT SELECT ON mysql.rds_configuration TO {}", held.account())),
         });
     }
     Ok(match facts.expire_seconds() {
@@ -325,8 +329,9 @@ fn tables(
                 .fix("correct tables.include, or GRANT SELECT on its databases"),
         );
     }
+    findings.extend(filter.idle(&visible).map(|(key, pattern)| idle(key, pattern)));
     for error in &catalog.refused {
-        findings.push(Finding::error("tables", error.to_string()));
+        findings.push(Finding::failed("tables", error));
     }
     findings.extend(captured(&catalog, held, reserved));
     for cascade in catalog::cascades(conn, filter)? {
@@ -356,6 +361,15 @@ fn named_tables(filter: &TableFilter, visible: &[TableId], held: &Grants) -> Vec
             }
         })
         .collect()
+}
+
+/// A pattern of the config that no table has.
+fn idle(key: &str, pattern: &str) -> Finding {
+    let finding = Finding::warning(key, format!("`{pattern}` matches no table that the account can see"));
+    match pattern.contains(['^', '$', '(', '[', '|', '+']) {
+        true => finding.fix("write it with `*` and `?`: patterns are not regular expressions"),
+        false => finding,
+    }
 }
 
 fn near<'a>(table: &TableId, visible: &'a [TableId]) -> Option<&'a TableId> {
@@ -451,5 +465,13 @@ mod tests {
         let visible = ["orders", "customers"].map(|table| TableId::new("shop", table));
         assert_eq!(near(&TableId::new("shop", "order"), &visible), visible.first());
         assert_eq!(near(&TableId::new("shop", "invoices"), &visible), None);
+    }
+
+    #[test]
+    fn a_regular_expression_is_told_from_a_pattern_that_only_matches_nothing() {
+        let finding = idle("tables.exclude", "^shop.*");
+        assert_eq!((finding.level, finding.fix.is_some()), (Level::Warning, true));
+        assert!(finding.message.contains("`^shop.*`"), "{}", finding.message);
+        assert!(idle("tables.exclude", "shop.secret_*").fix.is_none());
     }
 }

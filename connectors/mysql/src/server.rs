@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use lakeward_core::error::ANEW;
 use lakeward_core::{BinlogPosition, Error, ErrorKind, GtidSet, Result};
 use mysql::Conn;
 use uuid::Uuid;
@@ -275,7 +276,7 @@ impl ServerFacts {
                 ),
             )
             .at("position", at)
-            .remedy("connect to the server that was read before, or begin the pipeline anew"));
+            .remedy(format!("connect to the server that was read before, or begin anew: {ANEW}")));
         }
         let oldest = logs.first().map_or("none", |log| &log.name);
         match logs.iter().find(|log| log.name == at.file) {
@@ -288,7 +289,7 @@ impl ServerFacts {
                 ),
             )
             .at("position", at)
-            .remedy("begin the pipeline anew")),
+            .remedy(format!("begin anew: {ANEW}"))),
             None => Err(Error::new(
                 ErrorKind::PositionLost,
                 format!("binlog {} is gone; the oldest is {oldest}", at.file),

@@ -254,6 +254,7 @@ fn tables_are_checked_by_name_key_columns_and_cascades() {
     assert!(found.contains(&TableId::new("shop", "orders")), "{found:?}");
     let nothing = preflight::check(&config, &filter(&["nowhere.*"]), &[]);
     assert_eq!(finding(&nothing, "tables").level, Level::Error);
+    assert_eq!(finding(&nothing, "tables.include").level, Level::Warning);
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn a_status_tells_position_stopped_tables_and_a_server_that_is_away() {
         "1 captured, 1 stopped",
         "do this",
         "left out since: shop.away",
+        "complete  up to 1970-01-01 00:00:00 UTC; not: 1 stopped, 0 read in part\n",
     ] {
         assert!(told.contains(words), "{words} is not in:\n{told}");
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use lakeward_core::{Error, ErrorKind, Result, TopicPartitionPosition};
 use rdkafka::error::KafkaError;
 
-use super::link::trouble;
+use super::link::{BEGIN_ANEW, trouble};
 use super::partition_queue::PartitionQueue;
 use super::record::{Event, Told};
 use crate::client::Reader;
@@ -187,10 +187,7 @@ impl Lane {
         Error::new(ErrorKind::TopicLost, message)
             .at("topic partition", self.name())
             .at("offset", self.place.offset)
-            .remedy(
-                "the topic was made anew, truncated, or written to by others: give the pipeline a new name and topic \
-                 prefix, which takes a new snapshot",
-            )
+            .remedy(format!("the topic was made anew, truncated, or written to by others: {BEGIN_ANEW}"))
     }
 }
 

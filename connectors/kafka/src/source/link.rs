@@ -19,10 +19,14 @@ const AHEAD: (u64, u64) = (64 * 1024, 8 * 1024 * 1024);
 /// How long a question between two events may take: whoever stops the source waits for the answer.
 pub(super) const BRIEF: Duration = Duration::from_secs(5);
 
+/// What mends topics that are not what they were.
+pub(super) const BEGIN_ANEW: &str =
+    "give the pipeline another `name`, `topic_prefix` and prefix in `lake.url`, which takes a new snapshot";
+
 /// What mends it that retention has removed records that are not in the lake.
 pub(crate) const OVERTAKEN: &str = "let the topics keep more than the lake may be behind (`retention.ms`, `retention.bytes`); then begin \
-     anew: a new name for the pipeline, and topics that begin with a new snapshot (of `capture`: another `topic_prefix`; of \
-     Debezium: new topics)";
+     anew: another `name` and prefix in `lake.url`, and topics that begin with a new snapshot (of `capture`: another \
+     `topic_prefix`; of Debezium: new topics)";
 
 /// Makes a reader that fetches at most `ahead` bytes for each topic partition before they are asked for.
 pub(super) fn reader(kafka: &Kafka, clock: &Arc<dyn Clock>, group: &str, ahead: u64) -> Result<Reader> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use lakeward_core::error::ANEW;
 use lakeward_core::queue::Sender;
 use lakeward_core::{Error, ErrorKind, Feed, KafkaPosition, Position, Result, failpoint};
 use rdkafka::consumer::Consumer;
@@ -79,7 +80,7 @@ pub(super) fn open(options: KafkaOptions, sender: Sender<Result<Feed>>) -> Resul
         Some(other) => {
             return Err(Error::new(ErrorKind::Config, "the lake was filled from another kind of source")
                 .at("position", other)
-                .remedy("give the pipeline that goes over Kafka a name of its own"));
+                .remedy(format!("set `transport` back to what it was, or begin anew: {ANEW}")));
         }
     };
     let existing = places::existing(captured.reader(), &known, &counts)?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lakeward_core::{Error, ErrorKind, KafkaPosition, Result, TopicPartitionPosition};
 
-use super::link::OVERTAKEN;
+use super::link::{BEGIN_ANEW, OVERTAKEN};
 use super::targets::{Counts, count};
 use crate::client::Reader;
 use crate::topics::{bounds, partitions};
@@ -55,9 +55,8 @@ pub(super) fn judged(
             "the lake has {} events, up to offset {}; capture counts {captured}, and the topic ends at {end}",
             place.events, place.offset
         );
-        return Err(Error::new(ErrorKind::TopicLost, message).remedy(
-            "the topic was made anew: give the pipeline a new name and topic prefix, which takes a new snapshot",
-        ));
+        return Err(Error::new(ErrorKind::TopicLost, message)
+            .remedy(format!("the topic was made anew: {BEGIN_ANEW}")));
     }
     Ok(place)
 }
@@ -89,9 +88,7 @@ pub(super) fn existing(reader: &Reader, here: &KafkaPosition, counts: &Counts) -
         if looks == LOOKS {
             let message =
                 format!("a topic is gone, and {} events of it are not in the lake", missing(&topic));
-            return Err(Error::new(ErrorKind::TopicLost, message)
-                .at("topic", topic)
-                .remedy("give the pipeline a new name and topic prefix, which takes a new snapshot"));
+            return Err(Error::new(ErrorKind::TopicLost, message).at("topic", topic).remedy(BEGIN_ANEW));
         }
         std::thread::sleep(Duration::from_millis(500));
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use lakeward_core::{Checkpoint, Error, ErrorKind, Result, TableId, TableSchema};
 
 use super::captured::Captured;
+use super::link::BEGIN_ANEW;
 
 /// Which versions the sink was given.
 pub(super) struct Versions {
@@ -39,10 +40,13 @@ impl Versions {
         let above = if number <= decided { number - 1 } else { decided };
         let mut due = captured.versions_of(table, above, number);
         if due.last().is_none_or(|last| last.version != number) {
-            return Err(Error::new(ErrorKind::TopicLost, format!("version {number} of a table is not in the checkpoint topic"))
-                .of_table(table)
-                .at("topic", captured.topic())
-                .remedy("the topic must be compacted, never deleted from: give the pipeline a new name and topic prefix"));
+            return Err(Error::new(
+                ErrorKind::TopicLost,
+                format!("version {number} of a table is not in the checkpoint topic"),
+            )
+            .of_table(table)
+            .at("topic", captured.topic())
+            .remedy(format!("the topic must be compacted, never deleted from: {BEGIN_ANEW}")));
         }
         due.retain(|schema| self.given.insert((table.clone(), schema.version)));
         Ok(due)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lakeward_core::error::ANEW;
 use lakeward_core::{
     Checkpoint, Error, ErrorKind, KafkaPosition, LostFile, LostRange, Position, Result, TableId,
 };
@@ -85,6 +86,7 @@ pub(super) fn unrepairable(message: &str, number: u64, lost: &[FileEntry]) -> Er
         .at("record", number)
         .at("seq", format!("{first} to {last}"))
         .at("keys", keys.join(" "))
+        .remedy(format!("restore them from a copy of the store, or begin anew: {ANEW}"))
 }
 
 /// How many rows each table has in `files`.

@@ -4,6 +4,7 @@
 //! read it: then, and only then, the rows it brings are the next ones. [`Begun`] holds these places. It is
 //! where the lake was when the worker opened, moved by its own commits alone.
 
+use lakeward_core::error::ANEW;
 use lakeward_core::{Checkpoint, Error, ErrorKind, KafkaPosition, Position, Result, TopicPartitionPosition};
 
 /// Where a writer's next commit goes on from, in the topic partitions that are its own. Those of others
@@ -101,7 +102,7 @@ pub(super) fn same_kind(pipeline: &str, at: Option<&Checkpoint>, part: &Position
     Err(Error::new(ErrorKind::Config, "the lake was filled over another transport")
         .at("pipeline", pipeline)
         .at("position", at)
-        .remedy("give the pipeline another name, or set its `transport` back"))
+        .remedy(format!("set its `transport` back, or begin anew: {ANEW}")))
 }
 
 /// The places of `to` that are not those of `from`.

@@ -57,10 +57,11 @@ pub(crate) async fn refuse_owned<S: Store>(store: &S, pipeline: &str, table: &Ta
             Err(Error::new(ErrorKind::LakeOwned, format!("the table's folder belongs to pipeline `{owner}`"))
                 .at("table", table)
                 .at("object", owner_key(table))
-                .remedy(
-                    "give this pipeline another prefix in `lake.url`, exclude the table, or set \
-             `lake.shared_tables: true` in both pipelines",
-                ))
+                .remedy(format!(
+                    "if this pipeline was renamed, set `name: {owner}` back; else give it another prefix in \
+                     `lake.url`, exclude the table, or, only where no two pipelines capture the same table, set \
+                     `lake.shared_tables: true` in both"
+                )))
         }
         Some(_) => Ok(true),
     }

@@ -11,6 +11,7 @@
 //! takes back (ROLLBACK, ROLLBACK TO, which the server writes only for mixed engines) are told to the
 //! caller, who has handed them on already.
 
+use lakeward_core::error::ANEW;
 use lakeward_core::{Error, ErrorKind, Gtid, GtidSet, Result};
 
 use super::event::{Event, EventType, Role, Rotate};
@@ -367,7 +368,7 @@ fn refused(event: &Event<'_>) -> Error {
                     text.unwrap_or_default()
                 ),
             )
-            .remedy("read the tables anew: begin a new pipeline after this position")
+            .remedy(format!("begin anew, after this position: {ANEW}"))
         }
         Some(ty) => {
             Error::new(ErrorKind::UnsupportedEvent, format!("an event of type {} ({code})", ty.name()))

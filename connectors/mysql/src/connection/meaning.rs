@@ -3,6 +3,7 @@
 //! Guarantee: what speaks of the moment is tried again, and under the words of a server that cannot be reached; what
 //! asking again would not change stops what it is about.
 
+use lakeward_core::error::ANEW;
 use lakeward_core::{Error, ErrorKind};
 use mysql::DriverError;
 
@@ -142,7 +143,7 @@ fn dump_refusal(message: &str, text: String) -> Error {
     }
     if says(&["more GTIDs", "rolled back"]) {
         return Error::new(ErrorKind::SourceLineage, text)
-            .remedy("connect to the server that was read before, or begin the pipeline anew");
+            .remedy(format!("connect to the server that was read before, or begin anew: {ANEW}"));
     }
     if says(&["anonymous transaction", "GTID_MODE"]) {
         return Error::new(ErrorKind::SourceSetting, text).remedy(

@@ -35,9 +35,11 @@ pub fn check(config: &MysqlConfig, filter: &TableFilter, options: &SnapshotOptio
     let mut needs = SnapshotNeeds::default();
     let Ok(mut conn) = connect(config, Purpose::Questions) else { return needs };
     if let Err(error) = look(&mut conn, filter, options, &mut needs) {
-        needs
-            .findings
-            .push(Finding::warning("snapshot", format!("not everything could be looked at: {error}")));
+        let message = format!("not everything could be looked at: {}", error.without_remedy());
+        needs.findings.push(Finding {
+            fix: error.remedy_text().map(str::to_owned),
+            ..Finding::warning("snapshot", message)
+        });
     }
     needs
 }
@@ -61,13 +63,7 @@ fn look(
     if let Some(replica) = &options.replica {
         match look_at_replica(conn, replica, filter, &catalog) {
             Ok(findings) => needs.findings.extend(findings),
-            Err(error) => {
-                let finding = Finding::error("snapshot.replica", error.to_string());
-                needs.findings.push(match error.remedy_text() {
-                    Some(remedy) => finding.fix(remedy),
-                    None => finding,
-                });
-            }
+            Err(error) => needs.findings.push(Finding::failed("snapshot.replica", &error)),
         }
     }
     Ok(())

@@ -371,8 +371,12 @@ fn tables_to_read(conn: &mut Conn, options: &MysqlOptions) -> Result<Vec<TableId
         | SnapshotMode::InitialOnly
         | SnapshotMode::WhenNeeded
         | SnapshotMode::Always => {
-            let visible = catalog::visible_tables(conn)?.into_keys();
-            Ok(visible.filter(|table| options.tables.captures(table)).collect())
+            let mut visible: Vec<TableId> = catalog::visible_tables(conn)?.into_keys().collect();
+            for (key, pattern) in options.tables.idle(&visible) {
+                tracing::warn!(key, pattern, "a pattern matches no table; `lakeward check` tells more");
+            }
+            visible.retain(|table| options.tables.captures(table));
+            Ok(visible)
         }
     }
 }

@@ -7,6 +7,7 @@
 //! such. A file and offset given by hand are turned into a set by reading that file from its beginning.
 //! Unknown: transactions without GTIDs in files that were purged since.
 
+use lakeward_core::error::ANEW;
 use lakeward_core::{BinlogPosition, Error, ErrorKind, GtidSet, Position, Result};
 use mysql::Conn;
 
@@ -47,9 +48,7 @@ pub(super) fn begin(conn: &mut Conn, facts: &ServerFacts, options: &MysqlOptions
     let Position::Binlog(position) = &checkpoint.position else {
         return Err(Error::new(ErrorKind::Config, "the pipeline was fed by another kind of source before")
             .at("position", &checkpoint.position)
-            .remedy(
-                "set `transport` back to what it was; or give the pipeline a new name, which begins with a new snapshot",
-            ));
+            .remedy(format!("set `transport` back to what it was, or begin anew: {ANEW}")));
     };
     let position = with_or_without_gtids(facts, position.clone())?;
     Ok(Begin {
@@ -72,9 +71,9 @@ fn with_or_without_gtids(facts: &ServerFacts, position: BinlogPosition) -> Resul
             "gtid_mode is ON now, and the pipeline's position has no GTIDs",
         )
         .at("position", &position)
-        .remedy(
-            "SET GLOBAL gtid_mode = ON_PERMISSIVE, let the pipeline catch up, then begin it anew with GTIDs",
-        )),
+        .remedy(format!(
+            "SET GLOBAL gtid_mode = ON_PERMISSIVE, with which it goes on; with GTIDs begin anew: {ANEW}"
+        ))),
         (GtidMode::On, Some(_)) => Ok(position),
         (GtidMode::Off | GtidMode::Mixed, _) => Ok(BinlogPosition { gtid_set: None, ..position }),
     }

@@ -59,7 +59,7 @@ fn a_table_that_the_replica_leaves_out_is_neither_taken_for_read_nor_for_empty()
 fn replicated(source: &MySql) -> MySql {
     let replica = MySql::start(MySqlOptions::default());
     replica.replicate(source.port(), true);
-    replica.wait_for_applied(source, Duration::from_secs(60));
+    replica.wait_for_applied(source);
     replica
 }
 
@@ -74,7 +74,7 @@ fn a_table_that_the_replica_filters_leave_as_it_was_is_not_read_there() {
         "STOP REPLICA SQL_THREAD; CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (shop.t); START REPLICA SQL_THREAD",
     );
     server.sql("UPDATE shop.t SET v = 2; UPDATE shop.u SET v = 2");
-    replica.wait_for_applied(&server, Duration::from_secs(60));
+    replica.wait_for_applied(&server);
     let snapshot = SnapshotOptions { replica: Some(config(&replica)), ..SnapshotOptions::default() };
     let mut lake = Lake::default();
     let mut run = Setup { snapshot, ..Setup::default() }.open(&server).unwrap();
@@ -97,7 +97,7 @@ fn a_structure_that_only_the_replica_has_is_not_taken_for_the_tables() {
         "STOP REPLICA; CHANGE REPLICATION SOURCE TO REQUIRE_TABLE_PRIMARY_KEY_CHECK = GENERATE; START REPLICA",
     );
     server.sql("CREATE TABLE shop.keyless (n INT, v INT); INSERT INTO shop.keyless VALUES (1, 1)");
-    replica.wait_for_applied(&server, Duration::from_secs(60));
+    replica.wait_for_applied(&server);
     let snapshot = SnapshotOptions { replica: Some(config(&replica)), ..SnapshotOptions::default() };
     let mut lake = Lake::default();
     let mut run = Setup { snapshot, ..Setup::default() }.open(&server).unwrap();

@@ -179,8 +179,8 @@ impl S3 {
             (401 | 403, _) => (
                 ErrorKind::LakeDenied,
                 "give the account s3:GetObject, s3:PutObject, s3:ListBucket, s3:AbortMultipartUpload, \
-                 s3:ListMultipartUploadParts and s3:ListBucketMultipartUploads on bucket and prefix, and the use \
-                 of the KMS key if one is set",
+                 s3:ListMultipartUploadParts and s3:ListBucketMultipartUploads on bucket and prefix, s3:DeleteObject \
+                 on `_lakeward/*` below it, and kms:GenerateDataKey and kms:Decrypt if a KMS key is set",
             ),
             (501, _) => (ErrorKind::LakeUnsuited, "use a store that has this operation, as Amazon S3 does"),
             (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded") => {
