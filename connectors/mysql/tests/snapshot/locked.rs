@@ -1,7 +1,5 @@
 //! Requests about a table that another session holds.
 
-use std::time::{Duration, Instant};
-
 use lakeward_core::Command;
 use lakeward_test_support::mysql::MySqlOptions;
 use mysql::prelude::Queryable;
@@ -24,11 +22,9 @@ fn a_request_about_a_locked_table_waits_for_it_and_holds_up_no_other_table() {
         request("2", Command::Pause { table: table("t") }),
         request("3", Command::Snapshot { table: table("u"), condition: None }),
     ]);
-    let begun = Instant::now();
     run.until(&mut lake, |lake| answer(lake, "3").is_some());
     server.sql("INSERT INTO shop.u VALUES (1, 1)");
     run.until(&mut lake, |lake| lake.pairs("u", "n", "v") == [(1, 1)]);
-    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     assert_eq!((answer(&lake, "1"), answer(&lake, "2")), (None, None), "in their order");
     holder.query_drop("UNLOCK TABLES").unwrap();
     run.until(&mut lake, |lake| answer(lake, "2").is_some());
