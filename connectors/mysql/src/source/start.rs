@@ -109,26 +109,26 @@ fn refuse_without_gtids(conn: &mut Conn, facts: &ServerFacts, position: &BinlogP
     // Where its file is gone, all that are left come later.
     let first = logs.iter().position(|log| log.name == position.file).unwrap_or(0);
     for log in logs.iter().skip(first) {
-        let Some(offset) = begins_without_gtid(conn, &log.name)? else { continue };
-        if log.name != position.file || offset >= position.offset {
-            return Err(Error::new(
-                ErrorKind::PositionLost,
-                "gtid_mode was not ON for a while: behind the position stand transactions without GTIDs, which a \
-                 stream by GTIDs does not bring",
-            )
-            .at("transaction", format!("{}:{offset}", log.name))
-            .remedy("keep gtid_mode ON, and read all tables anew (snapshot.mode: when_needed)"));
-        }
+        let from = if log.name == position.file { position.offset } else { FIRST_OFFSET };
+        let Some(offset) = first_without_gtid(conn, &log.name, from)? else { continue };
+        return Err(Error::new(
+            ErrorKind::PositionLost,
+            "gtid_mode was not ON for a while: behind the position stand transactions without GTIDs, which a stream by \
+             GTIDs does not bring",
+        )
+        .at("transaction", format!("{}:{offset}", log.name))
+        .remedy("keep gtid_mode ON, and read all tables anew (snapshot.mode: when_needed)"));
     }
     Ok(())
 }
 
-/// Where the first transaction of a file stands, if it has no GTID. A change of `gtid_mode` begins a new file, so the
-/// first one tells of all.
-fn begins_without_gtid(conn: &mut Conn, file: &str) -> Result<Option<u64>> {
+/// Where the first transaction of a file from a place on stands, if it has no GTID. A change of `gtid_mode` begins a new
+/// file, so the first one tells of all.
+fn first_without_gtid(conn: &mut Conn, file: &str, from: u64) -> Result<Option<u64>> {
     /// Before the first transaction stand the file's description and its GTIDs.
     const EVENTS: u32 = 4;
-    let answer = match rows(conn, &format!("SHOW BINLOG EVENTS IN {} LIMIT {EVENTS}", quoted(file))) {
+    let sql = format!("SHOW BINLOG EVENTS IN {} FROM {from} LIMIT {EVENTS}", quoted(file));
+    let answer = match rows(conn, &sql) {
         // It was purged meanwhile, or is damaged: whoever reads it on is told.
         Err(error) if error.kind() == ErrorKind::SourceUnsupported => return Ok(None),
         answer => answer?,
