@@ -174,7 +174,7 @@ fn snapshot() -> Variant {
 }
 
 impl Variant {
-    fn as_strings_and_booleans(self) -> Variant {
+    fn with_strings_and_booleans(self) -> Variant {
         Variant {
             mapping: Mapping { dates_as_string: true, time_as_string: true, tinyint1_as_boolean: true },
             config: json!({ "zero_dates": "string", "time_as_string": true, "tinyint1_as_boolean": true }),
@@ -276,12 +276,12 @@ fn options(time_zone: &str) -> MySqlOptions {
 fn every_value_is_what_select_says() {
     let variants = [
         snapshot(),
-        snapshot().as_strings_and_booleans(),
+        snapshot().with_strings_and_booleans(),
         snapshot().over_kafka(json!({})),
         changes(),
-        changes().as_strings_and_booleans(),
+        changes().with_strings_and_booleans(),
         changes().with_before_images().over_kafka(json!({})),
-        changes().as_strings_and_booleans().over_kafka(
+        changes().with_strings_and_booleans().over_kafka(
             json!({ "decimal_handling_mode": "string", "binary_handling_mode": "hex", "schemas": true }),
         ),
     ];
