@@ -267,20 +267,16 @@ impl Reader {
             Ok(decoder.is_between().then(|| standing.iter().map(is_open).collect::<Vec<bool>>()))
         })?;
         let Some(open) = open else { return Ok(()) };
-        let (checked, is_left) = self.checked(standing, &open)?;
+        let checked = self.checked(standing, &open)?;
+        let is_left = checked.len() < open.len();
         self.turns.stream(|decoder| decoder.carry_out(&checked))?;
         self.served = version;
         self.look_again = is_left.then(|| self.chunks.clock.elapsed() + REST);
         Ok(())
     }
 
-    /// Requests, each with why the server refuses its table or condition; and whether some are left out, as the
-    /// server did not tell.
-    fn checked(
-        &self,
-        standing: Vec<Request>,
-        open: &[bool],
-    ) -> Result<(Vec<(Request, Option<String>)>, bool)> {
+    /// Requests, each with why the server refuses its table or condition; without those of which it did not tell.
+    fn checked(&self, standing: Vec<Request>, open: &[bool]) -> Result<Vec<(Request, Option<String>)>> {
         let (mut checked, mut left) = (Vec::new(), BTreeSet::new());
         for (request, is_open) in standing.into_iter().zip(open) {
             // What is asked of one table is carried out in its order.
@@ -303,7 +299,7 @@ impl Reader {
                 },
             }
         }
-        Ok((checked, !left.is_empty()))
+        Ok(checked)
     }
 
     /// Asks the server whether it takes a table and a condition. The stream stands still meanwhile, so a lock of the
