@@ -34,18 +34,11 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 
 /// Appends a number of at least `width` digits.
 fn push(value: i64, width: usize, into: &mut Vec<u8>) {
-    let digit = |digit: i64| b'0' + digit.to_le_bytes()[0];
-    match (width, value) {
-        (2, 0..=99) => into.extend_from_slice(&[digit(value / 10), digit(value % 10)]),
-        (4, 0..=9999) => {
-            push(value / 100, 2, into);
-            push(value % 100, 2, into);
-        }
-        _ => {
-            if write!(into, "{value:0width$}").is_err() {
-                into.push(b'?');
-            }
-        }
+    if let (2, 0..=99) = (width, value) {
+        let digit = |digit: i64| b'0' + digit.to_le_bytes()[0];
+        into.extend_from_slice(&[digit(value / 10), digit(value % 10)]);
+    } else if write!(into, "{value:0width$}").is_err() {
+        into.push(b'?');
     }
 }
 

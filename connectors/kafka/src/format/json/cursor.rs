@@ -5,7 +5,7 @@
 
 use lakeward_core::{Error, Result};
 
-use super::text::{before_mark, ends_or_escapes, position, special};
+use super::text::{is_special, position};
 use crate::format::codec::Take;
 use crate::format::options::BinaryMode;
 use crate::format::{bytes, unreadable};
@@ -194,7 +194,7 @@ impl<'a> Cursor<'a> {
         self.at += 1;
         loop {
             let rest = self.input.get(self.at..).unwrap_or_default();
-            let Some(length) = position(rest, ends_or_escapes) else {
+            let Some(length) = position(rest, |byte| (byte == b'"') | (byte == b'\\')) else {
                 return Err(self.expected("the end of a text"));
             };
             self.at += length + 1;
@@ -213,7 +213,7 @@ impl<'a> Cursor<'a> {
         self.at += 1;
         let from = self.at;
         let rest = self.input.get(from..).unwrap_or_default();
-        match position(rest, special).and_then(|length| Some((length, rest.get(length)?))) {
+        match position(rest, is_special).and_then(|length| Some((length, rest.get(length)?))) {
             Some((length, b'"')) => {
                 self.at = from + length + 1;
                 Ok(Text::Borrowed { from, to: from + length })
@@ -232,37 +232,18 @@ impl<'a> Cursor<'a> {
     /// Reads the rest of a text, from its first escape on, into the scratch.
     fn unescape(&mut self) -> Result<()> {
         loop {
-            self.copy_clean();
-            let next = self.input.get(self.at).copied();
-            self.at += 1;
-            match next {
+            let rest = self.input.get(self.at..).unwrap_or_default();
+            let Some(length) = position(rest, is_special) else {
+                return Err(self.expected("the end of a text"));
+            };
+            self.scratch.extend_from_slice(rest.get(..length).unwrap_or_default());
+            self.at += length + 1;
+            match rest.get(length) {
                 Some(b'"') => return Ok(()),
                 Some(b'\\') => self.escape()?,
-                Some(_) => return Err(self.expected("no control character")),
-                None => return Err(self.expected("the end of a text")),
+                _ => return Err(self.expected("no control character")),
             }
         }
-    }
-
-    /// Copies a text into the scratch, up to what cannot stand in it as it is. In a document as a text that is not far:
-    /// whole words are copied, and what is too much of the last one is taken back.
-    fn copy_clean(&mut self) {
-        let rest = self.input.get(self.at..).unwrap_or_default();
-        let (words, last) = rest.as_chunks::<8>();
-        for word in words {
-            let found = special(u64::from_le_bytes(*word));
-            self.scratch.extend_from_slice(word);
-            if found != 0 {
-                let clean = before_mark(found);
-                self.scratch.truncate(self.scratch.len() - 8 + clean);
-                self.at += clean;
-                return;
-            }
-            self.at += 8;
-        }
-        let length = position(last, special).unwrap_or(last.len());
-        self.scratch.extend_from_slice(last.get(..length).unwrap_or_default());
-        self.at += length;
     }
 
     fn escape(&mut self) -> Result<()> {

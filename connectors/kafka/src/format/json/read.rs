@@ -18,18 +18,6 @@ pub(crate) struct JsonReader {
     source: LastSource,
 }
 
-/// What stands before each value of an envelope that is written as ours are, and its name.
-const LIKELY: [(&[u8], &[u8]); 8] = [
-    (b"{\"before\":", b"before"),
-    (b",\"after\":", b"after"),
-    (b",\"source\":", b"source"),
-    (b",\"transaction\":", b"transaction"),
-    (b",\"op\":", b"op"),
-    (b",\"ts_ms\":", b"ts_ms"),
-    (b",\"ts_us\":", b"ts_us"),
-    (b",\"ts_ns\":", b"ts_ns"),
-];
-
 /// The `source` of the last record, up to its row's number and behind it: mostly the next one has the same.
 #[derive(Default)]
 struct LastSource {
@@ -89,29 +77,7 @@ impl JsonReader {
         into: &mut Gathered,
         seen: &mut Seen,
     ) -> Result<()> {
-        let mut likely = LIKELY.iter();
-        let mut began = false;
-        while let Some((head, name)) = likely.next()
-            && cursor.eat_all(head)
-        {
-            self.part(cursor, name, op, into, seen)?;
-            began = true;
-        }
-        let other = |cursor: &mut Cursor<'_>, name: &[u8]| self.part(cursor, name, op, into, seen);
-        if began { cursor.rest_of_object(other) } else { cursor.object(other) }
-    }
-
-    /// Takes a field of the envelope.
-    #[inline]
-    fn part(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        name: &[u8],
-        op: Op,
-        into: &mut Gathered,
-        seen: &mut Seen,
-    ) -> Result<()> {
-        match name {
+        cursor.object(|cursor, name| match name {
             b"before" => self.before(cursor, op, into, seen),
             b"after" if op != Op::Delete => {
                 seen.image = true;
@@ -124,7 +90,7 @@ impl JsonReader {
             },
             b"payload" => self.envelope(cursor, op, into, seen),
             _ => cursor.skip(),
-        }
+        })
     }
 
     fn before(

@@ -1,6 +1,6 @@
 //! JSON straight into a byte buffer.
 
-use super::text::{position, special};
+use super::text::{is_special, position};
 use crate::format::bytes;
 use crate::format::codec::Put;
 use crate::format::options::BinaryMode;
@@ -34,7 +34,7 @@ const ESCAPES: [u8; 256] = {
 pub(crate) fn push_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(place) = position(rest, special) {
+    while let Some(place) = position(rest, is_special) {
         let (clean, tail) = rest.split_at(place);
         out.extend_from_slice(clean);
         let Some((byte, tail)) = tail.split_first() else { break };
