@@ -199,7 +199,7 @@ mod tests {
             which: Which { config: "/nowhere/lakeward.yaml".into() },
             host: "db # \"x\"".into(),
             port: 3307,
-            user: "o'hara: }".into(),
+            user: "o'hara: } ${env:HOME}".into(),
             password_env: "PW".into(),
             tls: "verify-ca".into(),
             tls_ca: Some("/ca.pem".into()),
@@ -231,7 +231,7 @@ mod tests {
         let pipeline = parse(&text, &outside).unwrap_or_else(|error| panic!("{error}\n{text}"));
         assert_eq!(pipeline.name, "shop-1");
         assert_eq!(pipeline.mysql.host, "db # \"x\"");
-        assert_eq!(pipeline.mysql.user, "o'hara: }");
+        assert_eq!(pipeline.mysql.user, "o'hara: } ${env:HOME}");
         assert_eq!(pipeline.mysql.password.unwrap().reveal(), "hunter2");
         assert!(pipeline.tables.captures(&TableId::new("a.b", "t")));
         assert!(pipeline.tables.captures(&TableId::new("Shop_1", "t")));

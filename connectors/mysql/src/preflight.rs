@@ -271,20 +271,19 @@ pub(crate) fn kept_seconds(conn: &mut Conn, facts: &ServerFacts) -> Result<Optio
 
 fn retention(conn: &mut Conn, facts: &ServerFacts, held: &Grants) -> Result<Finding> {
     const SUBJECT: &str = "server.binlog_retention";
-    const RDS_FIX: &str = RDS_RETENTION;
     if matches!(facts.hosting, Hosting::Rds | Hosting::Aurora) {
         return Ok(match rds_retention_hours(conn)? {
             Some(Some(hours)) if hours.saturating_mul(3600) >= RETENTION_SECONDS => {
                 Finding::ok(SUBJECT, format!("binlogs are kept {hours} hours"))
             }
             Some(Some(hours)) => {
-                Finding::warning(SUBJECT, format!("binlogs are kept {hours} hours only")).fix(RDS_FIX)
+                Finding::warning(SUBJECT, format!("binlogs are kept {hours} hours only")).fix(RDS_RETENTION)
             }
             Some(None) => Finding::error(
                 SUBJECT,
                 "no binlog retention is set: binlogs vanish as soon as the host wants",
             )
-            .fix(RDS_FIX),
+            .fix(RDS_RETENTION),
             None => Finding::warning(
                 SUBJECT,
                 "the account may not read the binlog retention; see CALL mysql.rds_show_configuration",

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use lakeward_test_support::kafka::Kafka;
 use lakeward_test_support::mysql::MySql;
-use lakeward_test_support::{Lakeward, Pipeline, wait_until};
+use lakeward_test_support::{Lakeward, Pipeline, wait_patiently};
 use serde_json::json;
 
 use crate::world::{Ended, ended, folder, set};
@@ -85,7 +85,7 @@ fn tells(ended: &Ended, code: i32, words: &[&str]) {
 /// Waits until the running capture has committed `more` checkpoints than there were.
 fn wait_for_checkpoints(topics: &Topics<'_>, run: &mut Lakeward, more: u64) {
     let begun = topics.checkpoint_number();
-    wait_until("checkpoints", LIMIT, || {
+    wait_patiently("checkpoints", LIMIT, || {
         assert!(run.ended().is_none(), "capture ended: {}", run.printed());
         (topics.checkpoint_number() >= begun + more).then_some(())
     });

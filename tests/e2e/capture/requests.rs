@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lakeward_test_support::kafka::Kafka;
-use lakeward_test_support::{seed, wait_until};
+use lakeward_test_support::{seed, wait_patiently};
 
 use super::{LIMIT, captures, over, topics, wait_for_checkpoints};
 use crate::traffic::{Traffic, burst, server_with_tables};
@@ -48,12 +48,12 @@ fn requests_are_answered_once_and_what_kafka_cannot_tell_is_refused() {
     wait_for_checkpoints(&topics(&kafka), &mut run, 0);
     let whole = ended(&mut pipeline.start(&["snapshot", "shop.customers"]), LIMIT);
     super::tells(&whole, 0, &["being read anew"]);
-    wait_until("the mark", LIMIT, || {
+    wait_patiently("the mark", LIMIT, || {
         topics(&kafka).events("shop.shop.customers").iter().any(|event| event.op == "t").then_some(())
     });
     let part = ended(&mut pipeline.start(&["snapshot", "shop.orders", "--where", "id > 5"]), LIMIT);
     super::tells(&part, 4, &["Kafka"]);
-    wait_until("no request to stand", LIMIT, || (topics(&kafka).requests() == 0).then_some(()));
+    wait_patiently("no request to stand", LIMIT, || (topics(&kafka).requests() == 0).then_some(()));
     stop(&mut run);
     captures(&pipeline);
     topics(&kafka).assert_latest(&server);

@@ -1,7 +1,7 @@
 //! Topics that are missing, deleted, made anew, or grow.
 
 use lakeward_test_support::kafka::Kafka;
-use lakeward_test_support::{seed, wait_until};
+use lakeward_test_support::{seed, wait_patiently, wait_until};
 
 use super::{LIMIT, captures, captures_with, over, stops, tells, topics, wait_for_checkpoints};
 use crate::traffic::{Traffic, burst, server_with_tables};
@@ -84,7 +84,7 @@ fn stops_by(does: impl FnOnce(&Kafka)) {
     let pipeline = over(&server, &kafka);
     let traffic = Traffic::start(&server, seed(), std::time::Duration::from_millis(5));
     let mut run = pipeline.start(&["capture"]);
-    wait_until("events", LIMIT, || {
+    wait_patiently("events", LIMIT, || {
         let checkpoint = topics(&kafka).checkpoint()?;
         let counts = checkpoint["events"].get(DATA)?.as_object()?.clone();
         (counts.len() == 3 && counts.values().all(|count| count.as_u64() > Some(5))).then_some(())
@@ -121,7 +121,7 @@ fn a_topic_that_grows_under_a_running_capture_is_used() {
     let mut run = pipeline.start(&["capture"]);
     wait_for_checkpoints(&topics(&kafka), &mut run, 2);
     kafka.add_partitions(DATA, 6);
-    wait_until("events in new topic partitions", LIMIT, || {
+    wait_patiently("events in new topic partitions", LIMIT, || {
         assert!(run.ended().is_none(), "capture ended: {}", run.printed());
         (3..6).all(|number| kafka.offsets(DATA, number).1 > 0).then_some(())
     });

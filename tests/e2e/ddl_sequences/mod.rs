@@ -12,10 +12,11 @@ mod structure;
 mod values;
 mod verdict;
 
+use std::collections::BTreeSet;
+
 use lakeward_test_support::mysql::{MySql, MySqlOptions, RowMetadata};
 use lakeward_test_support::{LIMIT, Signal, seed};
 use serde_json::json;
-use std::collections::BTreeSet;
 
 use self::sequence::Sequence;
 use crate::snapshot::pipeline::{allow_locks, initial};

@@ -52,9 +52,9 @@ fn one_table(kind: KeyKind, rows: u64, options: MySqlOptions) {
 }
 
 #[test]
-fn a_case_insensitive_key_with_minimal_metadata() {
+fn a_million_rows_with_a_case_insensitive_key_and_minimal_metadata() {
     let options = MySqlOptions { row_metadata: RowMetadata::Minimal, ..MySqlOptions::default() };
-    one_table(kind("case_insensitive"), rows(60_000), options);
+    one_table(kind("case_insensitive"), 1_000_000, options);
 }
 
 #[test]

@@ -130,7 +130,10 @@ fn first_without_gtid(conn: &mut Conn, file: &str, from: u64) -> Result<Option<u
     let sql = format!("SHOW BINLOG EVENTS IN {} FROM {from} LIMIT {EVENTS}", quoted(file));
     let answer = match rows(conn, &sql) {
         // It was purged meanwhile, or is damaged: whoever reads it on is told.
-        Err(error) if error.kind() == ErrorKind::SourceUnsupported => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::SourceUnsupported => {
+            tracing::warn!(file, "whether it has transactions without GTIDs cannot be told: {error}");
+            return Ok(None);
+        }
         answer => answer?,
     };
     let offset = |row: &[Option<String>]| match row {

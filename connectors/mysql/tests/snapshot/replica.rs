@@ -4,7 +4,7 @@ use lakeward_core::{Command, Op, SnapshotState, TableStatus};
 use lakeward_mysql::snapshot::SnapshotOptions;
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
 
-use crate::lake::{Lake, Setup, config, server, server_pairs, table};
+use crate::lake::{Lake, Run, Setup, config, server, server_pairs, table};
 use crate::requests::request;
 
 fn why(lake: &Lake) -> Option<String> {
@@ -56,28 +56,37 @@ fn a_table_that_the_replica_leaves_out_is_neither_taken_for_read_nor_for_empty()
     assert_eq!(lake.pairs("t", "n", "v"), server_pairs(&server, "t", "n", "v"));
 }
 
-fn replicated(source: &MySql) -> MySql {
+/// A server with `shop.t` and `shop.u`, and one that replicates it.
+fn replicated() -> (MySql, MySql) {
+    let server = server(MySqlOptions::default());
+    for name in ["t", "u"] {
+        server.sql(&format!(
+            "CREATE TABLE shop.{name} (n INT PRIMARY KEY, v INT); INSERT INTO shop.{name} VALUES (1, 1)"
+        ));
+    }
     let replica = MySql::start(MySqlOptions::default());
-    replica.replicate(source.port(), true);
-    replica.wait_for_applied(source);
-    replica
+    replica.replicate(server.port(), true);
+    replica.wait_for_applied(&server);
+    (server, replica)
+}
+
+/// A run that reads existing rows there.
+fn reading_from(replica: &MySql, server: &MySql) -> Run {
+    let snapshot = SnapshotOptions { replica: Some(config(replica)), ..SnapshotOptions::default() };
+    Setup { snapshot, ..Setup::default() }.open(server).unwrap()
 }
 
 /// As one that is restarted with `replicate-ignore-table`.
 #[test]
 fn a_table_that_the_replica_filters_leave_as_it_was_is_not_read_there() {
-    let server = server(MySqlOptions::default());
-    server.sql("CREATE TABLE shop.t (n INT PRIMARY KEY, v INT); INSERT INTO shop.t VALUES (1, 1)");
-    server.sql("CREATE TABLE shop.u (n INT PRIMARY KEY, v INT); INSERT INTO shop.u VALUES (1, 1)");
-    let replica = replicated(&server);
+    let (server, replica) = replicated();
     replica.sql(
         "STOP REPLICA SQL_THREAD; CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (shop.t); START REPLICA SQL_THREAD",
     );
     server.sql("UPDATE shop.t SET v = 2; UPDATE shop.u SET v = 2");
     replica.wait_for_applied(&server);
-    let snapshot = SnapshotOptions { replica: Some(config(&replica)), ..SnapshotOptions::default() };
     let mut lake = Lake::default();
-    let mut run = Setup { snapshot, ..Setup::default() }.open(&server).unwrap();
+    let mut run = reading_from(&replica, &server);
     run.until(&mut lake, |lake| {
         assert!(!matches!(lake.state("t"), SnapshotState::Done), "its rows are old ones");
         why(lake).is_some() && *lake.state("u") == SnapshotState::Done
@@ -88,19 +97,15 @@ fn a_table_that_the_replica_filters_leave_as_it_was_is_not_read_there() {
 
 #[test]
 fn a_structure_that_only_the_replica_has_is_not_taken_for_the_tables() {
-    let server = server(MySqlOptions::default());
-    server.sql("CREATE TABLE shop.t (n INT PRIMARY KEY, v INT); INSERT INTO shop.t VALUES (1, 1)");
-    server.sql("CREATE TABLE shop.u (n INT PRIMARY KEY, v INT); INSERT INTO shop.u VALUES (1, 1)");
-    let replica = replicated(&server);
+    let (server, replica) = replicated();
     replica.sql("SET sql_log_bin = 0; ALTER TABLE shop.t ADD COLUMN w INT");
     replica.sql(
         "STOP REPLICA; CHANGE REPLICATION SOURCE TO REQUIRE_TABLE_PRIMARY_KEY_CHECK = GENERATE; START REPLICA",
     );
     server.sql("CREATE TABLE shop.keyless (n INT, v INT); INSERT INTO shop.keyless VALUES (1, 1)");
     replica.wait_for_applied(&server);
-    let snapshot = SnapshotOptions { replica: Some(config(&replica)), ..SnapshotOptions::default() };
     let mut lake = Lake::default();
-    let mut run = Setup { snapshot, ..Setup::default() }.open(&server).unwrap();
+    let mut run = reading_from(&replica, &server);
     run.until(&mut lake, |lake| why(lake).is_some() && why_stopped(lake, "keyless").is_some());
     for name in ["t", "keyless"] {
         let why = why_stopped(&lake, name).unwrap();
