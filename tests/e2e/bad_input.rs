@@ -87,7 +87,7 @@ fn a_folder_that_cannot_be_written() {
     set(&mut pipeline, "lake/url", "file:///proc/lake");
     is_found(&pipeline, 21, &["/proc"]);
     let mut pipeline = folder(&server);
-    let file = pipeline.file().with_file_name("a file");
+    let file = pipeline.lake().with_file_name("a file");
     fs::write(&file, "x").unwrap();
     set(&mut pipeline, "lake/url", format!("file://{}/lake", file.display()).replace(' ', "%20"));
     is_found(&pipeline, 21, &["a file"]);
@@ -188,20 +188,21 @@ fn a_config_that_is_wrong() {
     }
     let pipeline = folder(&server);
     for (text, words) in [
-        ("name: [", &["lakeward.yaml"][..]),
+        ("name: [", &["lakeward-"][..]),
         ("", &["name"]),
-        ("- a\n- b\n", &["lakeward.yaml"]),
+        ("- a\n- b\n", &["lakeward-"]),
         ("name: shop\nname: shop\n", &["name"]),
     ] {
         let mut command = pipeline.command(&["run", "--until-caught-up"]);
-        fs::write(pipeline.file(), text).unwrap();
+        let file = command.get_args().last().unwrap().to_owned();
+        fs::write(&file, text).unwrap();
         let mut run = lakeward_test_support::Lakeward::start(&command);
         let ended = crate::world::ended(&mut run, LIMIT);
         assert_eq!(ended.code, Some(2), "{text:?}: {}", ended.printed());
         for word in words {
             assert!(ended.printed().contains(word), "{text:?}: no {word} in {}", ended.printed());
         }
-        fs::remove_file(pipeline.file()).unwrap();
+        fs::remove_file(&file).unwrap();
         let missing = command.output().unwrap();
         assert_eq!(missing.status.code(), Some(2));
     }

@@ -24,10 +24,13 @@ fn capture_waits_for_a_broker_that_is_down_at_its_start() {
     topics(&kafka).assert_source(&server);
 }
 
-/// Down, and paused (connections stay open and nothing answers), while changes go on.
+/// Down, and paused (connections stay open and nothing answers), while changes go on; for longer than the controller
+/// takes a silent broker for alive: its topic partitions have no leader for a while after it.
 #[test]
 fn capture_outlives_a_broker_that_is_down_for_a_while() {
-    let (server, mut kafka) = (server_with_tables(), Kafka::start());
+    const SESSION: Duration = Duration::from_secs(2);
+    let session = [("broker.session.timeout.ms", "2000"), ("broker.heartbeat.interval.ms", "500")];
+    let (server, mut kafka) = (server_with_tables(), Kafka::with(&session));
     let pipeline = over(&server, &kafka);
     let traffic = Traffic::start(&server, seed(), Duration::from_millis(5));
     let mut run = pipeline.start(&["capture"]);
@@ -41,6 +44,7 @@ fn capture_outlives_a_broker_that_is_down_for_a_while() {
     kafka.start_again();
     wait_for_checkpoints(&topics(&kafka), &mut run, 3);
     kafka.pause();
+    std::thread::sleep(2 * SESSION);
     more_traffic(500);
     kafka.resume();
     wait_for_checkpoints(&topics(&kafka), &mut run, 3);

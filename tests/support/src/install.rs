@@ -1,9 +1,11 @@
 //! Where `tests/support/install.sh` puts the servers.
 
 use std::env;
+use std::fs::{self, File};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// `path` below the servers' home. Fails with the command to run when nothing is there.
 pub fn installed(path: &str) -> PathBuf {
@@ -22,19 +24,41 @@ pub fn installed(path: &str) -> PathBuf {
 }
 
 /// A port that nobody listens on, below those that the system gives to connections: a server that is down for a while
-/// finds it free again, and no client that tries to reach it meanwhile can be given it as its own.
+/// finds it free again, and no client that tries to reach it meanwhile can be given it as its own. No other process of
+/// the tests is given it while this one lives.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    const FIRST: u32 = 10_000;
-    const COUNT: u32 = 20_000;
-    for _ in 0..COUNT {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        // Processes that run at once begin far from each other.
-        let place = std::process::id().wrapping_mul(7_919).wrapping_add(step) % COUNT;
-        let port = u16::try_from(FIRST + place).expect("below 30 000");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+    static OURS: Mutex<Vec<Block>> = Mutex::new(Vec::new());
+    let mut ours = OURS.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        while let Some(port) = ours.last_mut().and_then(|block| block.ports.next()) {
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
         }
+        ours.push(Block::take());
     }
-    panic!("no port of loopback is free");
+}
+
+/// Ports that are one process's: the lock of the block's file goes with the process.
+struct Block {
+    ports: Range<u16>,
+    _lock: File,
+}
+
+impl Block {
+    fn take() -> Block {
+        const FIRST: u16 = 10_000;
+        const SIZE: u16 = 100;
+        const COUNT: u16 = 200;
+        let folder = installed("").join("ports");
+        fs::create_dir_all(&folder).expect("the servers' home is writable");
+        for number in 0..COUNT {
+            let lock = File::create(folder.join(number.to_string())).expect("the servers' home is writable");
+            if lock.try_lock().is_ok() {
+                let first = FIRST + number * SIZE;
+                return Block { ports: first..first + SIZE, _lock: lock };
+            }
+        }
+        panic!("no port of loopback is free");
+    }
 }

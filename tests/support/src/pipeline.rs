@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
@@ -84,19 +85,14 @@ impl Pipeline {
         self.lake.clone()
     }
 
-    /// The config file.
-    pub fn file(&self) -> PathBuf {
-        self.directory.join("lakeward.yaml")
-    }
-
     /// The command `lakeward <arguments> --config <file>`, the file written. (JSON is YAML, too.)
     pub fn command(&self, arguments: &[&str]) -> Command {
-        // Whole at any time: other processes of the pipeline may be reading it.
-        let new = self.directory.join("lakeward.yaml.new");
-        fs::write(&new, format!("{:#}\n", self.config)).expect("the folder is writable");
-        fs::rename(&new, self.file()).expect("the folder is writable");
+        // One for each process: it reads its file when it comes to it, and the next one's may say something else.
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let file = self.directory.join(format!("lakeward-{}.yaml", NEXT.fetch_add(1, Ordering::Relaxed)));
+        fs::write(&file, format!("{:#}\n", self.config)).expect("the folder is writable");
         let mut command = Command::new(Lakeward::binary());
-        command.args(arguments).arg("--config").arg(self.file());
+        command.args(arguments).arg("--config").arg(file);
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         command
     }

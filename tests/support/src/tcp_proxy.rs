@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -102,7 +103,8 @@ impl TcpProxy {
         self.shared.state().trap = Some((Trap::Cut, bytes));
     }
 
-    /// Flips a bit of the answers' byte number `bytes` from now.
+    /// Flips a bit of the byte number `bytes` from now that MySQL sends as a replica's: what else it answers only TLS
+    /// protects.
     pub fn flip_after(&self, bytes: u64) {
         self.shared.state().trap = Some((Trap::Flip, bytes));
     }
@@ -146,19 +148,49 @@ fn connect(shared: &Arc<Shared>, client: TcpStream) -> io::Result<()> {
     state.streams.extend([client.try_clone()?, server.try_clone()?]);
     let began = state.cuts;
     drop(state);
+    let replicates = Arc::new(AtomicBool::new(false));
     let pairs = [(client.try_clone()?, server.try_clone()?, false), (server, client, true)];
     for (from, to, answers) in pairs {
-        let shared = Arc::clone(shared);
-        thread::spawn(move || pump(&shared, from, to, answers, began));
+        let (shared, replicates) = (Arc::clone(shared), Arc::clone(&replicates));
+        thread::spawn(move || {
+            pump(&Lane { shared: &shared, answers, began, replicates: &replicates }, from, to)
+        });
     }
     Ok(())
 }
 
+/// One direction of a connection.
+struct Lane<'a> {
+    shared: &'a Shared,
+    answers: bool,
+    /// The number of cuts when it began.
+    began: u64,
+    /// The client asked for a binlog: COM_BINLOG_DUMP or COM_BINLOG_DUMP_GTID (MySQL source, `my_command.h`).
+    replicates: &'a AtomicBool,
+}
+
+impl Lane<'_> {
+    /// A command begins a packet whose number is 0, and a client sends it at once.
+    fn notice(&self, piece: &[u8]) {
+        if !self.answers && matches!(piece, [_, _, _, 0, 0x12 | 0x1e, ..]) {
+            self.replicates.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn is_watched(&self, trap: Trap) -> bool {
+        match trap {
+            Trap::Cut => self.answers,
+            Trap::Flip => self.answers && self.replicates.load(Ordering::SeqCst),
+        }
+    }
+}
+
 /// Forwards one direction of a connection until either end closes it.
-fn pump(shared: &Shared, mut from: TcpStream, mut to: TcpStream, answers: bool, began: u64) {
+fn pump(lane: &Lane<'_>, mut from: TcpStream, mut to: TcpStream) {
     let mut piece = vec![0; 64 * 1024];
     while let Ok(read) = from.read(&mut piece) {
-        if read == 0 || !pass(shared, &mut piece[..read], &mut to, answers, began) {
+        lane.notice(&piece[..read]);
+        if read == 0 || !pass(lane, &mut piece[..read], &mut to) {
             break;
         }
     }
@@ -166,7 +198,8 @@ fn pump(shared: &Shared, mut from: TcpStream, mut to: TcpStream, answers: bool, 
 }
 
 /// Does to one piece what the wire does; `false` when the connection is over.
-fn pass(shared: &Shared, piece: &mut [u8], to: &mut TcpStream, answers: bool, began: u64) -> bool {
+fn pass(lane: &Lane<'_>, piece: &mut [u8], to: &mut TcpStream) -> bool {
+    let &Lane { shared, answers, began, .. } = lane;
     let state = shared.state();
     let waiting = |state: &mut State| state.wire == Wire::HalfOpen && state.cuts == began;
     let mut state = shared.changed.wait_while(state, waiting).unwrap_or_else(PoisonError::into_inner);
@@ -178,7 +211,9 @@ fn pass(shared: &Shared, piece: &mut [u8], to: &mut TcpStream, answers: bool, be
         return true;
     }
     let mut cut_here = None;
-    if answers && let Some((trap, left)) = state.trap {
+    if let Some((trap, left)) = state.trap
+        && lane.is_watched(trap)
+    {
         match usize::try_from(left).ok().filter(|left| *left < piece.len()) {
             None => state.trap = Some((trap, left - piece.len() as u64)),
             Some(place) => {
@@ -260,7 +295,10 @@ mod tests {
     fn answers_are_swallowed_cut_and_damaged_at_the_byte_that_was_asked_for() {
         let proxy = TcpProxy::start(echo());
         let mut stream = connected(&proxy);
-        proxy.flip_after(4);
+        proxy.flip_after(9);
+        // Only once the client has asked for the binlog: 5 bytes of a packet.
+        assert_eq!(ask(&mut stream, b"answers to questions").unwrap(), b"answers to questions");
+        assert_eq!(ask(&mut stream, b"\x01\0\0\0\x1e").unwrap(), b"\x01\0\0\0\x1e");
         assert_eq!(ask(&mut stream, b"abc").unwrap(), b"abc");
         assert_eq!(ask(&mut stream, b"abc").unwrap(), b"arc");
         assert!(!proxy.is_armed());

@@ -1,6 +1,6 @@
 //! What tests ask of a broker: topics, records, rights.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
@@ -147,7 +147,7 @@ impl Kafka {
     /// Names of all topics but Kafka's own, in order.
     pub fn topics(&self) -> Vec<String> {
         let consumer = self.consumer();
-        let metadata = consumer.fetch_metadata(None, LIMIT).expect("the broker answers");
+        let metadata = asked("topics", || consumer.fetch_metadata(None, LIMIT));
         let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
         let mut names: Vec<String> = names
             .filter(|name| {
@@ -165,7 +165,8 @@ impl Kafka {
 
     /// The log start offset and the high watermark of a topic partition.
     pub fn offsets(&self, topic: &str, partition: i32) -> (i64, i64) {
-        self.consumer().fetch_watermarks(topic, partition, LIMIT).expect("the broker answers")
+        let consumer = self.consumer();
+        asked(topic, || consumer.fetch_watermarks(topic, partition, LIMIT))
     }
 
     /// Writes one record.
@@ -194,6 +195,10 @@ impl Kafka {
     /// All records of a topic that are committed now, topic partition by topic partition. A writer that goes on does not
     /// hold it up: what comes later is left out.
     pub fn read(&self, topic: &str) -> Vec<Record> {
+        asked(topic, || self.try_read(topic))
+    }
+
+    fn try_read(&self, topic: &str) -> Result<Vec<Record>, KafkaError> {
         let consumer = self.consumer();
         let count = partitions(&consumer, topic);
         let mut places = TopicPartitionList::new();
@@ -201,7 +206,7 @@ impl Kafka {
         for partition in 0..count {
             let partition = i32::try_from(partition).expect("few topic partitions");
             places.add_partition_offset(topic, partition, Offset::Beginning).expect("a place");
-            ends.push(consumer.fetch_watermarks(topic, partition, LIMIT).expect("the broker answers").1);
+            ends.push(consumer.fetch_watermarks(topic, partition, LIMIT)?.1);
         }
         consumer.assign(&places).expect("places can be assigned");
         let mut records = Vec::new();
@@ -219,11 +224,11 @@ impl Kafka {
                     }
                 }
                 Err(KafkaError::PartitionEOF(partition)) => drop(ended.insert(partition)),
-                Err(error) => panic!("cannot read {topic}: {error}"),
+                Err(error) => return Err(error),
             }
         }
         records.sort_by_key(|record| (record.partition, record.offset));
-        records
+        Ok(records)
     }
 
     /// Changes one setting of a topic.
@@ -250,8 +255,23 @@ impl Kafka {
     }
 }
 
+/// What a broker answers. One that was started or resumed just now refuses for a while: its topic partitions have no
+/// leader until it has told the controller that it lives.
+fn asked<T>(what: &str, mut ask: impl FnMut() -> Result<T, KafkaError>) -> T {
+    let mut refused = None;
+    let started = Instant::now();
+    while started.elapsed() < LIMIT {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(error) => refused = Some(error),
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    panic!("the broker tells nothing of {what}: {refused:?}");
+}
+
 fn partitions(consumer: &BaseConsumer, topic: &str) -> usize {
-    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).expect("the broker answers");
+    let metadata = asked(topic, || consumer.fetch_metadata(Some(topic), LIMIT));
     metadata.topics().iter().map(|topic| topic.partitions().len()).sum()
 }
 
