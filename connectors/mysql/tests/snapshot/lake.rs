@@ -11,8 +11,8 @@ use arrow::util::display::array_value_to_string;
 use lakeward_core::clock::SystemClock;
 use lakeward_core::stats::SourceStats;
 use lakeward_core::{
-    ByteSize, Checkpoint, Feed, KeysAsked, LivingKeys, Op, Request, Result, Resume, Secret, SnapshotState,
-    Source, TableFilter, TableId, TableSchema, TypeOptions,
+    ByteSize, Checkpoint, Clock, Error, Feed, KeysAsked, LivingKeys, Op, Request, Result, Resume, Secret,
+    SnapshotState, Source, TableFilter, TableId, TableSchema, TypeOptions,
 };
 use lakeward_mysql::snapshot::{SnapshotMode, SnapshotOptions};
 use lakeward_mysql::{MysqlConfig, MysqlOptions, MysqlSource, OnError, OnTruncate, Start, Until};
@@ -223,6 +223,7 @@ pub(crate) struct Setup {
     pub(crate) start: Start,
     pub(crate) memory: ByteSize,
     pub(crate) truncate: OnTruncate,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Default for Setup {
@@ -235,6 +236,7 @@ impl Default for Setup {
             start: Start::Latest,
             memory: ByteSize::mib(4),
             truncate: OnTruncate::Mark,
+            clock: Arc::new(SystemClock::start()),
         }
     }
 }
@@ -260,7 +262,7 @@ impl Setup {
             until: self.until,
             resume: self.resume,
             memory: self.memory,
-            clock: Arc::new(SystemClock::start()),
+            clock: self.clock,
             seed: 42,
             stats: Arc::new(SourceStats::default()),
             on_error: OnError::StopTable,
@@ -312,6 +314,18 @@ impl Run {
                 assert!(Instant::now() < limit, "it must come: {:?}", lake.checkpoint);
             }
         });
+    }
+
+    /// Takes all until it ends with an error.
+    pub(crate) fn until_it_fails(&mut self, lake: &mut Lake) -> Error {
+        block_on(async {
+            loop {
+                match tokio::time::timeout(LIMIT, self.source.next()).await.expect("something must come") {
+                    Ok(feed) => self.give(lake, feed.expect("an endless source")),
+                    Err(error) => return error,
+                }
+            }
+        })
     }
 
     /// Takes until events of a kind came, of a transaction that is not at its end.

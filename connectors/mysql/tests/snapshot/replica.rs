@@ -1,6 +1,10 @@
 //! Rows that are read from a replica which does not have all of them.
 
-use lakeward_core::{Command, Op, SnapshotState, TableStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakeward_core::clock::SystemClock;
+use lakeward_core::{Clock, Command, ErrorKind, Op, SnapshotState, TableStatus};
 use lakeward_mysql::snapshot::SnapshotOptions;
 use lakeward_test_support::mysql::{MySql, MySqlOptions};
 
@@ -74,6 +78,46 @@ fn replicated() -> (MySql, MySql) {
 fn reading_from(replica: &MySql, server: &MySql) -> Run {
     let snapshot = SnapshotOptions { replica: Some(config(replica)), ..SnapshotOptions::default() };
     Setup { snapshot, ..Setup::default() }.open(server).unwrap()
+}
+
+/// Minutes pass within seconds.
+struct Hasty(SystemClock);
+
+impl Clock for Hasty {
+    fn unix_micros(&self) -> i64 {
+        self.0.unix_micros()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed() * 100
+    }
+}
+
+#[test]
+fn a_replica_that_is_late_for_minutes_is_waited_for_and_a_stranger_is_not() {
+    let (server, replica) = replicated();
+    let hasty = |replica: &MySql, clock: &Arc<Hasty>| {
+        let snapshot = SnapshotOptions { replica: Some(config(replica)), ..SnapshotOptions::default() };
+        Setup { snapshot, clock: clock.clone(), ..Setup::default() }.open(&server).unwrap()
+    };
+    let change = || server.sql("INSERT INTO shop.t SELECT MAX(n) + 1, 1 FROM shop.t");
+    replica.sql("STOP REPLICA SQL_THREAD");
+    change();
+    let (mut lake, clock) = (Lake::default(), Arc::new(Hasty(SystemClock::start())));
+    let mut run = hasty(&replica, &clock);
+    change();
+    run.until(&mut lake, |lake| {
+        assert_ne!(*lake.state("t"), SnapshotState::Done, "the replica lacks rows of it");
+        change();
+        clock.elapsed() > Duration::from_secs(600)
+    });
+    replica.sql("START REPLICA SQL_THREAD");
+    run.until_equal(&server, &mut lake);
+    drop(run);
+
+    let stranger = crate::lake::server(MySqlOptions::default());
+    let error = hasty(&stranger, &clock).until_it_fails(&mut Lake::default());
+    assert_eq!(error.kind(), ErrorKind::SourceLineage, "{error}");
 }
 
 /// As one that is restarted with `replicate-ignore-table`.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow::array::{RecordBatch, new_null_array};
 use lakeward_core::{
     ChangeBatch, ChangeMeta, Feed, Op, Origin, OriginRun, Result, Snapshot, SnapshotCause, SnapshotPlan,
-    SnapshotState, TableSchema, failpoint,
+    SnapshotState, TableId, TableSchema, failpoint,
 };
 
 use super::reading::{FIRST_CHUNK_ROWS, Found, Outcome as FoundOutcome, Task, Ticket};
@@ -199,10 +199,12 @@ impl Decoder {
         }
         reading.recording.record(&batch.schema, &batch.rows)?;
         if reading.recording.bytes() > limit {
-            tracing::info!(table = %batch.schema.table, "too many changes while chunks are read; smaller ones");
             reading.chunk_rows = (reading.chunk_rows / 4).max(1);
-            // While the stream is behind, the next window would fill up as fast.
-            reading.not_before = now + REST;
+            // While the stream or a replica is behind, the next window would fill up as fast, however small it is.
+            reading.filled_up = reading.filled_up.saturating_add(1);
+            let rest = REST_MAX.min(REST * reading.filled_up);
+            reading.not_before = now + rest;
+            tell_of_filled_up(&batch.schema.table, reading.filled_up, rest);
             self.structure_touched(at)?;
         }
         Ok(())
@@ -367,6 +369,7 @@ impl Decoder {
         table.reading.recording = recording;
         let spent = table.reading.spent(now);
         table.reading.close(ticket.id);
+        table.reading.filled_up = 0;
         if let Task::Chunk { rows, is_cut, .. } = ticket.task {
             // Where the server did not count them, the rows that were meant are no measure.
             let asked = if is_cut && read > 0 { read } else { rows };
@@ -427,6 +430,22 @@ impl Decoder {
         self.settings.stats.rows.add(&(batch.schema.table.clone(), op.letter()), count);
         let bytes = batch.bytes();
         Ok(self.out.send(Ok(Feed::Batch(batch)), bytes)?)
+    }
+}
+
+fn tell_of_filled_up(table: &TableId, times: u32, rest: Duration) {
+    let rest = rest.as_secs_f32();
+    match times < LONG {
+        true => {
+            tracing::info!(%table, "more changes come than fit while chunks are read; smaller ones in {rest} s")
+        }
+        false => tracing::warn!(
+            %table,
+            times,
+            "more changes come while a chunk is read than `memory` has room for; again in {rest} s, its rows are not read \
+             meanwhile. The stream is behind, or snapshot.replica is: let them catch up, raise `memory`, or take \
+             snapshot.replica out"
+        ),
     }
 }
 
