@@ -131,5 +131,6 @@ fn a_run_that_was_cut_off_compares_again() {
     run.until_equal(&server, &mut lake);
     assert_eq!(lake.pairs("t", "n", "v"), server_pairs(&server, "t", "n", "v"));
     let deletes = lake.count("t", Op::Delete);
-    assert!((6_667..=6_670).contains(&deletes), "what is deleted is not deleted again: {deletes}");
+    // 6,666 vanished, one is deleted in the log; 3 is back, and may not have been told as vanished before.
+    assert!((6_666..=6_670).contains(&deletes), "what is deleted is not deleted again: {deletes}");
 }
