@@ -25,7 +25,7 @@ fn capture_waits_for_a_broker_that_is_down_at_its_start() {
 }
 
 /// Down, and paused (connections stay open and nothing answers), while changes go on; for longer than the controller
-/// takes a silent broker for alive: its topic partitions have no leader for a while after it.
+/// takes a silent broker for alive, so that its topic partitions may have no leader for a while after it.
 #[test]
 fn capture_outlives_a_broker_that_is_down_for_a_while() {
     const SESSION: Duration = Duration::from_secs(2);

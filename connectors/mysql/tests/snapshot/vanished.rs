@@ -126,11 +126,12 @@ fn a_run_that_was_cut_off_compares_again() {
     assert!(matches!(lake.state("t"), SnapshotState::Open(_)), "it is in the middle");
     drop(run);
     lake.crash();
+    // It comes back: where it was not told as vanished before, it never is.
+    let untold = lake.pairs("t", "n", "v").contains(&(3, 0));
     server.sql("INSERT INTO shop.t VALUES (3, 3); DELETE FROM shop.t WHERE n = 10000");
     let mut run = Setup::resumed(&lake).open(&server).unwrap();
     run.until_equal(&server, &mut lake);
     assert_eq!(lake.pairs("t", "n", "v"), server_pairs(&server, "t", "n", "v"));
-    let deletes = lake.count("t", Op::Delete);
-    // 6,666 vanished, one is deleted in the log; 3 is back, and may not have been told as vanished before.
-    assert!((6_666..=6_670).contains(&deletes), "what is deleted is not deleted again: {deletes}");
+    let deletes = lake.count("t", Op::Delete) + usize::from(untold);
+    assert!((6_667..=6_670).contains(&deletes), "what is deleted is not deleted again: {deletes}");
 }

@@ -1,6 +1,6 @@
 //! What tests ask of a broker: topics, records, rights.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
@@ -14,7 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::Kafka;
-use crate::wait_until;
+use crate::{wait_patiently, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -258,16 +258,8 @@ impl Kafka {
 /// What a broker answers. One that was started or resumed just now refuses for a while: its topic partitions have no
 /// leader until it has told the controller that it lives.
 fn asked<T>(what: &str, mut ask: impl FnMut() -> Result<T, KafkaError>) -> T {
-    let mut refused = None;
-    let started = Instant::now();
-    while started.elapsed() < LIMIT {
-        match ask() {
-            Ok(answer) => return answer,
-            Err(error) => refused = Some(error),
-        }
-        std::thread::sleep(Duration::from_millis(250));
-    }
-    panic!("the broker tells nothing of {what}: {refused:?}");
+    let told = |error: &KafkaError| println!("the broker tells nothing of {what}: {error}");
+    wait_patiently(&format!("the broker to tell of {what}"), LIMIT, || ask().inspect_err(told).ok())
 }
 
 fn partitions(consumer: &BaseConsumer, topic: &str) -> usize {

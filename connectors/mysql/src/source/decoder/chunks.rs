@@ -268,6 +268,8 @@ impl Decoder {
         if self.tables.get(at)?.reading.era != ticket.era {
             return Ok(());
         }
+        // Its window held all that came.
+        self.tables.get_mut(at)?.reading.filled_up = 0;
         match found.outcome {
             FoundOutcome::NoTable | FoundOutcome::OtherKey => Ok(()),
             FoundOutcome::Missing(missing) => self.release_missing(&ticket, &found.seen, &missing),
@@ -369,7 +371,6 @@ impl Decoder {
         table.reading.recording = recording;
         let spent = table.reading.spent(now);
         table.reading.close(ticket.id);
-        table.reading.filled_up = 0;
         if let Task::Chunk { rows, is_cut, .. } = ticket.task {
             // Where the server did not count them, the rows that were meant are no measure.
             let asked = if is_cut && read > 0 { read } else { rows };

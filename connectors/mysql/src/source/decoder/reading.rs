@@ -124,7 +124,7 @@ pub(in crate::source) struct Reading {
     pub(super) not_before: Duration,
     /// How often it was put off since something of it was read.
     pub(super) put_off: u32,
-    /// How often more came for its windows than is recorded, since rows of it were released.
+    /// How often more came for its windows than is recorded, since one was released.
     pub(super) filled_up: u32,
     /// A table without a key is being read as of there: the number of its mark is reserved when the
     /// stream comes there.
